@@ -1,0 +1,1 @@
+//! The daemon's modules, as a library so that tests and tools use the same code.
