@@ -1,2 +1,15 @@
+//! What the XDP program and the daemon must agree on, each rule in one place.
+//!
+//! - [`wire`]: the message on the wire and its tag.
+//! - [`lease`]: the rules of the lease: acceptor, quorum, lease word, replay.
+//! - [`maps`]: the layouts of the BPF maps.
+//!
+//! Nothing here knows a clock, a socket, a map or a packet: every function takes plain state and `now`. The XDP
+//! program, the daemon, the simulator and the tests run these functions and no copies of them.
+//! Functions are `inline(always)` where they run in XDP, because a BPF spin lock forbids calls while it is held.
 #![no_std]
-//! placeholder
+
+pub mod lease;
+pub mod maps;
+pub mod siphash;
+pub mod wire;

@@ -1,0 +1,253 @@
+//! Layouts of the BPF maps, shared by the XDP program and the daemon. Plain integers, so that `bpftool` prints them.
+//!
+//! Who writes what: XDP alone writes `ACCEPTORS`, `PEERS`, `COUNTERS`, `EVENTS` and the holder's part of `GROUPS`;
+//! the daemon writes the rest. The lease word has both as writers, see [`Group::lease_until`].
+
+use crate::lease::{Acceptor, Freshness, Renewal};
+use crate::siphash::Key;
+
+/// Changes with every layout below; pins live in a directory of this name, so a daemon never adopts another layout.
+pub const LAYOUT_VERSION: u32 = 1;
+/// Slots of groups. Slot 0 is for the cluster's own lease; groups with VIPs start at 1.
+pub const SLOTS: usize = 65;
+/// Most VIPs on one node.
+pub const MAX_VIPS: usize = 16_384;
+/// Most senders known to the replay check.
+pub const MAX_PEERS: usize = 1024;
+/// Most interfaces that one set of maps serves.
+pub const MAX_INTERFACES: usize = 64;
+/// Bytes of the event ring.
+pub const EVENTS_BYTES: usize = 64 * 1024;
+/// Least time between two conflict events of a group, in ns.
+pub const CONFLICT_INTERVAL: u64 = 100_000_000;
+
+/// `bpf_spin_lock` of the kernel, by its name in BTF; XDP takes it, user space goes through `BPF_F_LOCK`.
+#[expect(non_camel_case_types, reason = "the verifier knows the lock by this name")]
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct bpf_spin_lock {
+    /// Opaque.
+    pub val: u32,
+}
+
+/// Value of `GROUPS` (slot → this), mapped into the daemon.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct Group {
+    /// The lease word: this node serves while it is later than CLOCK_BOOTTIME, in ns; 0 = disarmed. The daemon
+    /// stores it to arm and to disarm; XDP extends it by compare-and-swap from a value other than 0.
+    pub lease_until: u64,
+    /// Until when some node's lease runs, as far as this node's acceptor knows.
+    pub holder_until: u64,
+    /// The ballot of that lease.
+    pub holder_ballot: u64,
+    /// When the last conflict event was sent.
+    pub conflict_at: u64,
+    /// Hash of the group's name.
+    pub id: u32,
+    /// A [`Role`], written by the daemon.
+    pub role: u32,
+    /// Node that has that lease; 0 = none yet.
+    pub holder: u16,
+    /// Its MAC address, as its last message carried it.
+    pub holder_mac: [u8; 6],
+}
+
+/// What the daemon of this node is in a group.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Role {
+    /// Answers to this node's requests go up to the daemon.
+    Follower = 0,
+    /// Answers to renewals end in XDP.
+    Holder = 1,
+}
+
+/// Value of `ACCEPTORS` (slot → this).
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct LockedAcceptor {
+    /// Guards `state` and the holder's part of the group in `GROUPS`.
+    pub lock: bpf_spin_lock,
+    /// 0.
+    pub reserved: u32,
+    /// This node's memory of the group's lease.
+    pub state: Acceptor,
+}
+
+/// Value of `RENEWALS` (slot → this).
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct LockedRenewal {
+    /// Guards `state`.
+    pub lock: bpf_spin_lock,
+    /// 0.
+    pub reserved: u32,
+    /// What this node knows of its own lease. The daemon sets it before it proposes; XDP counts the answers.
+    pub state: Renewal,
+}
+
+/// Value of `PEERS` (node id as u32 → this).
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct Peer {
+    /// Guards `freshness`.
+    pub lock: bpf_spin_lock,
+    /// IPv4 address that its last message came from, network order.
+    pub address: [u8; 4],
+    /// Replay state.
+    pub freshness: Freshness,
+    /// CLOCK_BOOTTIME of this node when it was last heard, in ns.
+    pub last_heard: u64,
+    /// MAC address that its last message came from.
+    pub mac: [u8; 6],
+    /// 0.
+    pub reserved: u16,
+}
+
+/// Value of `VIPS` (IPv4 address, network order → this).
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct Vip {
+    /// Slot of the group that it belongs to.
+    pub slot: u32,
+}
+
+/// Value of `INTERFACES` (interface index → this): the interfaces that the program serves.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct Interface {
+    /// Own MAC address.
+    pub mac: [u8; 6],
+    /// 0.
+    pub reserved: u16,
+    /// Own IPv4 address, network order: source of the answers.
+    pub address: [u8; 4],
+}
+
+/// The only value of `CONFIG`.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct Config {
+    /// Start of this daemon, Unix ns.
+    pub incarnation: u64,
+    /// Longest lease of the cluster, in ns.
+    pub longest_lease: u64,
+    /// Keys that verify; the first one signs.
+    pub keys: [Key; 2],
+    /// How many of `keys` are used, 1 or 2.
+    pub key_count: u32,
+    /// Hash of the cluster's name.
+    pub cluster: u32,
+    /// Epoch of the configuration; 0 = none, then no lease message is answered.
+    pub epoch: u32,
+    /// This node's id.
+    pub node: u16,
+    /// UDP port of the messages, native order.
+    pub port: u16,
+}
+
+/// An entry of `EVENTS`.
+#[derive(Clone, Copy, Default, Debug)]
+#[repr(C)]
+pub struct Event {
+    /// An [`EventKind`].
+    pub kind: u32,
+    /// The group's slot, where the event has one.
+    pub slot: u32,
+    /// See [`EventKind`].
+    pub value: u64,
+    /// IPv4 address that the frame came from or is about.
+    pub address: [u8; 4],
+    /// MAC address that the frame came from.
+    pub mac: [u8; 6],
+    /// Node that the event is about, 0 = none.
+    pub node: u16,
+}
+
+/// What XDP tells the daemon.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum EventKind {
+    /// The holder gave the group's lease back; `value` is its ballot.
+    Released = 1,
+    /// A foreign MAC address probes for or announces the VIP in `address`.
+    Conflict = 2,
+    /// Another daemon uses this node's id; `value` is its incarnation.
+    DuplicateId = 3,
+    /// A node has a newer configuration; `value` is its epoch.
+    NewerEpoch = 4,
+    /// A node asks for longer leases than this cluster's; `value` is the length in ns.
+    LeaseTooLong = 5,
+}
+
+impl EventKind {
+    /// The kind with this number.
+    pub const fn from_u32(kind: u32) -> Option<Self> {
+        Some(match kind {
+            1 => Self::Released,
+            2 => Self::Conflict,
+            3 => Self::DuplicateId,
+            4 => Self::NewerEpoch,
+            5 => Self::LeaseTooLong,
+            _ => return None,
+        })
+    }
+}
+
+/// Outcomes of frames, the index into `COUNTERS`. Every frame on a served interface counts once.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Counter {
+    /// Not ours, or in doubt: passed.
+    Other = 0,
+    /// ARP request for a held VIP, answered.
+    ArpReply,
+    /// ARP request for a VIP that is not held, dropped.
+    ArpFenced,
+    /// ARP from a foreign MAC address that claims a VIP, passed.
+    ArpConflict,
+    /// IP packet to a held VIP, passed.
+    VipPassed,
+    /// IP packet to a VIP that is not held, dropped.
+    VipFenced,
+    /// Lease message, answered.
+    LeaseReply,
+    /// Lease message that asks for no answer, or whose answer must not be given (quarantine).
+    LeaseSilent,
+    /// Answer to a renewal, taken in.
+    LeaseRenewed,
+    /// Message for the daemon, passed.
+    MessagePassed,
+    /// Own message that came back.
+    OwnEcho,
+    /// Not a message of this protocol on its port.
+    RejectedMalformed,
+    /// Message of another cluster.
+    RejectedCluster,
+    /// Message with a wrong tag.
+    RejectedTag,
+    /// Replayed message, or an answer to a question that this daemon did not ask.
+    RejectedReplay,
+    /// Message of a sender that cannot be (no id, this node's own, or not the owner of its ballot).
+    RejectedSender,
+    /// Message for a group that this node does not have.
+    RejectedGroup,
+    /// Message of another configuration epoch.
+    RejectedEpoch,
+}
+
+/// Entries of `COUNTERS`.
+pub const COUNTERS: usize = Counter::RejectedEpoch as usize + 1;
+
+// bpftool users, pinned maps and the XDP program rely on these.
+const _: () = {
+    assert!(size_of::<Group>() == 48);
+    assert!(size_of::<LockedAcceptor>() == 40);
+    assert!(size_of::<LockedRenewal>() == 192);
+    assert!(size_of::<Peer>() == 40);
+    assert!(size_of::<Vip>() == 4);
+    assert!(size_of::<Interface>() == 12);
+    assert!(size_of::<Config>() == 64);
+    assert!(size_of::<Event>() == 32);
+};
