@@ -43,8 +43,10 @@ big_endian!(Be64, u64);
 
 /// A message. Requests and hellos are stamped by their sender; an answer echoes `incarnation`, `sequence`, `sent_at`
 /// and `group` of its request, which makes a replayed answer recognisable without state.
+///
+/// Packed, so that XDP reads and rewrites it where it lies in the packet, at any alignment.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(C)]
+#[repr(C, packed)]
 pub struct Message {
     /// [`MAGIC`].
     pub magic: Be32,
@@ -86,7 +88,7 @@ pub struct Message {
 pub const MESSAGE_LEN: usize = size_of::<Message>();
 const WORDS: usize = MESSAGE_LEN / 8;
 const TAGGED_WORDS: usize = WORDS - 1;
-const _: () = assert!(MESSAGE_LEN == 80 && align_of::<Message>() == 8);
+const _: () = assert!(MESSAGE_LEN == 80);
 
 /// What a message is for. Requests ask the acceptors of a group; each answer goes to the requester alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -173,7 +175,7 @@ impl Message {
     /// A message of zeros with the protocol's magic and version, its fields to be set.
     #[inline(always)]
     pub fn new(kind: Kind, cluster: u32) -> Self {
-        let mut message = Self::from_words([0; WORDS]);
+        let mut message = Self::from_bytes([0; MESSAGE_LEN]);
         message.magic = MAGIC.into();
         message.version = VERSION;
         message.kind = kind as u8;
@@ -193,12 +195,6 @@ impl Message {
     pub const fn to_bytes(self) -> [u8; MESSAGE_LEN] {
         // SAFETY: same size, no padding.
         unsafe { core::mem::transmute::<Self, [u8; MESSAGE_LEN]>(self) }
-    }
-
-    #[inline(always)]
-    const fn from_words(words: [u64; WORDS]) -> Self {
-        // SAFETY: same size and alignment, no padding, and every field takes any bit pattern.
-        unsafe { core::mem::transmute::<[u64; WORDS], Self>(words) }
     }
 
     /// What the message is, once it is of this protocol and cluster.
@@ -223,12 +219,13 @@ impl Message {
     /// The tag that this message has under `key`.
     #[inline(always)]
     pub const fn tag_under(&self, key: &Key) -> u64 {
-        // SAFETY: a `Message` is eight-byte aligned, has no padding and is exactly `WORDS` words long.
-        let words = unsafe { &*core::ptr::from_ref(self).cast::<[u64; WORDS]>() };
+        let words = core::ptr::from_ref(self).cast::<u64>();
         let mut hasher = SipHasher::new(key);
         let mut i = 0;
         while i < TAGGED_WORDS {
-            hasher.write(u64::from_le(words[i]));
+            // SAFETY: a `Message` is exactly `WORDS` words long, and the read asks for no alignment.
+            let word = unsafe { words.add(i).read_unaligned() };
+            hasher.write(u64::from_le(word));
             i += 1;
         }
         hasher.finish(0, TAGGED_WORDS * 8)

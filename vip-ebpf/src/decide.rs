@@ -1,0 +1,128 @@
+//! What becomes of a frame. Reads packets and maps; changes neither, but for conflict events.
+
+use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use vip_common::lease::held;
+use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Interface};
+
+use crate::maps::{CONFIG, EVENTS, GROUPS, INTERFACES, VIPS};
+use crate::parse::{Arp, Frame, Packet};
+use crate::verdict::Verdict;
+use crate::vote;
+
+/// Decides on one frame.
+#[inline(always)]
+pub(crate) fn frame(packet: &Packet<'_>, frame: Frame) -> Verdict {
+    match frame {
+        Frame::Other => Verdict::Pass(Counter::Other),
+        Frame::Arp { offset } => arp(packet, offset),
+        Frame::Ipv4 { offset, destination, udp_port } => {
+            if let Some(config) = CONFIG.get(0)
+                && udp_port == Some(config.port)
+                && let Some(verdict) = vote::message(packet, offset, config)
+            {
+                return verdict;
+            }
+            ipv4(destination)
+        }
+    }
+}
+
+/// Packets to a VIP, fragments and options included, reach the stack of the holder alone.
+#[inline(always)]
+fn ipv4(destination: [u8; 4]) -> Verdict {
+    match group_of(destination) {
+        None => Verdict::Pass(Counter::Other),
+        Some((_, group)) if holds(group) => Verdict::Pass(Counter::VipPassed),
+        Some(_) => Verdict::Drop(Counter::VipFenced),
+    }
+}
+
+#[inline(always)]
+fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
+    let (Some(arp), Some(interface)) = (packet.at::<Arp>(offset), interface(packet)) else {
+        return Verdict::Pass(Counter::Other);
+    };
+    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
+    let arp = unsafe { &*arp };
+    let claims = claim(arp, interface);
+    if arp.operation.get() == Arp::REQUEST && arp.sender_ip != arp.target_ip {
+        if let Some((_, group)) = group_of(arp.target_ip) {
+            // A probe for a held VIP is answered as well: RFC 5227, section 2.1.1 has the prober expect it.
+            if holds(group) {
+                return Verdict::AnswerArp { arp: offset, interface };
+            }
+            if !claims {
+                return Verdict::Drop(Counter::ArpFenced);
+            }
+        }
+    }
+    Verdict::Pass(if claims { Counter::ArpConflict } else { Counter::Other })
+}
+
+/// Whether a foreign MAC address announces a VIP or probes for one (RFC 5227, section 1.1); tells the daemon.
+#[inline(always)]
+fn claim(arp: &Arp, interface: &Interface) -> bool {
+    let is_probe = arp.sender_ip == [0; 4] && arp.operation.get() == Arp::REQUEST;
+    let address = if is_probe { arp.target_ip } else { arp.sender_ip };
+    let Some((slot, group)) = group_of(address) else { return false };
+    // SAFETY: the pointer is to a map value; the fields are plain integers that the daemon or XDP may change.
+    let (holder, holder_mac) = unsafe { ((*group).holder, (*group).holder_mac) };
+    if arp.sender_mac == interface.mac || (holder != 0 && arp.sender_mac == holder_mac) {
+        return false;
+    }
+    report_conflict(slot, group, address, arp.sender_mac);
+    true
+}
+
+/// At most one event per group and [`CONFLICT_INTERVAL`]: a flood of claims must not keep the daemon busy.
+#[inline(always)]
+fn report_conflict(slot: u32, group: *mut Group, address: [u8; 4], mac: [u8; 6]) {
+    let now = now();
+    // SAFETY: the pointer is to a map value. Two CPUs may both find the interval over and send an event each.
+    unsafe {
+        if now.wrapping_sub((*group).conflict_at) < CONFLICT_INTERVAL {
+            return;
+        }
+        (*group).conflict_at = now;
+    }
+    report(Event { kind: EventKind::Conflict as u32, slot, address, mac, ..EMPTY_EVENT });
+}
+
+/// An event to be filled in.
+pub(crate) const EMPTY_EVENT: Event =
+    Event { kind: 0, slot: 0, value: 0, address: [0; 4], mac: [0; 6], node: 0 };
+
+/// Tells the daemon. A full ring loses the event: it is for a daemon that does not read.
+#[inline(always)]
+pub(crate) fn report(event: Event) {
+    let _ = EVENTS.output(event, 0);
+}
+
+/// CLOCK_BOOTTIME in ns (Linux 5.8).
+#[inline(always)]
+pub(crate) fn now() -> u64 {
+    // SAFETY: the helper reads a clock.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// The interface that a frame came in on, if the daemon serves it.
+#[inline(always)]
+pub(crate) fn interface(packet: &Packet<'_>) -> Option<&'static Interface> {
+    // SAFETY: the daemon changes an entry only before it attaches the program to the interface.
+    unsafe { INTERFACES.get(packet.interface()) }
+}
+
+#[inline(always)]
+fn group_of(address: [u8; 4]) -> Option<(u32, *mut Group)> {
+    // SAFETY: an entry deleted meanwhile stays readable until this run of the program ends (RCU).
+    let slot = unsafe { VIPS.get(address) }?.slot;
+    Some((slot, GROUPS.get_ptr_mut(slot)?))
+}
+
+/// Whether this node serves the group, now.
+#[inline(always)]
+fn holds(group: *mut Group) -> bool {
+    // SAFETY: the pointer is to a map value; the word is aligned and read whole.
+    let word = unsafe { core::ptr::read_volatile(&raw const (*group).lease_until) };
+    held(word, now())
+}

@@ -1,0 +1,187 @@
+//! Frames: header layouts and where they lie. Reads packets and decides nothing.
+
+use core::net::Ipv4Addr;
+
+use aya_ebpf::programs::XdpContext;
+use vip_common::wire::{Be16, Message};
+
+const ETHERTYPE_IPV4: u16 = 0x0800;
+const ETHERTYPE_ARP: u16 = 0x0806;
+const ETHERTYPE_VLAN: u16 = 0x8100;
+const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8;
+const MAX_TAGS: usize = 2;
+const PROTOCOL_UDP: u8 = 17;
+/// "More fragments" and the offset (RFC 791, section 3.1): both 0 in a whole datagram.
+const FRAGMENT_MASK: u16 = 0x3fff;
+
+/// IEEE 802.3.
+#[repr(C, packed)]
+pub(crate) struct Ethernet {
+    pub(crate) destination: [u8; 6],
+    pub(crate) source: [u8; 6],
+    pub(crate) ethertype: Be16,
+}
+
+/// IEEE 802.1Q tag: follows the source address in place of the EtherType, which comes after it.
+#[repr(C, packed)]
+struct VlanTag {
+    control: Be16,
+    ethertype: Be16,
+}
+
+/// RFC 826, for IPv4 over Ethernet.
+#[repr(C, packed)]
+pub(crate) struct Arp {
+    pub(crate) hardware_type: Be16,
+    pub(crate) protocol_type: Be16,
+    pub(crate) hardware_len: u8,
+    pub(crate) protocol_len: u8,
+    pub(crate) operation: Be16,
+    pub(crate) sender_mac: [u8; 6],
+    pub(crate) sender_ip: [u8; 4],
+    pub(crate) target_mac: [u8; 6],
+    pub(crate) target_ip: [u8; 4],
+}
+
+impl Arp {
+    /// `operation` of a request (RFC 826).
+    pub(crate) const REQUEST: u16 = 1;
+    /// `operation` of a reply.
+    pub(crate) const REPLY: u16 = 2;
+
+    fn is_ipv4_over_ethernet(&self) -> bool {
+        self.hardware_type.get() == 1
+            && self.protocol_type.get() == ETHERTYPE_IPV4
+            && self.hardware_len == 6
+            && self.protocol_len == 4
+    }
+}
+
+/// RFC 791, without options.
+#[repr(C, packed)]
+pub(crate) struct Ipv4 {
+    pub(crate) version_and_len: u8,
+    pub(crate) service: u8,
+    pub(crate) total_len: Be16,
+    pub(crate) id: Be16,
+    pub(crate) fragment: Be16,
+    pub(crate) ttl: u8,
+    pub(crate) protocol: u8,
+    pub(crate) checksum: Be16,
+    pub(crate) source: [u8; 4],
+    pub(crate) destination: [u8; 4],
+}
+
+/// RFC 768.
+#[repr(C, packed)]
+pub(crate) struct Udp {
+    pub(crate) source: Be16,
+    pub(crate) destination: Be16,
+    pub(crate) len: Be16,
+    pub(crate) checksum: Be16,
+}
+
+/// A message of the protocol in a whole, unfragmented datagram, up to the end of the message header.
+#[repr(C, packed)]
+pub(crate) struct Datagram {
+    pub(crate) ipv4: Ipv4,
+    pub(crate) udp: Udp,
+    pub(crate) message: Message,
+}
+
+/// What a frame is, with the offset of the header that tells.
+pub(crate) enum Frame {
+    /// Nothing that concerns us.
+    Other,
+    /// ARP for IPv4 over Ethernet.
+    Arp { offset: usize },
+    /// IPv4; `udp_port` is the destination port, where the packet is a whole UDP datagram without IP options.
+    Ipv4 { offset: usize, destination: [u8; 4], udp_port: Option<u16> },
+}
+
+/// The bytes of the frame that the program was called for.
+pub(crate) struct Packet<'a> {
+    context: &'a XdpContext,
+}
+
+impl<'a> Packet<'a> {
+    /// The frame of this call.
+    #[inline(always)]
+    pub(crate) fn new(context: &'a XdpContext) -> Self {
+        Self { context }
+    }
+
+    /// A header at this offset, if the frame is long enough. Offsets stay below the verifier's bound for packets.
+    #[inline(always)]
+    pub(crate) fn at<T>(&self, offset: usize) -> Option<*mut T> {
+        let start = self.context.data() + offset;
+        if start + size_of::<T>() > self.context.data_end() { None } else { Some(start as *mut T) }
+    }
+
+    /// Index of the interface that the frame came in on; the loopback interface's in BPF_PROG_TEST_RUN.
+    #[inline(always)]
+    pub(crate) fn interface(&self) -> u32 {
+        self.context.ingress_ifindex() as u32
+    }
+}
+
+/// Tells what a frame is. VLAN tags, up to two, are looked through.
+#[inline(always)]
+pub(crate) fn frame(packet: &Packet<'_>) -> Frame {
+    parse(packet).unwrap_or(Frame::Other)
+}
+
+#[inline(always)]
+fn parse(packet: &Packet<'_>) -> Option<Frame> {
+    let ethernet = packet.at::<Ethernet>(0)?;
+    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
+    let mut ethertype = unsafe { (*ethernet).ethertype }.get();
+    let mut offset = size_of::<Ethernet>();
+    for _ in 0..MAX_TAGS {
+        if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_SERVICE_VLAN {
+            break;
+        }
+        let tag = packet.at::<VlanTag>(offset)?;
+        // SAFETY: as above.
+        ethertype = unsafe { (*tag).ethertype }.get();
+        offset += size_of::<VlanTag>();
+    }
+    match ethertype {
+        ETHERTYPE_ARP => arp(packet, offset),
+        ETHERTYPE_IPV4 => ipv4(packet, offset),
+        _ => None,
+    }
+}
+
+#[inline(always)]
+fn arp(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
+    let arp = packet.at::<Arp>(offset)?;
+    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
+    let arp = unsafe { &*arp };
+    arp.is_ipv4_over_ethernet().then_some(Frame::Arp { offset })
+}
+
+#[inline(always)]
+fn ipv4(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
+    let ipv4 = packet.at::<Ipv4>(offset)?;
+    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
+    let ipv4 = unsafe { &*ipv4 };
+    Some(Frame::Ipv4 { offset, destination: ipv4.destination, udp_port: udp_port(packet, offset, ipv4) })
+}
+
+#[inline(always)]
+fn udp_port(packet: &Packet<'_>, offset: usize, ipv4: &Ipv4) -> Option<u16> {
+    let fragment = ipv4.fragment.get() & FRAGMENT_MASK;
+    if ipv4.protocol != PROTOCOL_UDP || ipv4.version_and_len != 0x45 || fragment != 0 {
+        return None;
+    }
+    let udp = packet.at::<Udp>(offset + size_of::<Ipv4>())?;
+    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
+    Some(unsafe { (*udp).destination }.get())
+}
+
+/// Whether an address is a multicast group (RFC 5771).
+#[inline(always)]
+pub(crate) fn is_multicast(address: [u8; 4]) -> bool {
+    Ipv4Addr::from_octets(address).is_multicast()
+}
