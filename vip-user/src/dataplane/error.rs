@@ -1,0 +1,162 @@
+//! What can go wrong with the data plane, and what the operator can do about it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use aya::EbpfError;
+use aya::maps::MapError;
+use aya::pin::PinError;
+use aya::programs::ProgramError;
+
+use crate::config::XdpMode;
+
+/// One kind of fault a variant.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A capability is missing.
+    #[error("the kernel refuses BPF ({0}): CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON are needed; run as root")]
+    Privilege(String),
+    /// The kernel's verifier refused the program.
+    #[error("the kernel refuses the XDP program ({0}); Linux 5.15 or later is needed")]
+    Verifier(String),
+    /// Loading failed otherwise.
+    #[error("cannot load the XDP program: {0}")]
+    Load(String),
+    /// The embedded object lacks a part.
+    #[error("the embedded XDP object has no {0}: the build is broken")]
+    Object(&'static str),
+    /// No BPF file system.
+    #[error("{0} is not on a BPF file system: mount one (`mount -t bpf bpf /sys/fs/bpf`) or set paths.bpffs")]
+    NoBpffs(PathBuf),
+    /// A pin cannot be made or removed.
+    #[error("cannot pin {path}: {source}")]
+    Pin {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another program holds the interface.
+    #[error(
+        "another XDP program is attached to {iface}: find it with `ip link show {iface}`, and detach it if it is not \
+         needed (`ip link set {iface} xdp off`)"
+    )]
+    Busy {
+        /// The interface.
+        iface: String,
+    },
+    /// No mode worked.
+    #[error("cannot attach the XDP program to {iface} in mode {mode}: {reason}")]
+    Attach {
+        /// The interface.
+        iface: String,
+        /// As configured.
+        mode: &'static str,
+        /// The kernel's, and what to do.
+        reason: String,
+    },
+    /// The kernel cannot make a link that outlives the daemon.
+    #[error("the kernel makes no BPF link for XDP, which a fence that outlives the daemon needs: Linux 5.15 or later")]
+    NoLink,
+    /// A map access failed.
+    #[error("map {name}: {source}")]
+    Map {
+        /// The map.
+        name: &'static str,
+        /// Why.
+        source: MapError,
+    },
+    /// Mapping a map into memory failed.
+    #[error("cannot map {0} into memory: {1}")]
+    Mmap(&'static str, io::Error),
+    /// Another operation on the program failed.
+    #[error("XDP program: {0}")]
+    Program(ProgramError),
+}
+
+impl Error {
+    /// Whether the process lacks a privilege, which the exit status tells apart.
+    pub const fn is_privilege(&self) -> bool {
+        matches!(self, Self::Privilege(_))
+    }
+
+    pub(super) fn load(error: EbpfError) -> Self {
+        match root_os_error(&error) {
+            Some(libc::EPERM | libc::EACCES) => Self::Privilege(error.to_string()),
+            _ => Self::Load(chain(&error)),
+        }
+    }
+
+    pub(super) fn verify(error: ProgramError) -> Self {
+        match error {
+            ProgramError::LoadError { io_error, .. } if io_error.raw_os_error() == Some(libc::EPERM) => {
+                Self::Privilege(io_error.to_string())
+            }
+            ProgramError::LoadError { io_error, verifier_log } => {
+                let log = verifier_log.to_string();
+                tracing::debug!("verifier: {log}");
+                let said = log.lines().rev().find(|line| !line.starts_with("processed") && !line.trim().is_empty());
+                Self::Verifier(format!("{io_error}; {}", said.unwrap_or("the verifier said nothing")))
+            }
+            other => Self::Load(chain(&other)),
+        }
+    }
+
+    pub(super) fn map(name: &'static str) -> impl FnOnce(MapError) -> Self {
+        move |source| Self::Map { name, source }
+    }
+
+    pub(super) fn pin(path: &Path, error: PinError) -> Self {
+        let source = match error {
+            PinError::SyscallError(error) => error.io_error,
+            other => io::Error::other(other.to_string()),
+        };
+        Self::Pin { path: path.to_owned(), source }
+    }
+
+    pub(super) fn is_busy(error: &ProgramError) -> bool {
+        matches!(root_os_error(error), Some(libc::EBUSY | libc::EEXIST))
+    }
+
+    pub(super) fn attach(iface: &str, mode: XdpMode, refused: Option<ProgramError>) -> Self {
+        let code = refused.as_ref().and_then(|error| root_os_error(error));
+        let said = refused.map_or_else(|| "no mode to try".to_owned(), |error| chain(&error));
+        let (mode, hint) = match mode {
+            XdpMode::Native => ("native", "; --xdp generic works with every driver"),
+            XdpMode::Generic => ("generic", ""),
+            XdpMode::Auto | XdpMode::Off => ("auto", ""),
+        };
+        let reason = match code {
+            Some(libc::EOPNOTSUPP) => format!("the driver cannot{hint}"),
+            Some(libc::EPERM) => format!("{said}; CAP_NET_ADMIN is needed"),
+            _ => format!("{said}{hint}"),
+        };
+        Self::Attach { iface: iface.to_owned(), mode, reason }
+    }
+}
+
+/// The first operating-system error in a chain of causes.
+fn root_os_error(error: &(dyn std::error::Error + 'static)) -> Option<i32> {
+    let mut next = Some(error);
+    while let Some(error) = next {
+        if let Some(code) = error.downcast_ref::<io::Error>().and_then(io::Error::raw_os_error) {
+            return Some(code);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// An error with its causes on one line, each said once.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        next = cause.source();
+    }
+    text.replace('\n', " ")
+}

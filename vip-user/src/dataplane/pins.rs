@@ -1,0 +1,161 @@
+//! The pins of maps and links in the BPF file system: where they are, whether they can be adopted, their removal.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::path::{Path, PathBuf};
+
+use aya::maps::MapInfo;
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+use vip_common::maps;
+
+use super::Error;
+
+/// A map and its layout.
+#[derive(Debug)]
+pub struct MapLayout {
+    /// As in the object and the pin.
+    pub name: &'static str,
+    key: usize,
+    value: usize,
+    entries: usize,
+}
+
+const fn layout(name: &'static str, key: usize, value: usize, entries: usize) -> MapLayout {
+    MapLayout { name, key, value, entries }
+}
+
+/// Every map of the program.
+pub const MAPS: [MapLayout; 10] = [
+    layout("CONFIG", 4, size_of::<maps::Config>(), 1),
+    layout("INTERFACES", 4, size_of::<maps::Interface>(), maps::MAX_INTERFACES),
+    layout("VIPS", 4, size_of::<maps::Vip>(), maps::MAX_VIPS),
+    layout("SLOTS", 4, 4, maps::SLOTS),
+    layout("GROUPS", 4, size_of::<maps::Group>(), maps::SLOTS),
+    layout("ACCEPTORS", 4, size_of::<maps::LockedAcceptor>(), maps::SLOTS),
+    layout("RENEWALS", 4, size_of::<maps::LockedRenewal>(), maps::SLOTS),
+    layout("PEERS", 4, size_of::<maps::Peer>(), maps::MAX_PEERS),
+    layout("COUNTERS", 4, 8, maps::COUNTERS),
+    layout("EVENTS", 0, 0, maps::EVENTS_BYTES),
+];
+
+/// The directory of this layout's pins, `<paths.bpffs>/v<LAYOUT_VERSION>`.
+#[derive(Clone, Debug)]
+pub struct Pins {
+    base: PathBuf,
+    directory: PathBuf,
+}
+
+impl Pins {
+    /// Pins under `paths.bpffs`.
+    pub fn new(bpffs: &Path) -> Self {
+        let directory = bpffs.join(format!("v{}", maps::LAYOUT_VERSION));
+        Self { base: bpffs.to_owned(), directory }
+    }
+
+    /// Where a map is pinned.
+    pub fn map(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+
+    /// Where the link of an interface is pinned.
+    pub fn link(&self, iface: &str) -> PathBuf {
+        self.directory.join(format!("link-{iface}"))
+    }
+
+    /// Makes the directory, and tells whether all maps are there to be adopted. If some are missing or of another
+    /// layout, all pins are removed: half a memory is none, and quarantine follows.
+    pub(super) fn prepare(&self) -> Result<bool, Error> {
+        self.check_bpffs()?;
+        self.remove_other_layouts()?;
+        if MAPS.iter().all(|map| self.fits(map)) {
+            return Ok(true);
+        }
+        self.remove_all()?;
+        fs::create_dir_all(&self.directory).map_err(|source| Error::Pin { path: self.directory.clone(), source })?;
+        Ok(false)
+    }
+
+    /// Removes all pins and their directories, as far as they are empty. A link without its pin is gone, and with it
+    /// the program from its interface.
+    ///
+    /// # Errors
+    /// [`Error::Pin`] for the first that cannot be removed.
+    pub fn remove_all(&self) -> Result<(), Error> {
+        remove_pins(&self.directory)?;
+        // Shared with other daemons, or the file system's root: it may stay.
+        let _ = fs::remove_dir(&self.base);
+        Ok(())
+    }
+
+    fn fits(&self, map: &MapLayout) -> bool {
+        let Ok(info) = MapInfo::from_pin(self.map(map.name)) else { return false };
+        let is = |have: u32, want: usize| usize::try_from(have) == Ok(want);
+        is(info.key_size(), map.key) && is(info.value_size(), map.value) && is(info.max_entries(), map.entries)
+    }
+
+    /// Pins of a former version hold a program on the interface that nobody looks after any more.
+    fn remove_other_layouts(&self) -> Result<(), Error> {
+        let Ok(entries) = fs::read_dir(&self.base) else { return Ok(()) };
+        for entry in entries.flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_layout = name.strip_prefix('v').is_some_and(|rest| rest.parse::<u32>().is_ok());
+            if is_layout && entry.path() != self.directory {
+                remove_pins(&entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_bpffs(&self) -> Result<(), Error> {
+        let existing = self.base.ancestors().find(|path| path.exists());
+        let is_bpffs = existing.and_then(|path| statfs(path).ok()).is_some_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+        if is_bpffs { Ok(()) } else { Err(Error::NoBpffs(self.base.clone())) }
+    }
+}
+
+fn remove_pins(directory: &Path) -> Result<(), Error> {
+    let entries = match fs::read_dir(directory) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => return Err(Error::Pin { path: directory.to_owned(), source }),
+    };
+    for entry in entries.flatten() {
+        let path = entry.path();
+        fs::remove_file(&path).map_err(|source| Error::Pin { path, source })?;
+    }
+    fs::remove_dir(directory).map_err(|source| Error::Pin { path: directory.to_owned(), source })
+}
+
+/// Index of the interface that an XDP link is on; 0 when that is gone (`struct bpf_link_info`, Linux 5.9).
+pub(super) fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
+    #[repr(C)]
+    #[derive(Default)]
+    struct LinkInfo {
+        kind: u32,
+        id: u32,
+        program: u32,
+        padding: u32,
+        interface: u32,
+        rest: [u32; 11],
+    }
+    #[repr(C)]
+    struct InfoByFd {
+        fd: u32,
+        len: u32,
+        info: u64,
+    }
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    let mut info = LinkInfo::default();
+    let attributes = InfoByFd {
+        fd: u32::try_from(link.as_raw_fd()).unwrap_or(u32::MAX),
+        len: u32::try_from(size_of::<LinkInfo>()).unwrap_or(0),
+        info: (&raw mut info).expose_provenance() as u64,
+    };
+    // SAFETY: the kernel reads `attributes`, of the given size, and writes `len` bytes at most to `info`, which
+    // outlives the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<InfoByFd>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(info.interface) }
+}

@@ -1,0 +1,116 @@
+//! The lease words: the `GROUPS` map in this process's memory, where arming and disarming are one store each.
+
+use std::mem::offset_of;
+use std::num::NonZeroUsize;
+use std::os::fd::AsFd as _;
+use std::ptr::NonNull;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use aya::Ebpf;
+use aya::maps::Map;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+use vip_common::lease::Ballot;
+use vip_common::maps::{Group, Role, SLOTS};
+
+use super::Error;
+
+const GROUPS: &str = "GROUPS";
+const LEN: NonZeroUsize = NonZeroUsize::new(SLOTS * size_of::<Group>()).unwrap();
+
+/// Shared view of the `GROUPS` map; clones are the same memory. Slots are below [`SLOTS`].
+#[derive(Clone, Debug)]
+pub struct Words {
+    memory: Arc<Memory>,
+}
+
+#[derive(Debug)]
+struct Memory {
+    start: NonNull<Group>,
+}
+
+// SAFETY: the memory is a shared mapping that lives as long as the value, and every access to it is atomic.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `Words::map` with this length, and nobody has a reference into it any more.
+        let _ = unsafe { munmap(self.start.cast(), LEN.get()) };
+    }
+}
+
+/// What a group's entry says, read at one time. The acceptor's three fields are read one after the other: they may be
+/// of two neighbouring states, and only `holder_until` is acted on.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Word {
+    /// The lease word.
+    pub lease_until: u64,
+    /// Until when somebody's lease runs, by this node's acceptor.
+    pub holder_until: u64,
+    /// That lease's ballot.
+    pub holder_ballot: Ballot,
+}
+
+impl Words {
+    pub(super) fn map(ebpf: &Ebpf) -> Result<Self, Error> {
+        let Some(Map::Array(groups)) = ebpf.map(GROUPS) else { return Err(Error::Object(GROUPS)) };
+        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
+        // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
+        let memory = unsafe { mmap(None, LEN, protection, MapFlags::MAP_SHARED, groups.fd().as_fd(), 0) };
+        let start = memory.map_err(|error| Error::Mmap(GROUPS, error.into()))?.cast();
+        Ok(Self { memory: Arc::new(Memory { start }) })
+    }
+
+    /// Reads a group's entry.
+    pub fn read(&self, slot: u32) -> Word {
+        Word {
+            lease_until: self.lease_until(slot).load(Ordering::Acquire),
+            holder_until: self.word(slot, offset_of!(Group, holder_until)).load(Ordering::Acquire),
+            holder_ballot: Ballot(self.word(slot, offset_of!(Group, holder_ballot)).load(Ordering::Acquire)),
+        }
+    }
+
+    /// Lets the data plane serve the group until `until`. The caller has a quorum for it.
+    pub fn arm(&self, slot: u32, until: u64) {
+        self.lease_until(slot).fetch_max(until, Ordering::AcqRel);
+    }
+
+    /// Stops the data plane from serving the group, at once; no extension under way undoes it.
+    pub fn disarm(&self, slot: u32) {
+        self.lease_until(slot).store(0, Ordering::Release);
+    }
+
+    /// Tells the data plane who takes the answers to renewals.
+    pub fn set_role(&self, slot: u32, role: Role) {
+        self.half_word(slot, offset_of!(Group, role)).store(role as u32, Ordering::Release);
+    }
+
+    /// Names the slot for those who read the map.
+    pub fn set_id(&self, slot: u32, id: u32) {
+        self.half_word(slot, offset_of!(Group, id)).store(id, Ordering::Release);
+    }
+
+    fn lease_until(&self, slot: u32) -> &AtomicU64 {
+        self.word(slot, offset_of!(Group, lease_until))
+    }
+
+    fn word(&self, slot: u32, offset: usize) -> &AtomicU64 {
+        // SAFETY: `field` gives a live, aligned address of eight bytes that all sides access atomically.
+        unsafe { AtomicU64::from_ptr(self.field(slot, offset).cast()) }
+    }
+
+    fn half_word(&self, slot: u32, offset: usize) -> &AtomicU32 {
+        // SAFETY: as in `word`, for four bytes.
+        unsafe { AtomicU32::from_ptr(self.field(slot, offset).cast()) }
+    }
+
+    /// # Panics
+    /// For a slot that is not: slots come from this node's own table.
+    fn field(&self, slot: u32, offset: usize) -> *mut u8 {
+        assert!((slot as usize) < SLOTS, "slot {slot} of {SLOTS}");
+        // SAFETY: within the mapping, by the assertion and because `offset` is a field's.
+        unsafe { self.memory.start.as_ptr().add(slot as usize).cast::<u8>().add(offset) }
+    }
+}
