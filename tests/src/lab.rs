@@ -23,6 +23,7 @@ use anyhow::{Context, Result, ensure};
 pub use self::{
     daemon::{Daemon, DaemonOptions, daemon_binary},
     sweep::sweep_leftovers,
+    topology::mount_bpffs,
 };
 use crate::net;
 

@@ -15,12 +15,13 @@ use crate::{
 
 const CLIENT_PORT: &str = "client";
 
-/// Makes the BPF file system available where it belongs, as every distribution with systemd does at boot.
-pub(super) fn mount_bpffs() -> Result<()> {
-    if statfs(BPFFS).is_ok_and(|mounted| mounted.filesystem_type() == BPF_FS_MAGIC) {
-        return Ok(());
+/// Makes the BPF file system available where it belongs, as systemd does at boot; gives whether it was missing.
+pub fn mount_bpffs() -> Result<bool> {
+    let mounted = statfs(BPFFS).is_ok_and(|mounted| mounted.filesystem_type() == BPF_FS_MAGIC);
+    if !mounted {
+        run(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]))?;
     }
-    run(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]))
+    Ok(!mounted)
 }
 
 /// Makes the namespaces and connects them; the attachments have to live as long as the lab.
