@@ -47,7 +47,10 @@ pub fn ip(name: &str, args: &[&str]) -> Result<()> {
 }
 
 /// Runs a command to its end; an error has the command line and what it wrote to stderr.
+///
+/// Ctrl-C in a terminal does not reach it: it ends what it began, and the caller cleans up.
 pub fn run(command: &mut Command) -> Result<()> {
+    command.process_group(0);
     let output =
         command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     if !output.status.success() {

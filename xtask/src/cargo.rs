@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
+use vip_tests::interrupt;
 
 /// How the daemon is compiled.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,6 +36,7 @@ pub(crate) fn build_daemon(profile: Profile) -> Result<PathBuf> {
         command.arg("--release");
     }
     let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
+    interrupt::check()?;
     if !output.status.success() {
         bail!("vip-user does not build ({})", output.status);
     }

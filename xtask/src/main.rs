@@ -12,7 +12,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use vip_tests::interrupt::Interrupted;
+use vip_tests::interrupt;
 
 /// As a shell shows a command that SIGINT has ended.
 const EXIT_INTERRUPTED: u8 = 130;
@@ -39,7 +39,8 @@ enum Command {
 fn main() -> ExitCode {
     match dispatch(Arguments::parse().command) {
         Ok(code) => code,
-        Err(error) if error.is::<Interrupted>() => ExitCode::from(EXIT_INTERRUPTED),
+        // Whatever failed, failed because it was to end.
+        Err(_) if interrupt::check().is_err() => ExitCode::from(EXIT_INTERRUPTED),
         Err(error) => {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE

@@ -19,12 +19,20 @@ use crate::net::in_netns;
 /// (`veth_xdp_flush` in drivers/net/veth.c). Generic receive offload gives the port a ring, but not the wake-up:
 /// with it alone, frames stay in the ring until something else wakes the poll.
 pub(super) fn accept_xdp_tx(netns: &str, port: &str) -> Result<OwnedFd> {
-    let attach = || {
-        let program = load_pass_program().context("cannot load the pass program")?;
-        let index = if_nametoindex(port)?;
-        attach_to(&program, index).context("cannot attach the pass program")
-    };
-    in_netns(netns, attach).with_context(|| format!("port {port} in {netns}"))
+    attach(netns, port, Verdict::Pass)
+        .with_context(|| format!("cannot attach a program to {port} in {netns}"))
+}
+
+/// What a program says of every frame: `enum xdp_action`.
+#[derive(Clone, Copy)]
+enum Verdict {
+    Pass = 2,
+    #[cfg(test)]
+    Tx = 3,
+}
+
+fn attach(netns: &str, interface: &str, verdict: Verdict) -> Result<OwnedFd> {
+    in_netns(netns, || link(&load(verdict)?, if_nametoindex(interface)?))
 }
 
 /// `struct bpf_insn`; `registers` is the destination in the low and the source in the high four bits.
@@ -66,11 +74,10 @@ const BPF_XDP: u32 = 37;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
 const BPF_ALU64_MOV_K: u8 = 0xb7;
 const BPF_JMP_EXIT: u8 = 0x95;
-const XDP_PASS: i32 = 2;
 
-fn load_pass_program() -> Result<OwnedFd> {
+fn load(verdict: Verdict) -> Result<OwnedFd> {
     let instructions = [
-        Instruction { code: BPF_ALU64_MOV_K, registers: 0, offset: 0, immediate: XDP_PASS },
+        Instruction { code: BPF_ALU64_MOV_K, registers: 0, offset: 0, immediate: verdict as i32 },
         Instruction { code: BPF_JMP_EXIT, registers: 0, offset: 0, immediate: 0 },
     ];
     let attributes = ProgLoad {
@@ -84,18 +91,18 @@ fn load_pass_program() -> Result<OwnedFd> {
         kern_version: 0,
         prog_flags: 0,
     };
-    Ok(bpf(BPF_PROG_LOAD, &attributes)?)
+    bpf(BPF_PROG_LOAD, &attributes).context("BPF_PROG_LOAD")
 }
 
 /// The attachment ends when the link's last descriptor is closed. Looks `interface` up in the thread's namespace.
-fn attach_to(program: &OwnedFd, interface: u32) -> Result<OwnedFd> {
+fn link(program: &OwnedFd, interface: u32) -> Result<OwnedFd> {
     let attributes = LinkCreate {
         prog_fd: u32::try_from(program.as_raw_fd())?,
         target_ifindex: interface,
         attach_type: BPF_XDP,
         flags: XDP_FLAGS_DRV_MODE,
     };
-    Ok(bpf(BPF_LINK_CREATE, &attributes)?)
+    bpf(BPF_LINK_CREATE, &attributes).context("BPF_LINK_CREATE")
 }
 
 /// Calls bpf(2) with a command that gives a new descriptor.
@@ -110,4 +117,31 @@ fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
     }
     // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Read, time::Duration};
+
+    use super::*;
+    use crate::{lab::Lab, oracle::packet_socket, wait};
+
+    #[test]
+    fn what_a_node_sends_by_xdp_tx_reaches_the_others() {
+        // Input: a node that sends every frame back unchanged. Expected: the client receives its own broadcast.
+        let lab = Lab::new(1).unwrap();
+        let _reflector = attach(&lab.node_netns(1), "eth0", Verdict::Tx).unwrap();
+        let socket = in_netns(&lab.client_netns(), || packet_socket("eth0", Some(libc::ETH_P_ARP))).unwrap();
+        socket.set_nonblocking(true).unwrap();
+
+        let mut frame = [0xff; 60];
+        frame[6..12].copy_from_slice(&[0x02, 0x77, 0, 0, 0, 1]);
+        frame[12..14].copy_from_slice(&[0x08, 0x06]);
+        socket.send(&frame).unwrap();
+        let received = wait::until("the frame to come back", Duration::from_secs(10), || {
+            let mut received = [0; 60];
+            Ok(Some((&socket).read(&mut received).map(|length| (length, received))?))
+        });
+        assert_eq!(received.unwrap(), (frame.len(), frame));
+    }
 }

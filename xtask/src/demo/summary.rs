@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde::Serialize;
 use vip_tests::{clock::Stamp, prober::Outage};
 
-use super::{fault::Fault, trial::Trial};
+use super::{fault::Fault, timeline::milliseconds_after, trial::Trial};
 
 /// All trials so far.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl From<&Trial> for TrialRecord {
 impl OutageRecord {
     fn new(outage: &Outage, broken: Stamp) -> Self {
         Self {
-            start_ms: milliseconds(outage.start.since(broken)) - milliseconds(broken.since(outage.start)),
+            start_ms: milliseconds_after(broken, outage.start),
             duration_ms: milliseconds(outage.duration),
             probes_lost: outage.lost,
             before: outage.before,

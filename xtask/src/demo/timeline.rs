@@ -10,6 +10,11 @@ const GREEN: &str = "\x1b[32m";
 const PLAIN: &str = "";
 const RESET: &str = "\x1b[0m";
 
+/// In place of a time.
+const NO_TIME: &str = "              ";
+/// The JSON has more of them.
+const SHOWN_DOUBLES: usize = 5;
+
 /// Prints events as they happen, or nothing.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeline {
@@ -36,7 +41,7 @@ impl Timeline {
 
     /// Something that has no time.
     pub(super) fn note(&self, text: &str) {
-        self.print("              ", PLAIN, text);
+        self.print(NO_TIME, PLAIN, text);
     }
 
     /// Something that happened at `time`, when the fault was at `zero`.
@@ -54,21 +59,20 @@ impl Timeline {
         self.at(zero, time, GREEN, text);
     }
 
-    /// Requests that two nodes answered, if there were any.
-    pub(super) fn doubles(&self, probes: u64, requests: &OracleReport) {
+    /// Requests that two nodes answered, if there were any; the first of them by time.
+    pub(super) fn doubles(&self, zero: Stamp, probes: u64, requests: &OracleReport) {
         if probes + requests.doubles > 0 {
             let text =
                 format!("two nodes answered {probes} probes and {} broadcast requests", requests.doubles);
-            self.print("              ", RED, &text);
+            self.print(NO_TIME, RED, &text);
         }
-        for double in &requests.described {
-            self.print("              ", RED, &double.to_string());
+        for double in requests.described.iter().take(SHOWN_DOUBLES) {
+            self.at(zero, double.sent, RED, &double.to_string());
         }
     }
 
     fn at(&self, zero: Stamp, time: Stamp, colour: &str, text: &str) {
-        let milliseconds = time.since(zero).as_secs_f64() * 1e3;
-        self.print(&format!("{milliseconds:9.1} ms  "), colour, text);
+        self.print(&format!("{:9.1} ms  ", milliseconds_after(zero, time)), colour, text);
     }
 
     fn print(&self, lead: &str, colour: &str, text: &str) {
@@ -78,4 +82,9 @@ impl Timeline {
         let (begin, end) = if self.colours && !colour.is_empty() { (colour, RESET) } else { ("", "") };
         println!("{lead}{begin}{text}{end}");
     }
+}
+
+/// How long `time` is after `zero`; negative if it is before.
+pub(super) fn milliseconds_after(zero: Stamp, time: Stamp) -> f64 {
+    (time.since(zero).as_secs_f64() - zero.since(time).as_secs_f64()) * 1e3
 }

@@ -83,7 +83,7 @@ fn attempt(cluster: &mut Cluster, fault: Fault, timeline: &Timeline) -> Result<T
     interrupt::pause(WATCH)?;
 
     let (probes, requests) = (prober.finish(), oracle.finish());
-    timeline.doubles(probes.doubles, &requests);
+    timeline.doubles(broken, probes.doubles, &requests);
     let outage = probes.outage_after(broken).map_or(Duration::ZERO, |outage| outage.duration);
     let (successor, recovery) = (successor.node, whole.since(repaired));
     Ok(Trial { fault, victim, successor, outage, recovery, probes, requests, broken })
