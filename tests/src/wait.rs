@@ -8,6 +8,7 @@ use crate::{clock::Stamp, interrupt};
 
 /// Between two looks: short against what is awaited, long against what a look costs.
 const POLL: Duration = Duration::from_millis(5);
+/// For looks that start programs.
 const CALM_POLL: Duration = Duration::from_millis(50);
 
 /// Looks until `look` gives a value, and hands that out.
