@@ -1,1 +1,19 @@
-//! placeholder
+//! The test bed: nodes, a switch and a client in network namespaces, real daemons on them, and the instruments
+//! that watch what the client sees.
+//!
+//! Cluster tests and `cargo xtask demo` stand on the same parts, so that what the demo shows is what the tests
+//! check. Nothing here asserts a time or knows the daemon's internals: the daemon is its command line, its
+//! configuration file and its `status --json`.
+
+pub mod clock;
+pub mod cluster;
+pub mod interrupt;
+pub mod lab;
+pub mod net;
+pub mod oracle;
+pub mod prober;
+pub mod responder;
+pub mod wait;
+
+#[cfg(test)]
+mod instruments;

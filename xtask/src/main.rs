@@ -1,2 +1,58 @@
-//! placeholder
-fn main() { println!("{:?}", ebpf_build::build(std::path::Path::new("/tmp/ebpf-out"))); }
+//! `cargo xtask`: the project's commands for building, testing and showing it. One file per command; here they are
+//! only dispatched.
+
+mod build_ebpf;
+mod cargo;
+mod demo;
+mod privilege;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use vip_tests::interrupt;
+
+/// As a shell shows a command that SIGINT has ended.
+const EXIT_INTERRUPTED: u8 = 130;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about = "Builds, tests and shows vip-user")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Install what the eBPF build and the tests need
+    Setup,
+    /// Build the XDP object and print its path
+    BuildEbpf,
+    /// Run all tests: unit, data-plane and cluster tests
+    Test(test::Arguments),
+    /// Break the holder of a VIP in four ways, and show what a client sees
+    Demo(demo::Arguments),
+}
+
+fn main() -> ExitCode {
+    match dispatch(Arguments::parse().command) {
+        Ok(code) => code,
+        // Whatever failed, failed because it was to end.
+        Err(_) if interrupt::check().is_err() => ExitCode::from(EXIT_INTERRUPTED),
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Setup => privilege::as_root("setup", setup::run),
+        Command::BuildEbpf => build_ebpf::run(),
+        Command::Test(arguments) => privilege::as_root("test", || test::run(&arguments)),
+        Command::Demo(arguments) => privilege::as_root("demo", || demo::run(&arguments)),
+    }
+}

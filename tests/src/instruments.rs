@@ -1,0 +1,80 @@
+//! The instruments on a lab whose VIP is moved by hand: what they must see before one can believe what they show.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::{
+    clock::Stamp,
+    lab::{Lab, VIP},
+    net,
+    oracle::Oracle,
+    prober::{Answer, Prober, ProberOptions},
+    responder::Responder,
+    wait,
+};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Two nodes with a service each; node 1 has the VIP as any other software would give it: as an address of eth0.
+fn lab_with_vip_on_node_1() -> (Lab, [Responder; 2]) {
+    let lab = Lab::new(2).unwrap();
+    let responders = [1, 2].map(|node| Responder::start(&lab, node, VIP).unwrap());
+    address(&lab, 1, "add").unwrap();
+    (lab, responders)
+}
+
+fn address(lab: &Lab, node: u8, change: &str) -> Result<()> {
+    net::ip(&lab.node_netns(node), &["address", change, &format!("{VIP}/32"), "dev", "eth0"])
+}
+
+fn wait_answer(prober: &Prober, after: Stamp, node: u8) -> Answer {
+    let what = format!("an answer of node {node}");
+    wait::until(&what, PATIENCE, || Ok(prober.answer_after(after, |by| by == node))).unwrap()
+}
+
+#[test]
+fn the_prober_sees_a_move_as_one_outage_and_who_served_before_and_after() {
+    let (lab, _responders) = lab_with_vip_on_node_1();
+    let prober = Prober::start(&lab, &ProberOptions::default()).unwrap();
+    let up = wait_answer(&prober, Stamp::now(), 1).sent;
+
+    address(&lab, 1, "delete").unwrap();
+    let moved = Stamp::now();
+    wait::until("a lost probe", PATIENCE, || {
+        let silent = Stamp::now().since(moved) > Duration::from_millis(50);
+        Ok((silent && prober.answer_after(moved, |_| true).is_none()).then_some(()))
+    })
+    .unwrap();
+    address(&lab, 2, "add").unwrap();
+    net::ip(&lab.client_netns(), &["neighbour", "flush", "all"]).unwrap();
+    wait_answer(&prober, moved, 2);
+    let report = prober.finish();
+
+    let outage = report.outage_after(up).unwrap();
+    assert_eq!((outage.before, outage.after), (Some(1), Some(2)), "{report:#?}");
+    assert!(outage.duration >= Duration::from_millis(49), "{outage:?}");
+    assert!(report.answered_by_node.keys().eq(&[1, 2]), "{report:#?}");
+    assert_eq!(report.doubles, 0);
+    assert_eq!(report.sent, report.lost + report.answered_by_node.values().sum::<u64>());
+}
+
+#[test]
+fn the_oracle_sees_one_holder_as_one_and_two_holders_as_two() {
+    let (lab, _responders) = lab_with_vip_on_node_1();
+    let watch = || {
+        let oracle = Oracle::start(&lab, PATIENCE).unwrap();
+        wait::until("a hundred answers of each kind", PATIENCE, || {
+            let seen = oracle.report_so_far();
+            Ok((seen.arp_answered >= 100 && seen.udp_answered >= 100).then_some(()))
+        })
+        .unwrap();
+        oracle.finish()
+    };
+    let one = watch();
+    assert_eq!(one.doubles, 0, "{one:#?}");
+
+    address(&lab, 2, "add").unwrap();
+    let two = watch();
+    assert!(two.doubles >= 100, "{two:#?}");
+}

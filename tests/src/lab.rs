@@ -1,0 +1,203 @@
+//! A segment in network namespaces: nodes, a switch that connects them by cables one can pull, and a client.
+//!
+//! Here: what a lab is made of, and its end. How the wires are made is in `topology`, how a daemon is started in
+//! `daemon`, and what removes the remains of killed runs in `sweep`.
+
+mod config;
+mod daemon;
+mod sweep;
+mod topology;
+mod xdp_pass;
+
+use std::{
+    fs,
+    net::Ipv4Addr,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::{self, Command},
+    sync::atomic::{AtomicU32, Ordering},
+};
+
+use anyhow::{Context, Result, ensure};
+
+pub use self::{
+    daemon::{Daemon, DaemonOptions, daemon_binary},
+    sweep::sweep_leftovers,
+    topology::mount_bpffs,
+};
+use crate::net;
+
+/// The VIP that [`DaemonOptions`] give to the group by default.
+pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+/// The client's own address.
+pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
+/// Where the BPF file system belongs.
+pub const BPFFS: &str = "/sys/fs/bpf";
+/// Addresses above this one are the client's and the VIPs'.
+const MAX_NODES: u8 = 99;
+
+/// A switch, a client and nodes 1 to n, each in a namespace of its own. Dropping it removes everything that it made,
+/// and ends what still runs in its namespaces.
+#[derive(Debug)]
+pub struct Lab {
+    /// Unique on the machine; every name that the lab gives begins with it.
+    name: String,
+    nodes: u8,
+    /// Configurations, keys, logs, sockets and state of the nodes.
+    dir: PathBuf,
+    /// Keeps the switch's ports accepting what the nodes send by XDP_TX.
+    _ports: Vec<OwnedFd>,
+}
+
+impl Lab {
+    /// Makes a lab of `nodes` nodes, all cables plugged.
+    pub fn new(nodes: u8) -> Result<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        ensure!((1..=MAX_NODES).contains(&nodes), "a lab has 1 to {MAX_NODES} nodes, not {nodes}");
+        ensure!(
+            nix::unistd::geteuid().is_root(),
+            "a lab needs root: it makes network namespaces and loads BPF programs"
+        );
+
+        let name = sweep::lab_name(process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let dir = std::env::temp_dir().join(&name);
+        // From here on, whatever fails, dropping the value removes what has been made.
+        let mut lab = Self { name, nodes, dir, _ports: Vec::new() };
+        topology::mount_bpffs()?;
+        for node in lab.nodes() {
+            let home = lab.home(node);
+            fs::create_dir_all(&home).with_context(|| format!("cannot make {}", home.display()))?;
+        }
+        lab._ports = topology::build(&lab)?;
+        Ok(lab)
+    }
+
+    /// The nodes' numbers: 1 to n.
+    pub fn nodes(&self) -> impl Iterator<Item = u8> + use<> {
+        1..=self.nodes
+    }
+
+    /// The namespace of node `node`; its interface is eth0.
+    pub fn node_netns(&self, node: u8) -> String {
+        format!("{}-n{node}", self.name)
+    }
+
+    /// The namespace of the client; its interface is eth0.
+    pub fn client_netns(&self) -> String {
+        format!("{}-client", self.name)
+    }
+
+    /// The namespace of the switch: a bridge, and port `p<k>` for node k.
+    pub fn switch_netns(&self) -> String {
+        format!("{}-switch", self.name)
+    }
+
+    /// The address of node `node` on eth0.
+    pub fn address(&self, node: u8) -> Ipv4Addr {
+        topology::node_address(node)
+    }
+
+    /// Where node `node` has its files.
+    pub fn home(&self, node: u8) -> PathBuf {
+        self.dir.join(format!("n{node}"))
+    }
+
+    /// Where node `node` pins its maps and links: `[paths] bpffs`.
+    pub fn pins(&self, node: u8) -> PathBuf {
+        self.all_pins().join(format!("n{node}"))
+    }
+
+    /// The cable between node `node` and the switch.
+    pub fn cable(&self, node: u8) -> Cable<'_> {
+        Cable { lab: self, node }
+    }
+
+    /// A command that will run on node `node`.
+    pub fn command(&self, node: u8, program: impl AsRef<Path>) -> Result<Command> {
+        net::command_in(&self.node_netns(node), program)
+    }
+
+    /// Writes the configuration that `options` describe for node `node`, and the cluster's key; gives the path.
+    pub fn write_config(&self, node: u8, options: &DaemonOptions) -> Result<PathBuf> {
+        config::write(self, node, options)
+    }
+
+    /// Starts the daemon on node `node`, with a configuration written anew from `options`. Does not wait for it to serve.
+    pub fn start(&self, node: u8, options: &DaemonOptions) -> Result<Daemon> {
+        daemon::start(self, node, options)
+    }
+
+    fn all_pins(&self) -> PathBuf {
+        Path::new(BPFFS).join(&self.name)
+    }
+
+    fn namespaces(&self) -> impl Iterator<Item = String> + '_ {
+        let nodes = self.nodes().map(|node| self.node_netns(node));
+        nodes.chain([self.switch_netns(), self.client_netns()])
+    }
+}
+
+impl Drop for Lab {
+    fn drop(&mut self) {
+        let namespaces: Vec<String> = self.namespaces().collect();
+        for problem in sweep::remove(&namespaces, &[self.all_pins(), self.dir.clone()]) {
+            eprintln!("{}: left behind: {problem:#}", self.name);
+        }
+    }
+}
+
+/// The cable between a node and the switch.
+#[derive(Debug)]
+pub struct Cable<'a> {
+    lab: &'a Lab,
+    node: u8,
+}
+
+impl Cable<'_> {
+    /// Takes the switch's end out: the node loses its carrier, and nothing passes.
+    pub fn pull(&self) -> Result<()> {
+        self.set("down")
+    }
+
+    /// Puts the switch's end back in.
+    pub fn plug(&self) -> Result<()> {
+        self.set("up")
+    }
+
+    fn set(&self, state: &str) -> Result<()> {
+        net::ip(&self.lab.switch_netns(), &["link", "set", "dev", &topology::port(self.node), state])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::net::netns_path;
+
+    #[test]
+    fn a_lab_leaves_nothing_behind() {
+        let lab = Lab::new(2).unwrap();
+        let namespaces: Vec<PathBuf> = lab.namespaces().map(|name| netns_path(&name)).collect();
+        let dir = lab.dir.clone();
+        let mut inhabitant = lab.command(1, "sleep").unwrap().arg("600").spawn().unwrap();
+        assert!(namespaces.iter().all(|path| path.exists()) && dir.exists());
+
+        drop(lab);
+        assert!(!namespaces.iter().any(|path| path.exists()) && !dir.exists());
+        assert!(!inhabitant.wait().unwrap().success(), "the inhabitant was ended");
+    }
+
+    #[test]
+    fn a_pulled_cable_takes_the_carrier_and_a_plugged_one_gives_it_back() {
+        let lab = Lab::new(1).unwrap();
+        let carrier = || {
+            let output = lab.command(1, "ip")?.args(["-o", "link", "show", "dev", "eth0"]).output()?;
+            anyhow::Ok(!String::from_utf8_lossy(&output.stdout).contains("NO-CARRIER"))
+        };
+        assert!(carrier().unwrap());
+        lab.cable(1).pull().unwrap();
+        assert!(!carrier().unwrap());
+        lab.cable(1).plug().unwrap();
+        assert!(carrier().unwrap());
+    }
+}

@@ -1,0 +1,92 @@
+//! The configuration file and the key of a node, written as an operator would.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    io::Write as _,
+    os::unix::fs::OpenOptionsExt,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+
+use super::{DaemonOptions, Lab};
+
+/// Every lab's cluster is its own segment: one key serves them all.
+const KEY: &str = "00112233445566778899aabbccddeeff\n";
+
+/// Writes `vip.toml` and `cluster.key` into the node's directory; gives the path of the former.
+pub(super) fn write(lab: &Lab, node: u8, options: &DaemonOptions) -> Result<PathBuf> {
+    let home = lab.home(node);
+    let key = home.join("cluster.key");
+    write_secret(&key)?;
+    let path = home.join("vip.toml");
+    fs::write(&path, text(lab, node, &key, options)?)
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
+}
+
+/// Where the daemon of a node has its control socket.
+pub(super) fn socket(lab: &Lab, node: u8) -> PathBuf {
+    runtime(lab, node).join("eth0.sock")
+}
+
+fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<String> {
+    let DaemonOptions { priority, expect, interval, lease, vips, .. } = options;
+    let (interval, lease) = (duration(*interval), duration(*lease));
+    let [pins, runtime, state] = [lab.pins(node), runtime(lab, node), lab.home(node).join("state")];
+    let mut text = String::new();
+    write!(
+        text,
+        r#"[node]
+name = "lb{node}"
+iface = "eth0"
+id = {node}
+priority = {priority}
+
+[cluster]
+name = "lab"
+key_file = {key:?}
+expect = {expect}
+interval = "{interval}"
+lease = "{lease}"
+
+[[group]]
+name = "web"
+vips = {vips:?}
+
+[paths]
+bpffs = {pins:?}
+runtime = {runtime:?}
+state = {state:?}
+"#
+    )?;
+    Ok(text)
+}
+
+fn runtime(lab: &Lab, node: u8) -> PathBuf {
+    lab.home(node).join("run")
+}
+
+/// Only its owner may read a key.
+fn write_secret(path: &Path) -> Result<()> {
+    let write = || {
+        fs::File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(path)?
+            .write_all(KEY.as_bytes())
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// In the configuration's form: whole milliseconds where it is.
+fn duration(span: Duration) -> String {
+    match span.subsec_micros() % 1000 {
+        0 => format!("{}ms", span.as_millis()),
+        _ => format!("{}us", span.as_micros()),
+    }
+}

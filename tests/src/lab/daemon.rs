@@ -1,0 +1,187 @@
+//! A daemon on a node: starting it, breaking it, asking it.
+
+use std::{
+    env,
+    fs::{self, File},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::Value;
+
+use super::{Lab, VIP, config};
+use crate::wait;
+
+/// How long a client command may take: a stopped daemon answers nothing.
+const STATUS_SECONDS: &str = "2";
+/// How much of the log goes into an error.
+const LOG_TAIL_LINES: usize = 15;
+
+/// What a daemon is started with.
+#[derive(Clone, Debug)]
+pub struct DaemonOptions {
+    /// The program; `None`: see [`daemon_binary`].
+    pub binary: Option<PathBuf>,
+    /// `[node] priority`; 0 makes a witness.
+    pub priority: u8,
+    /// `[cluster] expect`.
+    pub expect: u8,
+    /// `[cluster] interval`; whole microseconds.
+    pub interval: Duration,
+    /// `[cluster] lease`; whole microseconds.
+    pub lease: Duration,
+    /// The VIPs of the one group, "web".
+    pub vips: Vec<String>,
+    /// Arguments after `--iface` and `--config`.
+    pub args: Vec<String>,
+}
+
+impl Default for DaemonOptions {
+    /// The product's defaults, for a cluster of three.
+    fn default() -> Self {
+        Self {
+            binary: None,
+            priority: 100,
+            expect: 3,
+            interval: Duration::from_millis(10),
+            lease: Duration::from_millis(50),
+            vips: vec![format!("{VIP}/24")],
+            args: Vec::new(),
+        }
+    }
+}
+
+/// The daemon to test: `$VIP_USER_BIN`, or else `vip-user` from the build that this program is part of.
+pub fn daemon_binary() -> Result<PathBuf> {
+    if let Some(path) = env::var_os("VIP_USER_BIN") {
+        return Ok(path.into());
+    }
+    let this = env::current_exe().context("cannot find this program's own file")?;
+    // target/<profile>/vip-user is beside target/<profile>/xtask, and one above target/<profile>/deps/<test>.
+    let places = this.ancestors().skip(1).take(2).map(|dir| dir.join("vip-user"));
+    places.into_iter().find(|path| path.is_file()).with_context(|| {
+        format!("no vip-user beside {}: run `cargo build -p vip-user`, or set VIP_USER_BIN", this.display())
+    })
+}
+
+/// Starts the daemon of `node`; its stderr is appended to `vip-user.log` in the node's directory.
+pub(super) fn start(lab: &Lab, node: u8, options: &DaemonOptions) -> Result<Daemon> {
+    let binary = options.binary.clone().map_or_else(daemon_binary, Ok)?;
+    let config = lab.write_config(node, options)?;
+    let log = lab.home(node).join("vip-user.log");
+    let stderr = File::options().create(true).append(true).open(&log)?;
+
+    let mut command = lab.command(node, &binary)?;
+    command.args(["--iface", "eth0", "--config"]).arg(config).args(&options.args);
+    // A process group of its own: Ctrl-C in a terminal is for the program that made the lab, which ends its daemons.
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
+    let child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
+    Ok(Daemon { node, binary, child, log, socket: config::socket(lab, node) })
+}
+
+/// A daemon that has been started; dropping it kills it.
+#[derive(Debug)]
+pub struct Daemon {
+    node: u8,
+    binary: PathBuf,
+    child: Child,
+    log: PathBuf,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    /// The node that it runs on.
+    pub fn node(&self) -> u8 {
+        self.node
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> Pid {
+        // The kernel's pid_max is far below i32::MAX.
+        Pid::from_raw(self.child.id().cast_signed())
+    }
+
+    /// Where its control socket is, once it serves.
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    /// Whether its process has not ended.
+    pub fn is_running(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Sends a signal and does not wait for what it does.
+    pub fn signal(&mut self, signal: Signal) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            bail!("the daemon of node {} ended before {signal}: {status}{}", self.node, self.log_tail());
+        }
+        kill(self.pid(), signal).with_context(|| format!("cannot send {signal} to node {}", self.node))
+    }
+
+    /// SIGKILL, and waits for the end. Its pins and its XDP program stay.
+    pub fn kill(&mut self) -> Result<()> {
+        self.signal(Signal::SIGKILL)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGSTOP: it lives and does nothing.
+    pub fn stop(&mut self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)
+    }
+
+    /// SIGCONT: it goes on where it was stopped.
+    pub fn cont(&mut self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    /// SIGTERM, and waits for the end.
+    pub fn terminate(&mut self) -> Result<ExitStatus> {
+        self.signal(Signal::SIGTERM)?;
+        self.wait_exit(Duration::from_secs(10))
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait_exit(&mut self, timeout: Duration) -> Result<ExitStatus> {
+        let what = format!("the end of the daemon of node {}", self.node);
+        let status = wait::until(&what, timeout, || Ok(self.child.try_wait()?));
+        status.with_context(|| self.log_tail())
+    }
+
+    /// What `vip-user status --json` says.
+    pub fn status(&self) -> Result<Value> {
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", STATUS_SECONDS]).arg(&self.binary);
+        let output = command.args(["status", "--json", "--socket"]).arg(&self.socket).output()?;
+        if !output.status.success() {
+            let stderr = String::from_utf8_lossy(&output.stderr);
+            bail!("status of node {}: {}: {}", self.node, output.status, stderr.trim());
+        }
+        serde_json::from_slice(&output.stdout)
+            .with_context(|| format!("status of node {} is no JSON", self.node))
+    }
+
+    /// The last lines of its log, for the message of a failure.
+    pub fn log_tail(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
+        format!("\n--- log of node {}, last lines ---\n{}\n---", self.node, tail.join("\n"))
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // Both fail only if it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,81 @@
+//! The wires of a lab: namespaces, the bridge that is its switch, veth cables, addresses.
+//!
+//! Nothing here knows of daemons, VIPs or leases.
+
+use std::{fs, net::Ipv4Addr, os::fd::OwnedFd, path::Path, process::Command};
+
+use anyhow::{Context, Result};
+use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
+
+use super::{BPFFS, CLIENT, Lab, xdp_pass};
+use crate::{
+    net::{in_netns, ip, run},
+    oracle,
+};
+
+const CLIENT_PORT: &str = "client";
+
+/// Makes the BPF file system available where it belongs, as systemd does at boot; gives whether it was missing.
+pub fn mount_bpffs() -> Result<bool> {
+    let mounted = statfs(BPFFS).is_ok_and(|mounted| mounted.filesystem_type() == BPF_FS_MAGIC);
+    if !mounted {
+        run(Command::new("mount").args(["-t", "bpf", "bpf", BPFFS]))?;
+    }
+    Ok(!mounted)
+}
+
+/// Makes the namespaces and connects them; the attachments have to live as long as the lab.
+pub(super) fn build(lab: &Lab) -> Result<Vec<OwnedFd>> {
+    let switch = lab.switch_netns();
+    for name in lab.namespaces() {
+        run(Command::new("ip").args(["netns", "add", &name]))?;
+        in_netns(&name, disable_ipv6)?;
+        ip(&name, &["link", "set", "dev", "lo", "up"])?;
+    }
+    // A bridge that floods multicast as a switch without snooping does, and forwards as soon as a port is up.
+    let quick = ["stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"];
+    ip(&switch, &[&["link", "add", "br0", "type", "bridge"], &quick[..]].concat())?;
+    ip(&switch, &["link", "set", "dev", "br0", "up"])?;
+
+    lay_cable(&switch, CLIENT_PORT, &lab.client_netns(), CLIENT)?;
+    let mut attachments = Vec::new();
+    for node in lab.nodes() {
+        let netns = lab.node_netns(node);
+        lay_cable(&switch, &port(node), &netns, node_address(node))?;
+        // Where answers to the oracle go: see there.
+        ip(&netns, &["route", "add", oracle::SENDERS, "dev", "eth0"])?;
+        attachments.push(xdp_pass::accept_xdp_tx(&switch, &port(node))?);
+    }
+    Ok(attachments)
+}
+
+/// The switch's port for node `node`.
+pub(super) fn port(node: u8) -> String {
+    format!("p{node}")
+}
+
+pub(super) const fn node_address(node: u8) -> Ipv4Addr {
+    Ipv4Addr::new(10, 77, 0, node)
+}
+
+/// The MAC tells which node it is, for whoever reads a packet trace: 02:77 and the address.
+fn lay_cable(switch: &str, port: &str, netns: &str, address: Ipv4Addr) -> Result<()> {
+    let [a, b, c, d] = address.octets();
+    let mac = format!("02:77:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+    let peer = ["peer", "name", "eth0", "address", &mac, "netns", netns];
+    ip(switch, &[&["link", "add", port, "type", "veth"], &peer[..]].concat())?;
+    ip(switch, &["link", "set", "dev", port, "master", "br0", "up"])?;
+    ip(netns, &["address", "add", &format!("{address}/24"), "dev", "eth0"])?;
+    ip(netns, &["link", "set", "dev", "eth0", "up"])
+}
+
+/// Keeps router solicitations and duplicate detection out of the traces. A kernel without IPv6 has none of this.
+fn disable_ipv6() -> Result<()> {
+    for scope in ["all", "default"] {
+        let path = format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6");
+        if Path::new(&path).exists() {
+            fs::write(&path, "1").with_context(|| format!("cannot write {path}"))?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Network namespaces from inside the process: running a piece of code, or starting a program, in one of them.
+//!
+//! `ip netns exec` is not used: it remounts /sys and so hides the BPF file system that the daemon pins to.
+
+use std::{
+    fs::File,
+    os::unix::process::CommandExt,
+    panic,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use anyhow::{Context, Result, bail};
+use nix::sched::{CloneFlags, setns};
+
+/// Where iproute2 keeps named namespaces.
+pub const NETNS_DIR: &str = "/run/netns";
+
+/// Runs `work` on a thread of its own that has entered the namespace `name`.
+///
+/// Sockets belong to the namespace they were made in, so `work` can hand them out and their users need not enter it.
+/// A panic of `work` goes on in the caller.
+pub fn in_netns<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+    let netns = open(name)?;
+    let entered = || {
+        setns(netns, CloneFlags::CLONE_NEWNET)
+            .with_context(|| format!("cannot enter the namespace {name}"))?;
+        work()
+    };
+    thread::scope(|scope| scope.spawn(entered).join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+}
+
+/// A command that will run in the namespace `name`, with this process's mounts.
+pub fn command_in(name: &str, program: impl AsRef<Path>) -> Result<Command> {
+    let netns = open(name)?;
+    let mut command = Command::new(program.as_ref());
+    let enter = move || Ok(setns(&netns, CloneFlags::CLONE_NEWNET)?);
+    // SAFETY: between fork and exec, the closure makes one system call and neither allocates nor locks.
+    unsafe { command.pre_exec(enter) };
+    Ok(command)
+}
+
+/// Runs `ip` with `args` in the namespace `name`.
+pub fn ip(name: &str, args: &[&str]) -> Result<()> {
+    run(Command::new("ip").args(["-n", name]).args(args))
+}
+
+/// Runs a command to its end; an error has the command line and what it wrote to stderr.
+///
+/// Ctrl-C in a terminal does not reach it: it ends what it began, and the caller cleans up.
+pub fn run(command: &mut Command) -> Result<()> {
+    command.process_group(0);
+    let output =
+        command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}
+
+/// The file that stands for the namespace `name`.
+pub fn netns_path(name: &str) -> PathBuf {
+    Path::new(NETNS_DIR).join(name)
+}
+
+fn open(name: &str) -> Result<File> {
+    let path = netns_path(name);
+    File::open(&path).with_context(|| format!("no namespace at {}", path.display()))
+}

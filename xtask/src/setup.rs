@@ -1,0 +1,147 @@
+//! `cargo xtask setup`: what the eBPF build and the tests need, by apt where rustup and cargo cannot.
+//!
+//! It changes nothing that is there already, so the other commands run it first and it is silent when all is well.
+
+use std::{
+    env,
+    path::Path,
+    process::{Command, ExitCode},
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use anyhow::{Context, Result, bail};
+use ebpf_build::Toolchain;
+use nix::unistd::geteuid;
+use vip_tests::lab::{BPFFS, mount_bpffs};
+
+use crate::cargo::cargo;
+
+/// Commands that the tests run, and the Debian packages that have them.
+const TOOLS: [(&str, &str); 5] = [
+    ("ip", "iproute2"),
+    ("bpftool", "bpftool"),
+    ("ethtool", "ethtool"),
+    ("strace", "strace"),
+    ("tcpdump", "tcpdump"),
+];
+/// A compiler with the sources of `core`, for machines where rustup has no nightly with them.
+const TOOLCHAIN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
+/// The newest that uses the LLVM of the Rust compiler, and needs none of its own.
+const BPF_LINKER_VERSION: &str = "0.10.3";
+
+/// Does everything, and says what it did or found, a line for each.
+pub(crate) fn run() -> Result<ExitCode> {
+    for step in BUILD_STEPS.iter().chain(&TEST_STEPS) {
+        match step()? {
+            Outcome::Found(what) => println!("found      {what}"),
+            Outcome::Did(what) => println!("set up     {what}"),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What it takes to build the XDP object; says only what had to be done.
+pub(crate) fn ensure_build_tools() -> Result<()> {
+    ensure(&BUILD_STEPS)
+}
+
+/// What it takes to build everything and to test it; says only what had to be done.
+pub(crate) fn ensure_all() -> Result<()> {
+    ensure(&BUILD_STEPS)?;
+    ensure(&TEST_STEPS)
+}
+
+type Step = fn() -> Result<Outcome>;
+
+const BUILD_STEPS: [Step; 2] = [toolchain, bpf_linker];
+const TEST_STEPS: [Step; 2] = [tools, bpf_file_system];
+
+enum Outcome {
+    /// Nothing had to be done.
+    Found(String),
+    /// It was missing and is there now.
+    Did(String),
+}
+
+fn ensure(steps: &[Step]) -> Result<()> {
+    for step in steps {
+        if let Outcome::Did(what) = step()? {
+            eprintln!("set up: {what}");
+        }
+    }
+    Ok(())
+}
+
+fn toolchain() -> Result<Outcome> {
+    let describe = |toolchain: Toolchain| format!("compiler for the BPF target: {}", toolchain.name);
+    if let Ok(toolchain) = Toolchain::find() {
+        return Ok(Outcome::Found(describe(toolchain)));
+    }
+    apt_install(&TOOLCHAIN_PACKAGES).context(
+        "no compiler for the BPF target; `rustup toolchain install nightly --component rust-src` gets one, too",
+    )?;
+    Ok(Outcome::Did(describe(Toolchain::find()?)))
+}
+
+fn bpf_linker() -> Result<Outcome> {
+    if is_installed("bpf-linker") {
+        return Ok(Outcome::Found("bpf-linker".to_owned()));
+    }
+    let status =
+        cargo("install").args(["bpf-linker", "--version", BPF_LINKER_VERSION, "--locked"]).status()?;
+    if !status.success() {
+        bail!("cargo install bpf-linker --version {BPF_LINKER_VERSION} --locked: {status}");
+    }
+    Ok(Outcome::Did(format!("bpf-linker {BPF_LINKER_VERSION}")))
+}
+
+fn tools() -> Result<Outcome> {
+    let missing: Vec<&str> =
+        TOOLS.iter().filter(|(command, _)| !is_installed(command)).map(|(_, package)| *package).collect();
+    if missing.is_empty() {
+        return Ok(Outcome::Found(format!("tools: {}", TOOLS.map(|(command, _)| command).join(", "))));
+    }
+    apt_install(&missing)?;
+    Ok(Outcome::Did(format!("tools: {}", missing.join(", "))))
+}
+
+fn bpf_file_system() -> Result<Outcome> {
+    let what = format!("BPF file system on {BPFFS}");
+    Ok(if mount_bpffs()? { Outcome::Did(what) } else { Outcome::Found(what) })
+}
+
+/// Installs Debian packages; what apt says goes to stderr, as stdout may be for programs.
+fn apt_install(packages: &[&str]) -> Result<()> {
+    let list = packages.join(" ");
+    if !is_installed("apt-get") {
+        bail!("missing: {list} (Debian's names); without apt-get, install them by hand");
+    }
+    if !geteuid().is_root() {
+        bail!("missing: {list}; run `cargo xtask setup` with sudo");
+    }
+    // The lists need to be fetched once, whatever is installed from them.
+    static UPDATED: AtomicBool = AtomicBool::new(false);
+    if !UPDATED.swap(true, Ordering::Relaxed) {
+        apt_get(&["update", "--quiet=2"])?;
+    }
+    apt_get(&[&["install", "--quiet=2", "--yes", "--no-install-recommends"], packages].concat())
+}
+
+fn apt_get(arguments: &[&str]) -> Result<()> {
+    let mut command = Command::new("apt-get");
+    command.args(arguments).env("DEBIAN_FRONTEND", "noninteractive").stdout(std::io::stderr());
+    let status = command.status().context("cannot run apt-get")?;
+    if !status.success() {
+        bail!("apt-get {}: {status}", arguments.join(" "));
+    }
+    Ok(())
+}
+
+/// Also looks where cargo installs to, which sudo may have taken out of `PATH`.
+fn is_installed(command: &str) -> bool {
+    let home = env::var_os("CARGO_HOME").map(Into::into);
+    let cargo_home = home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+    let path = env::var_os("PATH").unwrap_or_default();
+    let mut directories = env::split_paths(&path).chain(cargo_home.map(|home| home.join("bin")));
+    directories.any(|directory| directory.join(command).is_file())
+}

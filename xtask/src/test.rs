@@ -1,0 +1,49 @@
+//! `cargo xtask test`: every test there is.
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result};
+use vip_tests::{interrupt, lab};
+
+use crate::{
+    cargo::{Profile, build_daemon, cargo},
+    setup,
+};
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Run only tests whose name contains this
+    filter: Option<String>,
+    /// Options for the test programs, such as --nocapture
+    #[arg(last = true)]
+    options: Vec<String>,
+}
+
+/// Runs unit tests, then those of the test bed; fails if one of them does.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    interrupt::watch()?;
+    setup::ensure_all()?;
+    lab::sweep_leftovers()?;
+    let daemon = build_daemon(Profile::Dev)?;
+
+    // The eBPF crate builds for its own target only; its rules are tested where they are defined, in vip-common.
+    let mut units = cargo("test");
+    units.args(["--workspace", "--exclude", "vip-ebpf", "--exclude", "vip-tests", "--no-fail-fast"]);
+    units.args(&arguments.filter).arg("--").args(&arguments.options);
+
+    // One after the other: a cluster's nodes share two cores at times, and their leases are milliseconds long.
+    let mut clusters = cargo("test");
+    clusters.args(["--package", "vip-tests", "--no-fail-fast"]).env("VIP_USER_BIN", daemon);
+    clusters.args(&arguments.filter).args(["--", "--test-threads=1"]).args(&arguments.options);
+
+    let passed = [passes(units)?, passes(clusters)?];
+    Ok(if passed == [true; 2] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs a test command, and removes what it could not remove if it was killed.
+fn passes(mut command: Command) -> Result<bool> {
+    let status = command.status().context("cannot run cargo")?;
+    lab::sweep_leftovers()?;
+    interrupt::check()?;
+    Ok(status.success())
+}
