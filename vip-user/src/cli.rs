@@ -26,14 +26,19 @@ Examples:
   See who holds what, live:
     vip-user status --watch
 
-Exit status: 0 done, 1 refused or failed, 2 wrong usage, 69 no daemon answers, 77 a privilege is missing,
-78 the configuration is wrong (the message names file, line and key).";
+Exit status:
+  0   done
+  1   refused or failed
+  2   the command line is wrong
+  69  no daemon answers
+  77  a privilege is missing; the message names it
+  78  the configuration is wrong; the message names file, line and key";
 
 const SERVE: &str = "\
 Virtual IPs that fail over in milliseconds, and are never held twice.
 
-Without a command, serves: this machine and the others of its cluster share the configured VIPs, one holds them at a
-time, and another takes over when it fails. SIGTERM hands the VIPs over and stops.";
+Without a command, serves: this machine and the others of its cluster share the configured VIPs, one \
+holds them at a time, and another takes over when it fails. SIGTERM releases the VIPs and stops.";
 
 /// The parsed command line.
 #[derive(Debug, Parser)]

@@ -1,7 +1,8 @@
-//! What an operator configured, parsed and checked: once a [`Settings`] exists, nobody asks again if it is valid.
+//! What an operator configured, parsed and checked: once a [`Settings`] exists, nobody asks again if it is
+//! valid.
 //!
-//! Each part of the file is read by a module of its own; every rejection names the file, the line and the key.
-//! Facts of the machine (does the interface exist, which address has it) are not looked at here.
+//! Each part of the file is read by a module of its own; every rejection names the file, the line and the
+//! key. Facts of the machine (does the interface exist, which address has it) are not looked at here.
 
 use std::{
     fs, io,
@@ -31,6 +32,8 @@ pub use self::{
 
 /// The file that is read when no other one is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/vip-user/vip.toml";
+
+const SECTIONS: &[&str] = &["node", "cluster", "group", "paths"];
 
 const DEFAULT_BPFFS: &str = "/sys/fs/bpf/vip-user";
 const DEFAULT_RUNTIME: &str = "/run/vip-user";
@@ -63,7 +66,8 @@ pub struct Overrides {
 impl Settings {
     /// Reads the configuration, its key file included.
     ///
-    /// Without `file`, [`DEFAULT_FILE`] is read if it exists; otherwise defaults and `overrides` are all there is.
+    /// Without `file`, [`DEFAULT_FILE`] is read if it exists; otherwise defaults and `overrides` are all
+    /// there is.
     ///
     /// # Errors
     /// [`Exit::BadConfiguration`](crate::exit::Exit::BadConfiguration), naming file, line and key.
@@ -73,7 +77,7 @@ impl Settings {
     }
 
     fn parse(file: &str, text: &str, overrides: &Overrides) -> Result<Self, Failure> {
-        let document = Document::parse(file, text, &["node", "cluster", "group", "paths"])?;
+        let document = Document::parse(file, text, SECTIONS)?;
         let node = Node::read(&document.section("node", node::KEYS)?, overrides)?;
         let paths = Paths::read(&document.section("paths", PATHS_KEYS)?)?;
         let groups = group::read(&document.sections("group", group::KEYS)?, node.priority, &overrides.vips)?;
@@ -96,14 +100,14 @@ pub struct Paths {
 const PATHS_KEYS: &[&str] = &["bpffs", "runtime", "state"];
 
 impl Paths {
-    /// Reads only this part of the configuration, which is all that a client command needs: it must work for a
-    /// user who may not read the key, and while another part of the file is being edited.
+    /// Reads only this part of the configuration, which is all that a client command needs: it must work for
+    /// a user who may not read the key, and while another part of the file is being edited.
     ///
     /// # Errors
     /// [`Exit::BadConfiguration`](crate::exit::Exit::BadConfiguration), naming file, line and key.
     pub fn load(file: Option<&Path>) -> Result<Self, Failure> {
         let (file, text) = read(file)?;
-        let document = Document::parse(&file, &text, &["node", "cluster", "group", "paths"])?;
+        let document = Document::parse(&file, &text, SECTIONS)?;
         Self::read(&document.section("paths", PATHS_KEYS)?)
     }
 

@@ -46,21 +46,8 @@ impl Reply {
     }
 }
 
-/// Connects to the socket at `path`. A daemon that hangs accepts nobody: after `patience`, that is an error of the
-/// kind `WouldBlock`.
-fn connect(path: &Path, patience: Duration) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    // On Linux, the write timeout of a Unix socket bounds its connect as well.
-    socket.set_write_timeout(Some(patience))?;
-    socket.connect(&SockAddr::unix(path)?)?;
-    Ok(socket)
-}
-
-/// A control socket as it is found in a file system, by its extension.
-const SOCKET_EXTENSION: &str = "sock";
-
-/// The control sockets in the folder `runtime`, whether a daemon answers on them or not, sorted. A folder that does
-/// not exist has none.
+/// The control sockets in the folder `runtime`, whether a daemon answers on them or not, sorted. A folder
+/// that does not exist has none.
 ///
 /// # Errors
 /// The system's, if the folder cannot be read.
@@ -71,12 +58,20 @@ pub fn sockets(runtime: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) => return Err(error),
     };
     let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
-    let mut sockets: Vec<_> = paths
-        .into_iter()
-        .filter(|path| path.extension().is_some_and(|name| name == SOCKET_EXTENSION))
-        .collect();
+    let is_socket = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sock");
+    let mut sockets: Vec<_> = paths.into_iter().filter(is_socket).collect();
     sockets.sort();
     Ok(sockets)
+}
+
+/// Connects to the socket at `path`. A daemon that hangs accepts nobody: after `patience`, that is an error
+/// of the kind `WouldBlock`.
+fn connect(path: &Path, patience: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // On Linux, the write timeout of a Unix socket bounds its connect as well.
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket)
 }
 
 #[cfg(test)]

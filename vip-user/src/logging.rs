@@ -1,4 +1,5 @@
-//! The log: what of it is kept, and how it looks. It goes to standard error, for the service manager to store.
+//! The log: what of it is kept, and how it looks. It goes to standard error, for the service manager to
+//! store.
 
 use std::{
     env,
@@ -20,9 +21,11 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging for the whole process. Records of the `log` crate, as of the XDP program, are logged as well.
+/// Starts logging for the whole process. Records of the `log` crate, as of the XDP program, are logged as
+/// well.
 ///
-/// `filter` is a level ("debug") or directives like "info,aya=debug"; without a level of its own it is `info`.
+/// `filter` is a level ("debug") or directives like "info,aya=debug"; without a level of its own it is
+/// `info`.
 ///
 /// # Errors
 /// [`Exit::Usage`](crate::exit::Exit::Usage) if `filter` is not valid; refuses a second call.
@@ -67,5 +70,13 @@ mod tests {
         let failure = parse_filter("aya=loud").unwrap_err();
         assert_eq!(failure.exit, Exit::Usage);
         assert!(failure.message.starts_with("--log: \"aya=loud\" is no log filter"), "{failure}");
+    }
+
+    #[test]
+    fn records_of_the_log_crate_are_kept_from_the_same_level() {
+        init("debug", LogFormat::Text).unwrap();
+        assert_eq!(log::max_level(), log::LevelFilter::Debug);
+        let failure = init("info", LogFormat::Text).unwrap_err();
+        assert!(failure.message.starts_with("cannot start logging: "), "a second call: {failure}");
     }
 }

@@ -93,7 +93,8 @@ pub struct Member {
     pub voter: bool,
     /// Its priority; 0 is a witness.
     pub priority: u8,
-    /// The time since a message of it was accepted, in milliseconds: 0 for the node itself, none if there was none.
+    /// The time since a message of it was accepted, in milliseconds: 0 for the node itself, none if there was
+    /// none.
     pub last_heard_ms: Option<f64>,
 }
 
@@ -130,7 +131,8 @@ pub struct Counters {
     pub rejected: u64,
 }
 
-/// A point in time in RFC 3339, in UTC to the millisecond: `2026-01-01T00:00:00.000Z`. A time before 1970 is 1970.
+/// A point in time in RFC 3339, in UTC to the millisecond: `2026-01-01T00:00:00.000Z`. A time before 1970 is
+/// 1970.
 #[must_use]
 pub fn rfc3339_millis(at: SystemTime) -> String {
     let since_1970 = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
@@ -142,7 +144,8 @@ pub fn rfc3339_millis(at: SystemTime) -> String {
 }
 
 /// Year, month and day of a number of days since 1970-01-01, by Howard Hinnant's `civil_from_days`
-/// (<https://howardhinnant.github.io/date_algorithms.html>). Its year starts in March, so a leap day ends one.
+/// (<https://howardhinnant.github.io/date_algorithms.html>). Its year starts in March, so a leap day ends
+/// one.
 fn civil_date(days: u64) -> (u64, u64, u64) {
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);

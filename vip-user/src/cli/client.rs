@@ -21,7 +21,8 @@ use crate::{
 /// The time between two pictures of `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Cursor to the top left, then clear what is below it: no line is gone before its successor is drawn.
+/// Cursor to the top left, then clear what is below it. Written together with the picture, so that nothing
+/// flickers.
 const CLEAR: &str = "\x1b[H\x1b[J";
 
 /// Shows the daemon's status, once or until interrupted.
@@ -62,7 +63,8 @@ pub fn members(args: &MembersArgs) -> Result<(), Failure> {
     print(&text)
 }
 
-/// Writes to standard output. A reader that has seen enough, as `head` does, ends the command without an error.
+/// Writes to standard output. A reader that has seen enough, as `head` has, ends the command: that is no
+/// error.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -12,6 +12,9 @@ use toml::{
 use super::duration::parse_duration;
 use crate::exit::Failure;
 
+/// Characters that are shown of a line that cannot be parsed.
+const MAX_SHOWN: usize = 60;
+
 /// A parsed file, all of whose top-level keys are known.
 pub(super) struct Document<'d> {
     source: Source<'d>,
@@ -101,6 +104,7 @@ impl<'d> Source<'d> {
     fn syntax_error(&self, error: &toml::de::Error) -> Failure {
         let line = error.span().map_or(1, |span| self.line_at(span.start));
         let wrong = self.text.lines().nth(line - 1).unwrap_or_default().trim();
+        let wrong: String = wrong.chars().take(MAX_SHOWN).collect();
         let message = error.message();
         Failure::configuration(format!("{}:{line}: {wrong:?} is not valid TOML: {message}", self.file))
     }

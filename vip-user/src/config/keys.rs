@@ -1,4 +1,5 @@
-//! The cluster's keys, and the file they are kept in. Key bytes are never printed, and are wiped when dropped.
+//! The cluster's keys, and the file they are kept in. Key bytes are never printed, and are wiped when
+//! dropped.
 //!
 //! What is signed with them is the wire format's business.
 
@@ -197,7 +198,7 @@ mod tests {
     fn the_first_line_signs_and_all_lines_verify() {
         let (_folder, path) = key_file(&format!("{FIRST}\n{SECOND}\n"), 0o600);
         let ring = KeyRing::load(&path).unwrap();
-        let first: [u8; 16] = std::array::from_fn(|index| index as u8);
+        let first = 0x000102030405060708090a0b0c0d0e0f_u128.to_be_bytes();
         assert_eq!(ring.signing(), &first);
         let second = first.map(|byte| byte + 0xf0);
         assert_eq!(ring.iter().collect::<Vec<_>>(), [&first, &second]);

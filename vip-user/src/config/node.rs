@@ -1,7 +1,8 @@
 //! The section `[node]`: this machine.
 
-use std::num::NonZeroU16;
+use std::{fmt, num::NonZeroU16};
 
+use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -31,7 +32,7 @@ pub struct Node {
 }
 
 /// How the XDP program is attached to the interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum XdpMode {
     /// In the driver where it can, else generic.
@@ -41,8 +42,25 @@ pub enum XdpMode {
     Native,
     /// In the kernel's stack, with any driver; slower.
     Generic,
-    /// Not at all.
+    /// Not at all; not supported yet.
     Off,
+}
+
+impl XdpMode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Off => "off",
+        }
+    }
+}
+
+impl fmt::Display for XdpMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
 }
 
 /// Why a text cannot be the name of the interface to serve.
@@ -113,14 +131,11 @@ fn read_iface(section: &Section<'_>, flag: Option<&str>) -> Result<String, Failu
 fn read_xdp(section: &Section<'_>, flag: Option<XdpMode>) -> Result<XdpMode, Failure> {
     const MODES: &str = "\"auto\", \"native\" or \"generic\"";
     let field = section.field("xdp");
-    let configured = match field.string()? {
-        None => None,
-        Some("auto") => Some(XdpMode::Auto),
-        Some("native") => Some(XdpMode::Native),
-        Some("generic") => Some(XdpMode::Generic),
-        Some("off") => Some(XdpMode::Off),
-        Some(other) => return Err(field.refuse(format!("{other:?} is no mode; use {MODES}"))),
+    let parse = |text| {
+        let mode = XdpMode::value_variants().iter().copied().find(|mode| mode.name() == text);
+        mode.ok_or_else(|| field.refuse(format!("{text:?} is no mode; use {MODES}")))
     };
+    let configured = field.string()?.map(parse).transpose()?;
     let (place, mode) = match flag {
         Some(mode) => (&Place::Flag("--xdp"), mode),
         None => (field.place(), configured.unwrap_or_default()),

@@ -23,7 +23,8 @@ const CLUSTER_LINE: usize = 6;
 /// The first line of `rest` of [`parse_with`] when `cluster` has one line.
 const REST_LINE: usize = 7;
 
-/// Checks that the failure is one of configuration, and starts with file, `line` and `key`; gives what follows.
+/// Checks that the failure is one of configuration, and starts with file, `line` and `key`; gives what
+/// follows.
 #[track_caller]
 fn refused(result: Result<Settings, Failure>, line: usize, key: &str) -> String {
     let failure = result.unwrap_err();

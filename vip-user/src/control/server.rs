@@ -3,10 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, Permissions},
     io,
-    os::unix::{
-        fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
-        net::UnixListener as StdListener,
-    },
+    os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -38,20 +35,21 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const FOLDER_MODE: u32 = 0o755;
 const SOCKET_MODE: u32 = 0o660;
 
-/// A bound control socket. It is removed from the file system when this is dropped, `serve` cancelled included.
+/// A bound control socket. It is removed from the file system when this is dropped, `serve` cancelled
+/// included.
 #[derive(Debug)]
 pub struct Server {
-    listener: StdListener,
+    socket: Socket,
     path: PathBuf,
 }
 
 impl Server {
-    /// Takes the socket at `path`, whose folder is made if need be. A socket that a dead daemon left is replaced.
-    /// Needs no runtime.
+    /// Takes the socket at `path`, whose folder is made if need be. A socket that a dead daemon left is
+    /// replaced. Needs no runtime.
     ///
     /// # Errors
-    /// [`Exit::Refused`](crate::exit::Exit::Refused) if a daemon is running on it already or the system refuses,
-    /// [`Exit::NoPrivilege`](crate::exit::Exit::NoPrivilege) if it is for lack of permission.
+    /// [`Exit::Refused`](crate::exit::Exit::Refused) if a daemon is running on it already or the system
+    /// refuses, [`Exit::NoPrivilege`](crate::exit::Exit::NoPrivilege) if it is for lack of permission.
     pub fn bind(path: &Path) -> Result<Self, Failure> {
         let failed = |error: io::Error| {
             let message = format!("cannot make the control socket {}: {error}", path.display());
@@ -75,10 +73,11 @@ impl Server {
         remove_leftover(path).and_then(|()| listen(path)).map_err(failed)
     }
 
-    /// Answers clients with what `handler` gives, until the future is dropped. Runs on any runtime, also one of the
-    /// current thread alone; `handler` must not block.
+    /// Answers clients with what `handler` gives, until the future is dropped. Runs on any runtime, also one
+    /// of the current thread alone; `handler` must not block.
     pub async fn serve(self, handler: impl Fn(Request) -> Reply + Send + Sync + 'static) {
-        let listener = match self.listener.try_clone().and_then(UnixListener::from_std) {
+        let listener = match self.socket.try_clone().and_then(|socket| UnixListener::from_std(socket.into()))
+        {
             Ok(listener) => listener,
             Err(error) => {
                 tracing::error!(%error, path = %self.path.display(), "no control socket");
@@ -148,11 +147,10 @@ fn listen(path: &Path) -> io::Result<Server> {
     socket.bind(&SockAddr::unix(path)?)?;
     socket.set_nonblocking(true)?;
     // From here on, dropping the server removes the socket, errors included.
-    let server =
-        Server { listener: StdListener::from(std::os::fd::OwnedFd::from(socket)), path: path.to_owned() };
+    let server = Server { socket, path: path.to_owned() };
     // Nobody can connect before `listen`, so nobody does while the mode is the umask's.
     fs::set_permissions(path, Permissions::from_mode(SOCKET_MODE))?;
-    nix::sys::socket::listen(&server.listener, nix::sys::socket::Backlog::new(BACKLOG)?)?;
+    server.socket.listen(BACKLOG)?;
     Ok(server)
 }
 

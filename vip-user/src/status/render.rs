@@ -15,7 +15,7 @@ pub fn status(status: &Status, colours: bool) -> String {
         printable(&status.node),
         status.id,
         printable(&status.iface),
-        format!("{:?}", status.xdp).to_lowercase(),
+        status.xdp,
         status.epoch,
         printable(&status.version),
     );
