@@ -1,7 +1,7 @@
 //! `vip-user status` and `vip-user members`: find the daemon, ask it, and show the answer.
 
 use std::{
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::PathBuf,
     process, thread,
     time::Duration,
@@ -39,7 +39,7 @@ pub fn status(args: &StatusArgs) -> Result<(), Failure> {
     if !args.watch {
         return print(&first);
     }
-    let clear = if args.json { "" } else { CLEAR };
+    let clear = if args.json || !io::stdout().is_terminal() { "" } else { CLEAR };
     print(&format!("{clear}{first}"))?;
     loop {
         thread::sleep(WATCH_INTERVAL);
