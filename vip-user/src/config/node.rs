@@ -19,7 +19,7 @@ const DEFAULT_PRIORITY: u8 = 100;
 /// This machine.
 #[derive(Clone, Debug)]
 pub struct Node {
-    /// What people call it; by default the host name. At most 32 bytes.
+    /// What people call it; by default the host name, without its domain if it is too long. At most 32 bytes.
     pub name: String,
     /// The interface it serves VIPs on.
     pub iface: String,
@@ -115,7 +115,15 @@ fn read_name(section: &Section<'_>) -> Result<String, Failure> {
     }
     let refuse = |why| field.refuse(format!("no usable host name to default to ({why}); set node.name"));
     let host = nix::unistd::gethostname().map_err(|error| refuse(error.to_string()))?;
-    check_name(&host.to_string_lossy()).map_err(refuse)
+    default_name(&host.to_string_lossy()).map_err(refuse)
+}
+
+/// The host name; of a full one that is too long, as clouds give them, the part before the domain.
+fn default_name(host: &str) -> Result<String, String> {
+    check_name(host).or_else(|why| match host.split_once('.') {
+        Some((short, _)) => check_name(short),
+        None => Err(why),
+    })
 }
 
 fn read_iface(section: &Section<'_>, flag: Option<&str>) -> Result<String, Failure> {
@@ -143,5 +151,17 @@ fn read_xdp(section: &Section<'_>, flag: Option<XdpMode>) -> Result<XdpMode, Fai
     match mode {
         XdpMode::Off => Err(place.refuse(format!("\"off\" is not supported yet; use {MODES}"))),
         mode => Ok(mode),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_name_that_is_too_long_goes_without_its_domain() {
+        assert_eq!(default_name("lb1.example.net").unwrap(), "lb1.example.net");
+        assert_eq!(default_name("ip-10-77-0-1.eu-central-1.compute.internal").unwrap(), "ip-10-77-0-1");
+        assert!(default_name(&"n".repeat(33)).unwrap_err().contains("has 33 bytes"));
     }
 }

@@ -8,7 +8,7 @@ use std::{
         fs::PermissionsExt,
         net::{UnixListener, UnixStream},
     },
-    sync::mpsc,
+    sync::Barrier,
     thread,
 };
 
@@ -130,14 +130,19 @@ fn a_request_over_the_limit_is_refused() {
 }
 
 #[test]
-fn clients_that_say_nothing_keep_nobody_out() {
+fn a_client_over_the_limit_waits_until_silent_ones_are_dropped() {
     let daemon = Daemon::start(echo);
     let silent: Vec<_> = (0..40).map(|_| UnixStream::connect(daemon.socket()).unwrap()).collect();
-    // The first 32 are dropped after their second is over, and then everybody is served.
     assert_eq!(request::<String>(&daemon.socket(), Request::Status).unwrap(), "Status");
-    let mut answer = String::new();
-    silent.into_iter().next().unwrap().read_to_string(&mut answer).unwrap();
-    assert_eq!(answer, "{\"error\":\"no request within 1 s\"}\n");
+    // Among 32 at a time there was no room for the request before 9 of the 40 silent clients had been dropped.
+    let answers = silent.into_iter().filter_map(|mut stream| {
+        stream.set_nonblocking(true).unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).is_ok().then_some(answer)
+    });
+    let answers: Vec<_> = answers.collect();
+    assert!(answers.len() >= 9, "{} were dropped", answers.len());
+    assert!(answers.iter().all(|answer| answer == "{\"error\":\"no request within 1 s\"}\n"), "{answers:?}");
 }
 
 #[test]
@@ -161,17 +166,22 @@ fn a_second_daemon_is_refused_and_leaves_the_first_alone() {
 
 #[test]
 fn of_daemons_that_start_at_once_one_runs() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("eth0.sock");
-    drop(UnixListener::bind(&path).unwrap());
-    let (results, outcomes) = mpsc::channel();
-    for _ in 0..8 {
-        let (path, results) = (path.clone(), results.clone());
-        thread::spawn(move || results.send(Server::bind(&path)).unwrap());
+    // Many rounds, since a race is lost in some of them only.
+    for _ in 0..50 {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("eth0.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let start = Barrier::new(4);
+        let bind = || {
+            start.wait();
+            Server::bind(&path)
+        };
+        let outcomes: Vec<_> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
     }
-    drop(results);
-    let outcomes: Vec<_> = outcomes.iter().collect();
-    assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "{outcomes:?}");
 }
 
 #[test]
