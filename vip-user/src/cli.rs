@@ -1,0 +1,221 @@
+//! The command line: what can be asked for, and its help. Each command is in a module of its own.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::{
+    config::{Overrides, Settings, Vip, XdpMode, parse_interface_name},
+    exit::Failure,
+    logging::LogFormat,
+};
+
+pub mod check;
+pub mod client;
+pub mod keygen;
+
+const EXAMPLES: &str = "\
+Examples:
+  Make the cluster's key once, and copy it to every node:
+    (umask 077; vip-user keygen > /etc/vip-user/cluster.key)
+  Try a configuration, then serve it:
+    vip-user check --config /etc/vip-user/vip.toml
+    vip-user --config /etc/vip-user/vip.toml
+  Serve one VIP without a configuration file:
+    vip-user --iface eth0 --vip 10.77.0.100/24
+  See who holds what, live:
+    vip-user status --watch
+
+Exit status:
+  0   done
+  1   refused or failed
+  2   the command line is wrong
+  69  no daemon answers
+  77  a privilege is missing; the message names it
+  78  the configuration is wrong; the message names file, line and key";
+
+const SERVE: &str = "\
+Virtual IPs that fail over in milliseconds, and are never held twice.
+
+Without a command, serves: this machine and the others of its cluster share the configured VIPs, one \
+holds them at a time, and another takes over when it fails. SIGTERM releases the VIPs and stops.";
+
+/// The parsed command line.
+#[derive(Debug, Parser)]
+#[command(name = "vip-user", version, about = "Virtual IPs that fail over in milliseconds", long_about = SERVE)]
+#[command(after_help = EXAMPLES, args_conflicts_with_subcommands = true)]
+pub struct Cli {
+    /// What to do; without one, serve.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// What to serve.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// What to log.
+    #[command(flatten)]
+    pub log: LogArgs,
+}
+
+/// Everything but serving.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show the state of the daemon: groups, members, counters
+    Status(StatusArgs),
+    /// Show the nodes of the cluster
+    Members(MembersArgs),
+    /// Read the configuration and say what would run; change nothing
+    Check(SettingsArgs),
+    /// Print a new key for the cluster
+    ///
+    /// Every node needs the same key, readable by its owner alone. Make it on one node, and copy it:
+    ///
+    ///   (umask 077; vip-user keygen > /etc/vip-user/cluster.key)
+    #[command(verbatim_doc_comment)]
+    Keygen,
+}
+
+/// The configuration file, and what wins over it.
+#[derive(Args, Debug)]
+pub struct SettingsArgs {
+    /// The interface to serve VIPs on; wins over node.iface
+    #[arg(long, value_name = "NAME", value_parser = parse_interface_name)]
+    pub iface: Option<String>,
+    /// The configuration [default: /etc/vip-user/vip.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// A VIP to serve, as in 10.77.0.100/24; may be repeated. Those that no configured group has form the group "vip"
+    #[arg(long = "vip", value_name = "ADDR/LEN")]
+    pub vips: Vec<Vip>,
+    /// How to attach the XDP program; wins over node.xdp
+    #[arg(long, value_name = "MODE", value_enum)]
+    pub xdp: Option<XdpMode>,
+}
+
+impl SettingsArgs {
+    /// Reads the configuration, and lets the flags win.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn load(&self) -> Result<Settings, Failure> {
+        let overrides = Overrides { iface: self.iface.clone(), vips: self.vips.clone(), xdp: self.xdp };
+        Settings::load(self.config.as_deref(), &overrides)
+    }
+
+    /// The file that [`SettingsArgs::load`] looks for.
+    #[must_use]
+    pub fn file(&self) -> &Path {
+        self.config.as_deref().unwrap_or(Path::new(crate::config::DEFAULT_FILE))
+    }
+}
+
+/// What to log, and how.
+#[derive(Args, Debug)]
+pub struct LogArgs {
+    /// How log records are written, on standard error
+    #[arg(long, value_enum, default_value_t)]
+    pub log_format: LogFormat,
+    /// The least level to log, as in "debug", or directives as in "info,aya=debug"
+    #[arg(long = "log", value_name = "LEVEL", env = "RUST_LOG", default_value = "info")]
+    pub filter: String,
+}
+
+/// Which daemon to ask.
+#[derive(Args, Debug)]
+pub struct DaemonArgs {
+    /// The daemon that serves this interface [default: the only one there is]
+    #[arg(long, value_name = "NAME", value_parser = parse_interface_name)]
+    pub iface: Option<String>,
+    /// The configuration, for paths.runtime [default: /etc/vip-user/vip.toml, if it exists]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// The daemon's control socket itself
+    #[arg(long, value_name = "PATH", conflicts_with_all = ["iface", "config"])]
+    pub socket: Option<PathBuf>,
+}
+
+/// Flags of `status`.
+#[derive(Args, Debug)]
+pub struct StatusArgs {
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Show it anew twice a second, until interrupted; with --json, a line each time
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// Flags of `members`.
+#[derive(Args, Debug)]
+pub struct MembersArgs {
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, error::ErrorKind};
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split_whitespace())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn without_a_command_the_flags_say_what_to_serve() {
+        let line = "vip-user --iface eth0 --config /c --vip 10.0.0.1/24 --vip 10.0.0.2/24 --xdp generic \
+                    --log-format json --log debug";
+        let Cli { command, settings, log } = parse(line).unwrap();
+        assert!(command.is_none());
+        assert_eq!(settings.iface.as_deref(), Some("eth0"));
+        assert_eq!(settings.file(), Path::new("/c"));
+        let vips: Vec<_> = settings.vips.iter().map(Vip::to_string).collect();
+        assert_eq!(vips, ["10.0.0.1/24", "10.0.0.2/24"]);
+        assert_eq!(settings.xdp, Some(XdpMode::Generic));
+        assert_eq!((log.log_format, log.filter.as_str()), (LogFormat::Json, "debug"));
+    }
+
+    #[test]
+    fn flags_of_serving_are_no_flags_of_commands() {
+        assert_eq!(parse("vip-user --iface eth0 status").unwrap_err().kind(), ErrorKind::ArgumentConflict);
+        assert_eq!(
+            parse("vip-user status --vip 10.0.0.1/24").unwrap_err().kind(),
+            ErrorKind::UnknownArgument
+        );
+    }
+
+    #[test]
+    fn a_daemon_is_named_in_one_way_only() {
+        assert!(parse("vip-user status --iface eth0 --config /c --json --watch").is_ok());
+        let error = parse("vip-user members --socket /s --iface eth0").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_flag_that_is_not_valid_is_a_usage_error_that_says_why() {
+        let cases = [
+            ("vip-user --vip 10.0.0.1", "has no prefix length; write it as in 10.77.0.100/24"),
+            ("vip-user --vip ::1/64", "IPv6 is not supported yet"),
+            ("vip-user --iface lo", "is the loopback interface"),
+            ("vip-user status --iface a/b", "is no interface name"),
+            ("vip-user --xdp skb", "possible values: auto, native, generic, off"),
+        ];
+        for (line, expected) in cases {
+            let error = parse(line).unwrap_err();
+            assert_eq!(error.exit_code(), 2, "{line}");
+            assert!(error.to_string().contains(expected), "{line}: {error}");
+        }
+    }
+}

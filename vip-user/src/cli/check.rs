@@ -1,0 +1,133 @@
+//! `vip-user check`: is the configuration valid, and what would run?
+
+use std::net::Ipv4Addr;
+
+use super::{SettingsArgs, client::print};
+use crate::{
+    config::{Group, Keys, Settings, Transport, format_duration},
+    exit::Failure,
+};
+
+/// Reads the configuration, its key file included, and prints what a daemon would do with it.
+///
+/// # Errors
+/// What is wrong with the configuration.
+pub fn check(args: &SettingsArgs) -> Result<(), Failure> {
+    let settings = args.load()?;
+    let file = args.file();
+    let origin = if file.exists() { file.display().to_string() } else { "defaults and flags".to_owned() };
+    print(&format!("{origin}: valid\n{}", summary(&settings)))
+}
+
+fn summary(settings: &Settings) -> String {
+    let Settings { node, cluster, groups, paths } = settings;
+    let id = node.id.map_or("id from the interface's address".to_owned(), |id| format!("id {id}"));
+    let role = if node.priority == 0 { " (a witness)" } else { "" };
+    let keys = match &cluster.keys {
+        Keys::Signed(ring) => format!("signed ({} of at most 2 keys)", ring.iter().count()),
+        Keys::Insecure => "INSECURE (messages are not authenticated)".to_owned(),
+    };
+    let transport = match &cluster.transport {
+        Transport::Multicast(group) => format!("multicast {group}"),
+        Transport::Unicast { peers, port } => format!(
+            "unicast to {} (port {port})",
+            peers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ")
+        ),
+    };
+    let mut text = format!(
+        "node     {} on {}, {id}, priority {}{role}, XDP {}\n\
+         cluster  {}, {} voters at first, {transport}, {keys}\n\
+         timing   a renewal every {}, leases of {}\n",
+        node.name,
+        node.iface,
+        node.priority,
+        node.xdp,
+        cluster.name,
+        cluster.expect,
+        format_duration(cluster.interval),
+        format_duration(cluster.lease),
+    );
+    if groups.is_empty() {
+        text += "groups   none: this node only votes\n";
+    }
+    for group in groups {
+        text += &group_line(group);
+    }
+    text + &format!("socket   {}\n", paths.socket(&node.iface).display())
+}
+
+fn group_line(group: &Group) -> String {
+    let vips = match group.vips.as_slice() {
+        [vip] => vip.to_string(),
+        [first, .., last] => format!("{} VIPs, {first} to {last}", group.vips.len()),
+        [] => "no VIPs".to_owned(),
+    };
+    let preempt = match group.preempt {
+        true => format!("preempts after {}", format_duration(group.preempt_delay)),
+        false => "does not preempt".to_owned(),
+    };
+    format!("group    {}: {vips}, priority {}, {preempt}\n", group.name, group.priority)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+    use crate::config::{Cluster, Node, Paths, Vip, XdpMode};
+
+    #[test]
+    fn the_summary_says_what_would_run() {
+        assert_eq!(
+            summary(&settings()),
+            "node     lb1 on eth0, id from the interface's address, priority 100, XDP auto\n\
+             cluster  edge, 3 voters at first, unicast to 10.0.0.8, 10.0.0.9 (port 5680), INSECURE (messages are not authenticated)\n\
+             timing   a renewal every 10ms, leases of 50ms\n\
+             group    web: 3 VIPs, 10.0.0.1/24 to 10.0.0.3/24, priority 120, preempts after 5s\n\
+             socket   /run/vip-user/eth0.sock\n"
+        );
+    }
+
+    #[test]
+    fn the_summary_points_out_who_never_holds() {
+        let mut settings = settings();
+        settings.node.priority = 0;
+        settings.groups.clear();
+        let text = summary(&settings);
+        assert!(text.contains("priority 0 (a witness)"), "{text}");
+        assert!(text.contains("groups   none: this node only votes"), "{text}");
+    }
+
+    fn settings() -> Settings {
+        let vip = |host: u8| Vip { address: [10, 0, 0, host].into(), prefix_len: 24 };
+        Settings {
+            node: Node {
+                name: "lb1".to_owned(),
+                iface: "eth0".to_owned(),
+                id: None,
+                priority: 100,
+                xdp: XdpMode::Auto,
+            },
+            cluster: Cluster {
+                name: "edge".to_owned(),
+                keys: Keys::Insecure,
+                transport: Transport::Unicast {
+                    peers: vec![[10, 0, 0, 8].into(), [10, 0, 0, 9].into()],
+                    port: 5680,
+                },
+                expect: 3,
+                interval: std::time::Duration::from_millis(10),
+                lease: std::time::Duration::from_millis(50),
+            },
+            groups: vec![Group {
+                name: "web".to_owned(),
+                vips: (1..=3).map(vip).collect(),
+                priority: 120,
+                preempt: true,
+                preempt_delay: std::time::Duration::from_secs(5),
+                stale_forwarding: true,
+            }],
+            paths: Paths { bpffs: PathBuf::new(), runtime: "/run/vip-user".into(), state: PathBuf::new() },
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What an operator configured, parsed and checked: once a [`Settings`] exists, nobody asks again if it is
+//! valid.
+//!
+//! Each part of the file is read by a module of its own; every rejection names the file, the line and the
+//! key. Facts of the machine (does the interface exist, which address has it) are not looked at here.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use self::document::{Document, Section};
+use crate::exit::Failure;
+
+mod cluster;
+mod document;
+mod duration;
+mod group;
+mod keys;
+mod name;
+mod node;
+mod vip;
+
+pub use self::{
+    cluster::{Cluster, Keys, Transport},
+    duration::format_duration,
+    group::{FLAG_GROUP, Group, MAX_GROUPS, MAX_VIPS},
+    keys::{KEY_LEN, KeyFault, KeyFileError, KeyRing},
+    node::{InterfaceNameError, Node, XdpMode, parse_interface_name},
+    vip::{Vip, VipError},
+};
+
+/// The file that is read when no other one is named, if it exists.
+pub const DEFAULT_FILE: &str = "/etc/vip-user/vip.toml";
+
+const SECTIONS: &[&str] = &["node", "cluster", "group", "paths"];
+
+const DEFAULT_BPFFS: &str = "/sys/fs/bpf/vip-user";
+const DEFAULT_RUNTIME: &str = "/run/vip-user";
+const DEFAULT_STATE: &str = "/var/lib/vip-user";
+
+/// Everything a daemon is told.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// This machine.
+    pub node: Node,
+    /// What all nodes share.
+    pub cluster: Cluster,
+    /// The groups of VIPs, in the order of the file. Names are unique; so are all VIPs' addresses.
+    pub groups: Vec<Group>,
+    /// Where files are kept.
+    pub paths: Paths,
+}
+
+/// What the command line says, which wins over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// `--iface`: used in place of `node.iface`.
+    pub iface: Option<String>,
+    /// `--vip`: VIPs that no group of the file has form a group named [`FLAG_GROUP`] (or join it).
+    pub vips: Vec<Vip>,
+    /// `--xdp`: used in place of `node.xdp`.
+    pub xdp: Option<XdpMode>,
+}
+
+impl Settings {
+    /// Reads the configuration, its key file included.
+    ///
+    /// Without `file`, [`DEFAULT_FILE`] is read if it exists; otherwise defaults and `overrides` are all
+    /// there is.
+    ///
+    /// # Errors
+    /// [`Exit::BadConfiguration`](crate::exit::Exit::BadConfiguration), naming file, line and key.
+    pub fn load(file: Option<&Path>, overrides: &Overrides) -> Result<Self, Failure> {
+        let (file, text) = read(file)?;
+        Self::parse(&file, &text, overrides)
+    }
+
+    fn parse(file: &str, text: &str, overrides: &Overrides) -> Result<Self, Failure> {
+        let document = Document::parse(file, text, SECTIONS)?;
+        let node = Node::read(&document.section("node", node::KEYS)?, overrides)?;
+        let paths = Paths::read(&document.section("paths", PATHS_KEYS)?)?;
+        let groups = group::read(&document.sections("group", group::KEYS)?, node.priority, &overrides.vips)?;
+        let cluster = Cluster::read(&document.section("cluster", cluster::KEYS)?)?;
+        Ok(Self { node, cluster, groups, paths })
+    }
+}
+
+/// Where files are kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Paths {
+    /// Folder of the pinned maps and links, on a BPF file system.
+    pub bpffs: PathBuf,
+    /// Folder of the control sockets; does not survive a boot.
+    pub runtime: PathBuf,
+    /// Folder of what has to survive a boot.
+    pub state: PathBuf,
+}
+
+const PATHS_KEYS: &[&str] = &["bpffs", "runtime", "state"];
+
+impl Paths {
+    /// Reads only this part of the configuration, which is all that a client command needs: it must work for
+    /// a user who may not read the key, and while another part of the file is being edited.
+    ///
+    /// # Errors
+    /// [`Exit::BadConfiguration`](crate::exit::Exit::BadConfiguration), naming file, line and key.
+    pub fn load(file: Option<&Path>) -> Result<Self, Failure> {
+        let (file, text) = read(file)?;
+        let document = Document::parse(&file, &text, SECTIONS)?;
+        Self::read(&document.section("paths", PATHS_KEYS)?)
+    }
+
+    /// The control socket of the daemon that serves `iface`.
+    #[must_use]
+    pub fn socket(&self, iface: &str) -> PathBuf {
+        self.runtime.join(format!("{iface}.sock"))
+    }
+
+    fn read(section: &Section<'_>) -> Result<Self, Failure> {
+        let path = |key, default: &str| -> Result<PathBuf, Failure> {
+            let field = section.field(key);
+            let path = PathBuf::from(field.string()?.unwrap_or(default));
+            if path.is_absolute() {
+                Ok(path)
+            } else {
+                Err(field.refuse(format!("{:?} is not an absolute path", path.display().to_string())))
+            }
+        };
+        Ok(Self {
+            bpffs: path("bpffs", DEFAULT_BPFFS)?,
+            runtime: path("runtime", DEFAULT_RUNTIME)?,
+            state: path("state", DEFAULT_STATE)?,
+        })
+    }
+}
+
+/// The configuration's name for messages, and its text.
+fn read(file: Option<&Path>) -> Result<(String, String), Failure> {
+    let path = file.unwrap_or(Path::new(DEFAULT_FILE));
+    let name = path.display().to_string();
+    match fs::read_to_string(path) {
+        Ok(text) => Ok((name, text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => Ok((name, String::new())),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+            Err(Failure::configuration(format!("{name}: is not UTF-8 text")))
+        }
+        Err(error) => Err(Failure::configuration(format!("{name}: cannot be read: {error}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,163 @@
+//! The sections `[[group]]`: the VIPs that move together, and how eagerly this node takes them.
+
+use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
+
+use super::{
+    document::{Field, Place, Section},
+    name::check_name,
+    vip::Vip,
+};
+use crate::exit::Failure;
+
+pub(super) const KEYS: &[&str] =
+    &["name", "vips", "priority", "preempt", "preempt_delay", "stale_forwarding"];
+
+/// The name of the group that the VIPs of the command line are in.
+pub const FLAG_GROUP: &str = "vip";
+
+/// The most groups of a configuration.
+pub const MAX_GROUPS: usize = 64;
+
+/// The most VIPs of all groups together.
+pub const MAX_VIPS: usize = 10_000;
+
+const DEFAULT_PREEMPT_DELAY: Duration = Duration::from_secs(5);
+
+/// VIPs that move together, under one lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What people call it, unique and the same on all nodes. At most 32 bytes.
+    pub name: String,
+    /// At least one.
+    pub vips: Vec<Vip>,
+    /// This node's priority for this group; by default the node's.
+    pub priority: u8,
+    /// Whether a node of higher priority takes the group from a live holder.
+    pub preempt: bool,
+    /// How long that node waits, and has to be healthy, before it does so.
+    pub preempt_delay: Duration,
+    /// Whether a node without the lease passes stray frames for a VIP on to its holder.
+    pub stale_forwarding: bool,
+}
+
+/// Reads the groups of the file, and adds the VIPs of the command line.
+pub(super) fn read(
+    sections: &[Section<'_>],
+    node_priority: u8,
+    flag_vips: &[Vip],
+) -> Result<Vec<Group>, Failure> {
+    let mut reader = Reader::default();
+    for section in sections {
+        reader.read_group(section, node_priority)?;
+    }
+    reader.add_flags(flag_vips, node_priority)?;
+    Ok(reader.groups)
+}
+
+/// The groups so far, and where each name and address was given.
+#[derive(Default)]
+struct Reader {
+    groups: Vec<Group>,
+    names: HashMap<String, Place>,
+    vips: HashMap<Ipv4Addr, Given>,
+}
+
+struct Given {
+    vip: Vip,
+    group: String,
+    place: Place,
+}
+
+impl Reader {
+    fn read_group(&mut self, section: &Section<'_>, node_priority: u8) -> Result<(), Failure> {
+        let name = self.read_name(&section.field("name"))?;
+        self.check_room(section.field("name").place())?;
+        let vips = self.read_vips(&section.field("vips"), &name)?;
+        let preempt_delay = section.field("preempt_delay").duration()?.unwrap_or(DEFAULT_PREEMPT_DELAY);
+        self.groups.push(Group {
+            name,
+            vips,
+            priority: section.field("priority").integer(0..=255)?.unwrap_or(node_priority),
+            preempt: section.field("preempt").boolean()?.unwrap_or(false),
+            preempt_delay,
+            stale_forwarding: section.field("stale_forwarding").boolean()?.unwrap_or(true),
+        });
+        Ok(())
+    }
+
+    fn read_name(&mut self, field: &Field<'_>) -> Result<String, Failure> {
+        let name = field.string()?.ok_or_else(|| field.refuse("missing; give the group a name"))?;
+        let name = check_name(name).map_err(|why| field.refuse(why))?;
+        match self.names.insert(name.clone(), field.place().clone()) {
+            None => Ok(name),
+            Some(first) => Err(field.refuse(format!(
+                "{name:?} is the name of another group already ({}); rename one of the two",
+                first.position()
+            ))),
+        }
+    }
+
+    fn read_vips(&mut self, field: &Field<'_>, group: &str) -> Result<Vec<Vip>, Failure> {
+        let entries = field.strings()?.unwrap_or_default();
+        if entries.is_empty() {
+            return Err(field.refuse("a group needs a VIP, as in vips = [\"10.77.0.100/24\"]"));
+        }
+        let mut vips = Vec::with_capacity(entries.len().min(MAX_VIPS));
+        for (place, text) in entries {
+            let vip: Vip = text.parse().map_err(|why| place.refuse(format!("{text:?} {why}")))?;
+            self.claim(vip, group, place)?;
+            vips.push(vip);
+        }
+        Ok(vips)
+    }
+
+    /// A VIP that a group of the file has already needs no group; the others are in [`FLAG_GROUP`].
+    fn add_flags(&mut self, vips: &[Vip], node_priority: u8) -> Result<(), Failure> {
+        let place = Place::Flag("--vip");
+        for vip in vips {
+            if self.vips.get(&vip.address).is_some_and(|given| given.vip == *vip) {
+                continue;
+            }
+            self.claim(*vip, FLAG_GROUP, place.clone())?;
+            match self.groups.iter_mut().find(|group| group.name == FLAG_GROUP) {
+                Some(group) => group.vips.push(*vip),
+                None => {
+                    self.check_room(&place)?;
+                    self.groups.push(Group {
+                        name: FLAG_GROUP.to_owned(),
+                        vips: vec![*vip],
+                        priority: node_priority,
+                        preempt: false,
+                        preempt_delay: DEFAULT_PREEMPT_DELAY,
+                        stale_forwarding: true,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn check_room(&self, place: &Place) -> Result<(), Failure> {
+        if self.groups.len() < MAX_GROUPS {
+            return Ok(());
+        }
+        Err(place.refuse(format!("one group more than the {MAX_GROUPS} that are possible; join some")))
+    }
+
+    /// Notes that `group` has this VIP; refuses an address that has an owner already.
+    fn claim(&mut self, vip: Vip, group: &str, place: Place) -> Result<(), Failure> {
+        if let Some(first) = self.vips.get(&vip.address) {
+            return Err(place.refuse(format!(
+                "{vip} overlaps {} of group {:?} ({}); remove one of the two",
+                first.vip,
+                first.group,
+                first.place.position()
+            )));
+        }
+        if self.vips.len() == MAX_VIPS {
+            return Err(place.refuse(format!("one VIP more than the {MAX_VIPS} that are possible")));
+        }
+        self.vips.insert(vip.address, Given { vip, group: group.to_owned(), place });
+        Ok(())
+    }
+}

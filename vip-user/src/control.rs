@@ -1,0 +1,78 @@
+//! The control socket: one request line, one reply line, both JSON; then the connection is closed.
+//!
+//! What a reply contains is not known here: a handler gives it.
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use socket2::{Domain, SockAddr, Socket, Type};
+
+mod client;
+mod server;
+
+pub use self::{client::request, server::Server};
+
+/// What a client asks for, as in `{"command":"status"}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "command", rename_all = "lowercase")]
+pub enum Request {
+    /// The whole state: [`Status`](crate::status::Status).
+    Status,
+    /// The nodes alone: a list of [`Member`](crate::status::Member).
+    Members,
+}
+
+/// What a daemon answers: `{"ok":…}` or `{"error":"…"}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    /// What was asked for.
+    Ok(serde_json::Value),
+    /// Why not, in words for people.
+    Error(String),
+}
+
+impl Reply {
+    /// A reply with `answer` in it.
+    pub fn ok(answer: &impl Serialize) -> Self {
+        match serde_json::to_value(answer) {
+            Ok(value) => Self::Ok(value),
+            Err(error) => Self::Error(format!("the answer cannot be written as JSON: {error}")),
+        }
+    }
+}
+
+/// The control sockets in the folder `runtime`, whether a daemon answers on them or not, sorted. A folder
+/// that does not exist has none.
+///
+/// # Errors
+/// The system's, if the folder cannot be read.
+pub fn sockets(runtime: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match runtime.read_dir() {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    let is_socket = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "sock");
+    let mut sockets: Vec<_> = paths.into_iter().filter(is_socket).collect();
+    sockets.sort();
+    Ok(sockets)
+}
+
+/// Connects to the socket at `path`. A daemon that hangs accepts nobody: after `patience`, that is an error
+/// of the kind `WouldBlock`.
+fn connect(path: &Path, patience: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    // On Linux, the write timeout of a Unix socket bounds its connect as well.
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,69 @@
+//! The client's side: ask, wait for at most two seconds, and say what to do if nobody answers.
+
+use std::{
+    io::{self, BufRead, BufReader, Read, Write},
+    path::Path,
+    time::Duration,
+};
+
+use serde::de::DeserializeOwned;
+
+use super::{Reply, Request, connect};
+use crate::exit::Failure;
+
+/// How long each step of a request may take.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The longest reply that is read; a status of 10,000 VIPs is a fraction of it.
+const MAX_REPLY: u64 = 16 * 1024 * 1024;
+
+/// Asks the daemon whose control socket is at `path`.
+///
+/// # Errors
+/// [`Exit::NoDaemon`](crate::exit::Exit::NoDaemon) if none answers,
+/// [`Exit::NoPrivilege`](crate::exit::Exit::NoPrivilege) if the caller may not use the socket, and
+/// [`Exit::Refused`](crate::exit::Exit::Refused) with the daemon's reason if it refuses.
+pub fn request<T: DeserializeOwned>(path: &Path, request: Request) -> Result<T, Failure> {
+    let line = exchange(path, request).map_err(|error| explain(path, &error))?;
+    let strange =
+        |error| Failure::refused(format!("{}: cannot understand the reply: {error}", path.display()));
+    match serde_json::from_slice(&line).map_err(strange)? {
+        Reply::Ok(answer) => serde_json::from_value(answer).map_err(strange),
+        Reply::Error(reason) => Err(Failure::refused(reason)),
+    }
+}
+
+fn exchange(path: &Path, request: Request) -> io::Result<Vec<u8>> {
+    let mut socket = connect(path, PATIENCE)?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut line = serde_json::to_vec(&request)?;
+    line.push(b'\n');
+    socket.write_all(&line)?;
+    let mut reply = Vec::new();
+    BufReader::new(socket.take(MAX_REPLY)).read_until(b'\n', &mut reply)?;
+    if reply.is_empty() {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    Ok(reply)
+}
+
+fn explain(path: &Path, error: &io::Error) -> Failure {
+    let path = path.display();
+    let start = "start it with `vip-user --iface NAME`, or as a service";
+    match error.kind() {
+        io::ErrorKind::NotFound => {
+            Failure::no_daemon(format!("no daemon answers on {path}: there is no such socket; {start}"))
+        }
+        io::ErrorKind::ConnectionRefused => {
+            Failure::no_daemon(format!("no daemon answers on {path}: the one that made it is gone; {start}"))
+        }
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::no_daemon(format!(
+            "no daemon answers on {path}: no reply within {} s; it may be stopped or overloaded, see its log",
+            PATIENCE.as_secs()
+        )),
+        io::ErrorKind::PermissionDenied => Failure::no_privilege(format!(
+            "no permission to use {path}; run as root, or as a member of the socket's group"
+        )),
+        _ => Failure::no_daemon(format!("no daemon answers on {path}: {error}; see the daemon's log")),
+    }
+}

@@ -1,0 +1,255 @@
+//! A [`Status`] for people: text in aligned columns, with colours where they are welcome.
+
+use std::borrow::Cow;
+
+use super::{Counters, GroupState, GroupStatus, Member, MemberStatus, Status};
+
+/// VIPs that are shown of a group before the rest is only counted.
+const SHOWN_VIPS: usize = 3;
+
+/// The whole status as text, its last line ended.
+#[must_use]
+pub fn status(status: &Status, colours: bool) -> String {
+    let mut text = format!(
+        "{} (id {}) on {}, XDP {}, epoch {}, version {}\n",
+        printable(&status.node),
+        status.id,
+        printable(&status.iface),
+        status.xdp,
+        status.epoch,
+        printable(&status.version),
+    );
+    if status.insecure {
+        let warning = Cell::coloured("INSECURE: messages are not authenticated", Colour::Red);
+        text += &format!("{}\n", warning.painted(0, colours));
+    }
+    text += "\n";
+    text += &groups(&status.groups, colours);
+    text += "\n";
+    text += &members(&status.members, colours);
+    text += "\n";
+    text += &counters(&status.counters);
+    text
+}
+
+/// The nodes as a table, its last line ended.
+#[must_use]
+pub fn members(members: &[Member], colours: bool) -> String {
+    let rows = members.iter().map(|member| {
+        let (status, colour) = match member.status {
+            MemberStatus::Alive => ("alive", Colour::Green),
+            MemberStatus::Leaving => ("leaving", Colour::Yellow),
+            MemberStatus::Failed => ("failed", Colour::Red),
+            MemberStatus::Left => ("left", Colour::Yellow),
+        };
+        [
+            Cell::plain(&member.name),
+            Cell::plain(member.id.to_string()),
+            Cell::plain(&member.address),
+            Cell::coloured(status, colour),
+            Cell::plain(if member.voter { "yes" } else { "no" }),
+            Cell::plain(member.priority.to_string()),
+            Cell::plain(member.last_heard_ms.map_or("never".to_owned(), |millis| format!("{millis:.1} ms"))),
+        ]
+    });
+    table(["MEMBER", "ID", "ADDRESS", "STATUS", "VOTER", "PRIORITY", "LAST HEARD"], rows, colours)
+}
+
+fn groups(groups: &[GroupStatus], colours: bool) -> String {
+    let rows = groups.iter().map(|group| {
+        let (state, colour) = match group.state {
+            GroupState::Master => ("master", Colour::Green),
+            GroupState::Backup => ("backup", Colour::None),
+            GroupState::Candidate => ("candidate", Colour::Yellow),
+            GroupState::Quarantine => ("quarantine", Colour::Yellow),
+            GroupState::Fault => ("fault", Colour::Red),
+            GroupState::Maintenance => ("maintenance", Colour::Yellow),
+            GroupState::Witness => ("witness", Colour::None),
+        };
+        [
+            Cell::plain(&group.name),
+            Cell::coloured(state, colour),
+            Cell::plain(group.holder.as_deref().unwrap_or("-")),
+            Cell::plain(format!("{:.1} ms", group.lease_remaining_ms)),
+            Cell::plain(&group.ballot),
+            Cell::plain(group.priority.to_string()),
+            Cell::plain(group.transitions.to_string()),
+            Cell::plain(&group.since),
+            Cell::plain(vips(&group.vips)),
+        ]
+    });
+    let titles = ["GROUP", "STATE", "HOLDER", "LEASE", "BALLOT", "PRIORITY", "TRANSITIONS", "SINCE", "VIPS"];
+    table(titles, rows, colours)
+}
+
+fn vips(vips: &[String]) -> String {
+    let shown = vips.iter().take(SHOWN_VIPS).map(String::as_str).collect::<Vec<_>>().join(" ");
+    match vips.len().saturating_sub(SHOWN_VIPS) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+fn counters(counters: &Counters) -> String {
+    let Counters { arp_replies, nd_replies, vip_passed, vip_fenced, vip_forwarded, lease_replies, rejected } =
+        counters;
+    format!(
+        "answered: {arp_replies} ARP, {nd_replies} ND, {lease_replies} lease; VIP packets: {vip_passed} passed, \
+         {vip_fenced} fenced, {vip_forwarded} forwarded; {rejected} messages rejected\n"
+    )
+}
+
+/// Left-aligned columns, two spaces apart. The last one is not padded.
+fn table<const N: usize>(titles: [&str; N], rows: impl Iterator<Item = [Cell; N]>, colours: bool) -> String {
+    let mut lines = vec![titles.map(Cell::plain)];
+    lines.extend(rows);
+    let mut widths = [0; N];
+    for line in &lines {
+        for (width, cell) in widths.iter_mut().zip(line) {
+            *width = (*width).max(cell.text.chars().count());
+        }
+    }
+    if let Some(last) = widths.last_mut() {
+        *last = 0;
+    }
+    let line_text = |line: &[Cell; N]| {
+        let cells: Vec<_> =
+            line.iter().zip(widths).map(|(cell, width)| cell.painted(width, colours)).collect();
+        cells.join("  ") + "\n"
+    };
+    lines.iter().map(line_text).collect()
+}
+
+struct Cell {
+    text: String,
+    colour: Colour,
+}
+
+#[derive(Clone, Copy)]
+enum Colour {
+    None,
+    Red,
+    Green,
+    Yellow,
+}
+
+impl Cell {
+    fn plain<'t>(text: impl Into<Cow<'t, str>>) -> Self {
+        Self::coloured(text, Colour::None)
+    }
+
+    fn coloured<'t>(text: impl Into<Cow<'t, str>>, colour: Colour) -> Self {
+        Self { text: printable(&text.into()), colour }
+    }
+
+    /// The text, padded to `width`. The padding comes before the colour, which has no width.
+    fn painted(&self, width: usize, colours: bool) -> String {
+        let padded = format!("{:width$}", self.text);
+        match (colours, self.colour) {
+            (false, _) | (true, Colour::None) => padded,
+            (true, Colour::Red) => format!("\x1b[31m{padded}\x1b[0m"),
+            (true, Colour::Green) => format!("\x1b[32m{padded}\x1b[0m"),
+            (true, Colour::Yellow) => format!("\x1b[33m{padded}\x1b[0m"),
+        }
+    }
+}
+
+/// Names come from other machines: whatever is in them, it must not command the terminal.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_an_aligned_table() {
+        let text = members(&[member("lb1", Some(0.0)), member("a-longer-name", None)], false);
+        assert_eq!(
+            text,
+            "MEMBER         ID  ADDRESS    STATUS  VOTER  PRIORITY  LAST HEARD\n\
+             lb1            7   10.77.0.7  alive   yes    100       0.0 ms\n\
+             a-longer-name  7   10.77.0.7  alive   yes    100       never\n"
+        );
+    }
+
+    #[test]
+    fn colours_change_no_column() {
+        let members_list = [member("lb1", Some(0.0)), member("lb2", Some(12.34))];
+        let coloured = members(&members_list, true);
+        assert!(coloured.contains("\x1b[32malive \x1b[0m"), "{coloured:?}");
+        let stripped = coloured.replace("\x1b[32m", "").replace("\x1b[0m", "");
+        assert_eq!(stripped, members(&members_list, false));
+    }
+
+    #[test]
+    fn a_name_cannot_command_the_terminal() {
+        let text = members(&[member("\x1b[2Jlb1\n", None)], false);
+        assert!(!text.contains('\x1b'), "{text:?}");
+        assert_eq!(text.lines().count(), 2, "{text:?}");
+    }
+
+    #[test]
+    fn a_status_tells_who_holds_what_and_that_it_is_insecure() {
+        let text = status(&example(), false);
+        assert!(
+            text.starts_with("lb1 (id 1) on eth0, XDP native, epoch 1, version 0.1.0\nINSECURE"),
+            "{text}"
+        );
+        let group = text.lines().find(|line| line.starts_with("web")).unwrap();
+        let cells: Vec<_> = group.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        let vips = "10.0.0.1/24 10.0.0.2/24 10.0.0.3/24 and 2 more";
+        let expected =
+            ["web", "master", "lb1", "43.2 ms", "7.1", "120", "3", "2026-01-01T00:00:00.000Z", vips];
+        assert_eq!(cells, expected);
+        assert!(text.contains("5 fenced"), "{text}");
+    }
+
+    #[test]
+    fn a_secure_status_has_no_warning_and_an_unknown_holder_is_a_dash() {
+        let mut unknown = example();
+        unknown.insecure = false;
+        unknown.groups[0].holder = None;
+        let text = status(&unknown, false);
+        assert!(!text.contains("INSECURE"), "{text}");
+        assert!(text.contains("master  -       43.2 ms"), "{text}");
+    }
+
+    fn member(name: &str, last_heard_ms: Option<f64>) -> Member {
+        Member {
+            name: name.to_owned(),
+            id: 7,
+            address: "10.77.0.7".to_owned(),
+            status: MemberStatus::Alive,
+            voter: true,
+            priority: 100,
+            last_heard_ms,
+        }
+    }
+
+    fn example() -> Status {
+        Status {
+            node: "lb1".to_owned(),
+            id: 1,
+            iface: "eth0".to_owned(),
+            version: "0.1.0".to_owned(),
+            xdp: crate::config::XdpMode::Native,
+            epoch: 1,
+            insecure: true,
+            groups: vec![GroupStatus {
+                name: "web".to_owned(),
+                state: GroupState::Master,
+                holder: Some("lb1".to_owned()),
+                ballot: "7.1".to_owned(),
+                lease_remaining_ms: 43.2,
+                vips: (1..=5).map(|host| format!("10.0.0.{host}/24")).collect(),
+                priority: 120,
+                transitions: 3,
+                since: "2026-01-01T00:00:00.000Z".to_owned(),
+            }],
+            members: vec![member("lb2", Some(3.1))],
+            counters: Counters { vip_fenced: 5, ..Counters::default() },
+        }
+    }
+}
