@@ -1,4 +1,6 @@
 //! The daemon's modules, as a library so that tests and tools use the same code.
 
+pub mod announce;
 pub mod netlink;
+pub mod realtime;
 pub mod sysctl;
