@@ -1,9 +1,16 @@
 //! The daemon's modules, as a library so that tests and tools use the same code.
 
+pub mod announce;
 pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod dataplane;
 pub mod exit;
 pub mod logging;
+pub mod membership;
+pub mod netlink;
+pub mod realtime;
 pub mod status;
+pub mod store;
+pub mod sysctl;

@@ -1,0 +1,439 @@
+//! Links and addresses of this node, through rtnetlink: what the interface looks like, the dummy interface that
+//! carries the VIPs, and notifications about both.
+//!
+//! This module and its child are the only ones that know rtnetlink. They decide nothing: when to look again after a
+//! [`Change`], and what a VIP is worth, is the daemon's business. Sysctls are in [`crate::sysctl`], ARP in
+//! [`crate::announce`].
+//!
+//! All functions work in the network namespace of the thread that called [`Netlink::open`].
+
+mod changes;
+
+use std::collections::{BTreeMap, HashSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::pin::pin;
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt, TryStreamExt, stream};
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::link::{
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+};
+use rtnetlink::{LinkMessageBuilder, LinkUnspec};
+use tokio::time::timeout;
+
+pub use changes::{Change, Changes};
+
+/// Longest name of an interface in bytes: `IFNAMSIZ` without the closing zero.
+const MAX_NAME: usize = 15;
+
+/// Requests on their way at one time. Enough to keep the kernel busy, few enough that their answers fit the
+/// socket's receive buffer.
+const PIPELINE: usize = 64;
+
+/// Longest wait for an answer, which normally takes microseconds: rtnetlink gives no answer at all when it cannot
+/// parse the kernel's.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Kinds of link that may carry the VIPs, best first. Kernels for virtual machines are often built without the dummy
+/// driver; an ifb to which nothing is redirected is the same: it has a carrier, no ARP, and drops what is sent to it.
+const KINDS: [InfoKind; 2] = [InfoKind::Dummy, InfoKind::Ifb];
+
+/// What went wrong with a request to the kernel, and what the operator can do about it.
+#[derive(Debug, thiserror::Error)]
+pub enum NetlinkError {
+    /// The kernel refused for want of a privilege.
+    #[error("{action}: not permitted: run as root, or give the process CAP_NET_ADMIN")]
+    Permission {
+        /// What was tried, on what.
+        action: String,
+    },
+    /// The dummy's name is taken by a link of another kind, which is left untouched.
+    #[error("{name} is a {kind} link, not the dummy interface for the VIPs: rename or delete it")]
+    ForeignLink {
+        /// Name of the link.
+        name: String,
+        /// Its kind as `ip -d link` shows it, or "physical".
+        kind: String,
+    },
+    /// The interface has no 6-byte MAC address, so that there is no ARP on it.
+    #[error("{name} is not an Ethernet interface: choose one that has a MAC address")]
+    NotEthernet {
+        /// Name of the interface.
+        name: String,
+    },
+    /// The kernel can make no link that carries the VIPs.
+    #[error("{action}: the kernel has no driver for it: load one with `modprobe dummy`")]
+    NoDriver {
+        /// What was tried.
+        action: String,
+    },
+    /// The kernel refused for another reason.
+    #[error("{action}: {source}")]
+    Kernel {
+        /// What was tried, on what.
+        action: String,
+        /// The kernel's error number.
+        source: io::Error,
+    },
+    /// The exchange itself failed: the connection is closed, or its answer did not come or made no sense.
+    #[error("{action}: {reason}")]
+    Exchange {
+        /// What was tried, on what.
+        action: String,
+        /// What happened instead.
+        reason: String,
+    },
+}
+
+/// Result of this module.
+pub type Result<T> = std::result::Result<T, NetlinkError>;
+
+/// An Ethernet interface as the kernel described it at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Index, unique in the namespace; a link that is deleted and made again gets another one.
+    pub index: u32,
+    /// The kernel's name, also when it was asked for by an alternative name.
+    pub name: String,
+    /// MAC address.
+    pub mac: [u8; 6],
+    /// IPv4 addresses and prefix lengths, in the kernel's order: primary ones first.
+    pub addresses: Vec<(Ipv4Addr, u8)>,
+    /// Switched on by the operator (`IFF_UP`).
+    pub up: bool,
+    /// On, and the other side of the cable is there (`IFF_LOWER_UP`).
+    pub carrier: bool,
+}
+
+impl Interface {
+    /// The first IPv4 address, from which a node takes its identifier when none is configured.
+    pub fn first_ipv4(&self) -> Option<Ipv4Addr> {
+        self.addresses.first().map(|(address, _)| *address)
+    }
+}
+
+/// What [`Netlink::ensure_vips`] had to change; all empty when everything was as it should be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Repair {
+    /// The dummy was missing, and was made.
+    pub created: bool,
+    /// The dummy was down or had ARP enabled, and was put right.
+    pub raised: bool,
+    /// VIPs that were missing, in the order they were asked for.
+    pub added: Vec<Ipv4Addr>,
+    /// Addresses that did not belong there, whatever their prefix length.
+    pub removed: Vec<Ipv4Addr>,
+}
+
+impl Repair {
+    /// Whether nothing had to be changed.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Name of the dummy interface that carries the VIPs of `iface`: `vip-<iface>`, within the kernel's 15 bytes.
+///
+/// A long name is shortened to its first 4 bytes and 24 bits of a hash of the whole, the same on every start.
+pub fn dummy_name(iface: &str) -> String {
+    let plain = format!("vip-{iface}");
+    if plain.len() <= MAX_NAME {
+        return plain;
+    }
+    let mut head = String::new();
+    for letter in iface.chars() {
+        if head.len() + letter.len_utf8() > 4 {
+            break;
+        }
+        head.push(letter);
+    }
+    format!("vip-{head}-{:06x}", fnv1a(iface.as_bytes()) & 0x00ff_ffff)
+}
+
+/// FNV-1a, 32 bits: the standard library's hasher may differ between releases, and the name must not.
+fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// A connection to the kernel for requests about links and addresses. Dropping it closes the connection.
+#[derive(Debug)]
+pub struct Netlink {
+    handle: rtnetlink::Handle,
+}
+
+impl Netlink {
+    /// Opens the connection for requests, served by a task on the current tokio runtime, and a subscription to
+    /// changes. The subscription comes first: what is read afterwards misses nothing.
+    ///
+    /// # Errors
+    /// The sockets cannot be made. Needs no privilege.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O and time enabled.
+    pub fn open() -> Result<(Netlink, Changes)> {
+        let failed = |source| NetlinkError::Kernel { action: "opening a netlink socket".into(), source };
+        let changes = Changes::subscribe().map_err(failed)?;
+        // Strict checking makes the kernel filter dumps by interface.
+        let (connection, handle, _) = rtnetlink::new_connection_with_strict_check().map_err(failed)?;
+        tokio::spawn(connection);
+        Ok((Netlink { handle }, changes))
+    }
+
+    /// Describes the interface of that name; `None` if there is none.
+    ///
+    /// # Errors
+    /// [`NetlinkError::NotEthernet`], or the exchange with the kernel failed.
+    pub async fn interface(&self, name: &str) -> Result<Option<Interface>> {
+        let Some(link) = self.link(name).await? else { return Ok(None) };
+        let mac = match link.header.link_layer_type {
+            LinkLayerType::Ether => mac_address(&link),
+            _ => None,
+        };
+        let Some(mac) = mac else { return Err(NetlinkError::NotEthernet { name: name.into() }) };
+        let index = link.header.index;
+        let messages = self.addresses(index).await?;
+        Ok(Some(Interface {
+            index,
+            name: link_name(&link).to_owned(),
+            mac,
+            addresses: messages.iter().filter_map(|m| Some((local(m)?, m.header.prefix_len))).collect(),
+            up: link.header.flags.contains(LinkFlags::Up),
+            carrier: link.header.flags.contains(LinkFlags::LowerUp),
+        }))
+    }
+
+    /// Makes the dummy interface carry exactly `vips`, each as a /32 (which brings no prefix route), and says what
+    /// had to be changed. The dummy is made if it is missing, and is up with `IFF_NOARP`. Calling it again changes
+    /// nothing, so that it serves as start-up, repair and change of configuration alike.
+    ///
+    /// # Errors
+    /// [`NetlinkError::ForeignLink`] when the name belongs to another kind of link; else the first failure, after
+    /// all other changes were tried. A dummy that vanishes meanwhile is such a failure; a [`Change`] follows it.
+    pub async fn ensure_vips(&self, dummy: &str, vips: &[Ipv4Addr]) -> Result<Repair> {
+        let (index, mut repair) = self.ensure_dummy(dummy).await?;
+        let mut missing: HashSet<Ipv4Addr> = vips.iter().copied().collect();
+        let mut strangers = Vec::new();
+        for message in self.addresses(index).await? {
+            let host = local(&message).filter(|_| message.header.prefix_len == 32);
+            if !host.is_some_and(|address| missing.remove(&address)) {
+                strangers.push(message);
+            }
+        }
+        repair.added = vips.iter().copied().filter(|vip| missing.remove(vip)).collect();
+        repair.removed = strangers.iter().filter_map(local).collect();
+        // Additions first: a VIP that is there with a wrong prefix length is never absent in between.
+        let added = self.add_addresses(dummy, index, &repair.added).await;
+        self.remove_addresses(dummy, strangers).await?;
+        added.map(|()| repair)
+    }
+
+    /// Deletes the dummy interface and the VIPs on it; does nothing if it is absent.
+    ///
+    /// # Errors
+    /// [`NetlinkError::ForeignLink`], or the kernel refuses.
+    pub async fn remove_dummy(&self, dummy: &str) -> Result<()> {
+        let Some(link) = self.link(dummy).await? else { return Ok(()) };
+        require_dummy(dummy, &link)?;
+        let request = self.handle.link().del(link.header.index).execute();
+        ask(request, libc::ENODEV, || format!("deleting {dummy}")).await?;
+        Ok(())
+    }
+
+    /// VIPs that are configured on links other than `dummy`, with the name of the link: the kernel would answer ARP
+    /// for them there, lease or not.
+    ///
+    /// # Errors
+    /// The exchange with the kernel failed.
+    pub async fn foreign_owners(&self, vips: &[Ipv4Addr], dummy: &str) -> Result<Vec<(Ipv4Addr, String)>> {
+        let wanted: HashSet<Ipv4Addr> = vips.iter().copied().collect();
+        let own = self.link(dummy).await?.map(|link| link.header.index);
+        let mut found: BTreeMap<u32, Vec<Ipv4Addr>> = BTreeMap::new();
+        for message in self.addresses(0).await? {
+            let index = message.header.index;
+            if let Some(vip) = local(&message).filter(|vip| wanted.contains(vip) && own != Some(index)) {
+                found.entry(index).or_default().push(vip);
+            }
+        }
+        let mut owners = Vec::new();
+        for (index, vips) in found {
+            let name = self.name_of(index).await?;
+            owners.extend(vips.into_iter().map(|vip| (vip, name.clone())));
+        }
+        Ok(owners)
+    }
+
+    /// Finds the dummy or makes it, and sees to its flags.
+    async fn ensure_dummy(&self, name: &str) -> Result<(u32, Repair)> {
+        let mut repair = Repair::default();
+        let link = match self.link(name).await? {
+            Some(link) => link,
+            None => {
+                self.create_dummy(name).await?;
+                repair.created = true;
+                self.link(name).await?.ok_or_else(|| NetlinkError::Kernel {
+                    action: format!("creating {name}"),
+                    source: io::Error::from_raw_os_error(libc::ENODEV),
+                })?
+            }
+        };
+        require_dummy(name, &link)?;
+        let index = link.header.index;
+        if !link.header.flags.contains(LinkFlags::Up | LinkFlags::Noarp) {
+            repair.raised = true;
+            let message = LinkUnspec::new_with_index(index).up().arp(false).build();
+            // If it is gone by now, the addresses will say so.
+            ask(self.handle.link().set(message).execute(), libc::ENODEV, || format!("setting {name} up"))
+                .await?;
+        }
+        Ok((index, repair))
+    }
+
+    /// Makes the link, of the first of [`KINDS`] that the kernel knows.
+    async fn create_dummy(&self, name: &str) -> Result<()> {
+        let action = || format!("creating the dummy interface {name}");
+        for kind in KINDS {
+            let builder = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind);
+            let message = builder.name(name).up().arp(false).build();
+            if ask(self.handle.link().add(message).execute(), libc::EOPNOTSUPP, action).await?.is_some() {
+                return Ok(());
+            }
+        }
+        Err(NetlinkError::NoDriver { action: action() })
+    }
+
+    async fn add_addresses(&self, dummy: &str, index: u32, vips: &[Ipv4Addr]) -> Result<()> {
+        let requests = stream::iter(vips).map(|vip| {
+            let request = self.handle.address().add(index, IpAddr::V4(*vip), 32).execute();
+            ask(request, libc::EEXIST, move || format!("adding {vip} to {dummy}"))
+        });
+        all_done(requests).await
+    }
+
+    async fn remove_addresses(&self, dummy: &str, messages: Vec<AddressMessage>) -> Result<()> {
+        let requests = stream::iter(messages).map(|message| {
+            let address = local(&message).unwrap_or(Ipv4Addr::UNSPECIFIED);
+            let request = self.handle.address().del(message).execute();
+            ask(request, libc::EADDRNOTAVAIL, move || format!("removing {address} from {dummy}"))
+        });
+        all_done(requests).await
+    }
+
+    /// The link of that name, if there is one.
+    async fn link(&self, name: &str) -> Result<Option<LinkMessage>> {
+        if name.is_empty() || name.len() > MAX_NAME {
+            return Ok(None);
+        }
+        let mut answer = pin!(self.handle.link().get().match_name(name).execute());
+        let link = ask(answer.try_next(), libc::ENODEV, || format!("reading the link {name}")).await?;
+        Ok(link.flatten())
+    }
+
+    /// The name of the link of that index, or the index itself if the link is gone by now.
+    async fn name_of(&self, index: u32) -> Result<String> {
+        let mut answer = pin!(self.handle.link().get().match_index(index).execute());
+        let link = ask(answer.try_next(), libc::ENODEV, || format!("reading link {index}")).await?;
+        Ok(link.flatten().map_or_else(|| format!("link {index}"), |link| link_name(&link).to_owned()))
+    }
+
+    /// One dump of the IPv4 addresses of a link, none if it is gone; of all links for index 0.
+    async fn addresses(&self, index: u32) -> Result<Vec<AddressMessage>> {
+        let mut request = self.handle.address().get();
+        request.message_mut().header.family = AddressFamily::Inet;
+        request.message_mut().header.index = index;
+        let action = || format!("reading the addresses of link {index}");
+        let messages = ask(request.execute().try_collect(), libc::ENODEV, action).await?;
+        Ok(messages.unwrap_or_default())
+    }
+}
+
+/// Waits for the answer to a request; `None` if the kernel refuses it with the error number `expected`.
+async fn ask<T>(
+    request: impl Future<Output = std::result::Result<T, rtnetlink::Error>>,
+    expected: i32,
+    action: impl FnOnce() -> String,
+) -> Result<Option<T>> {
+    match timeout(PATIENCE, request).await {
+        Ok(Ok(answer)) => Ok(Some(answer)),
+        Ok(Err(rtnetlink::Error::NetlinkError(message))) => match message.to_io() {
+            error if error.raw_os_error() == Some(expected) => Ok(None),
+            error if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(NetlinkError::Permission { action: action() })
+            }
+            source => Err(NetlinkError::Kernel { action: action(), source }),
+        },
+        Ok(Err(other)) => Err(NetlinkError::Exchange { action: action(), reason: other.to_string() }),
+        Err(late) => Err(NetlinkError::Exchange { action: action(), reason: late.to_string() }),
+    }
+}
+
+/// Sends all requests, up to [`PIPELINE`] at a time, and gives the first failure, if any, when all are answered.
+async fn all_done<F: Future<Output = Result<Option<()>>>>(requests: impl Stream<Item = F>) -> Result<()> {
+    let results: Vec<Result<Option<()>>> = requests.buffer_unordered(PIPELINE).collect().await;
+    results.into_iter().try_for_each(|result| result.map(drop))
+}
+
+/// The address that the message says is ours: `IFA_ADDRESS` may be that of a peer.
+fn local(message: &AddressMessage) -> Option<Ipv4Addr> {
+    message.attributes.iter().find_map(|attribute| match attribute {
+        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+        _ => None,
+    })
+}
+
+fn link_name(link: &LinkMessage) -> &str {
+    let name = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::IfName(name) => Some(name.as_str()),
+        _ => None,
+    });
+    name.unwrap_or_default()
+}
+
+fn mac_address(link: &LinkMessage) -> Option<[u8; 6]> {
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Address(bytes) => bytes.as_slice().try_into().ok(),
+        _ => None,
+    })
+}
+
+fn link_kind(link: &LinkMessage) -> Option<&InfoKind> {
+    let info = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::LinkInfo(info) => Some(info),
+        _ => None,
+    });
+    info?.iter().find_map(|item| match item {
+        LinkInfo::Kind(kind) => Some(kind),
+        _ => None,
+    })
+}
+
+fn require_dummy(name: &str, link: &LinkMessage) -> Result<()> {
+    match link_kind(link) {
+        Some(kind) if KINDS.contains(kind) => Ok(()),
+        kind => {
+            let kind = kind.map_or_else(|| "physical".to_owned(), ToString::to_string);
+            Err(NetlinkError::ForeignLink { name: name.into(), kind })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_names_are_kept_as_they_are() {
+        assert_eq!(dummy_name("eth0"), "vip-eth0");
+        assert_eq!(dummy_name("enp3s0f1.42"), "vip-enp3s0f1.42");
+    }
+
+    #[test]
+    fn long_names_stay_within_the_kernels_limit_and_differ() {
+        let names = ["enp129s0f0np0", "enp129s0f0np1", "enp129s0f1np0", "größeres-netz"].map(dummy_name);
+        assert!(names.iter().all(|name| name.len() <= MAX_NAME), "{names:?}");
+        assert_eq!(names.iter().collect::<HashSet<_>>().len(), names.len());
+        assert_eq!(dummy_name("enp129s0f0np0"), names[0]);
+    }
+}
