@@ -15,6 +15,10 @@ mod forming;
 mod hello;
 mod members;
 mod notice;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
@@ -350,6 +354,10 @@ impl Membership {
 
     /// Follows the set of nodes to form the first configuration with, and its settling.
     fn gather(&mut self, now: u64) {
+        if self.configuration().is_some() {
+            self.gathering = Gathering::default();
+            return;
+        }
         let eligible = forming::eligible(&self.members);
         if eligible != self.gathering.eligible {
             self.gathering = Gathering { eligible, settles_at: Some(now.saturating_add(SETTLE_TIME)) };

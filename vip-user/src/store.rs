@@ -77,7 +77,7 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        damage: Damage,
+        damage: Box<Damage>,
         /// What the operator can do.
         advice: &'static str,
     },
@@ -256,7 +256,7 @@ fn load<T: DeserializeOwned>(dir: &Path, item: Item, owner: &Owner) -> Result<Op
     match sealed::unseal(item.name(), &bytes) {
         Ok((stored, content)) if stored == *owner => Ok(Some(content)),
         Ok((stored, _)) => Err(StoreError::OtherOwner { path, stored, own: owner.clone() }),
-        Err(damage) => Err(StoreError::Damaged { path, damage, advice: item.advice() }),
+        Err(damage) => Err(StoreError::Damaged { path, damage: Box::new(damage), advice: item.advice() }),
     }
 }
 

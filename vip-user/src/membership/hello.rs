@@ -190,9 +190,10 @@ mod tests {
 
     #[test]
     fn fields_out_of_range_are_refused_in_both_directions() {
+        type Spoil = fn(&mut Hello, Standing, Offer);
         let consent = Standing::Consented(Configuration::new(2, vec![1]).unwrap());
         let offer = Offer { group: 7, priority: 1, preempt: false };
-        let cases: [(HelloError, fn(&mut Hello, Standing, Offer)); 7] = [
+        let cases: [(HelloError, Spoil); 7] = [
             (HelloError::Name, |h, _, _| h.name.clear()),
             (HelloError::Name, |h, _, _| h.name = "a\nb".into()),
             (HelloError::Version, |h, _, _| h.version.push('x')),
