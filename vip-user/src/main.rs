@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The command `vip-user`: parses the command line, runs what it asks for, and reports how that ended.
 
 use std::{
@@ -37,3 +38,6 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Keygen) => keygen::keygen(),
     }
 }
+=======
+fn main() {}
+>>>>>>> h4

@@ -1,0 +1,511 @@
+//! Who belongs to the cluster: the nodes known by their Hellos, and the configuration that says who votes.
+//!
+//! This is the part without clock, socket or disk. It takes events and `now` (CLOCK_BOOTTIME, ns), and gives actions
+//! and the next deadline. Its driver, the daemon, sends, stores and logs. Who holds a lease is decided in the
+//! election; who may speak at all (tag, replay, cluster) has been checked before anything arrives here.
+//!
+//! ```text
+//!   Waiting ── proposal, or invitation by another's consent ──> StoreConsent ── stored ──> Consented
+//!   Consented ── all voters heard agreeing ──┐
+//!   any ── a newer configuration heard ──────┴─> StoreConfiguration ── stored ──> Adopt, Formed
+//! ```
+
+mod configuration;
+mod forming;
+mod hello;
+mod members;
+mod notice;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::net::Ipv4Addr;
+
+pub use configuration::{Configuration, ConfigurationError, FIRST_EPOCH, MAX_VOTERS};
+pub use hello::{Hello, HelloError, MAX_HELLO_BYTES, MAX_NAME_BYTES, MAX_OFFERS, Offer, Standing};
+pub use members::{FAILED_AFTER, LEFT_AFTER, MAX_MEMBERS, Member, Status};
+pub use notice::{Node, Notice, Severity};
+
+use forming::Newest;
+use members::Members;
+use notice::Pace;
+
+/// Time between two Hellos once a configuration is formed, in ns.
+pub const HELLO_INTERVAL: u64 = 1_000_000_000;
+
+/// Time between two Hellos before that, and while leaving, in ns. It is also the least time between a Hello and one
+/// that greets a newcomer, so that many nodes starting at once make no storm.
+pub const EAGER_HELLO_INTERVAL: u64 = 100_000_000;
+
+/// How long the set of nodes heard must have stayed the same before a first configuration is proposed, in ns.
+pub const SETTLE_TIME: u64 = 500_000_000;
+
+const WAITING_NOTICE_DELAY: u64 = 1_000_000_000;
+const WAITING_NOTICE_PERIOD: u64 = 5_000_000_000;
+const DEADLOCK_NOTICE_PERIOD: u64 = 10_000_000_000;
+const RARE_NOTICE_PERIOD: u64 = 60_000_000_000;
+
+/// What a node is, from its settings and its start.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Never 0.
+    pub id: u16,
+    /// The daemon's start in Unix ns, as `Store::next_incarnation` gives it.
+    pub incarnation: u64,
+    /// The address that it sends from.
+    pub address: Ipv4Addr,
+    /// See [`Hello::name`].
+    pub name: String,
+    /// See [`Hello::version`].
+    pub version: String,
+    /// See [`Hello::priority`].
+    pub priority: u8,
+    /// See [`Hello::expect`].
+    pub expect: u8,
+    /// See [`Hello::interval_ns`].
+    pub interval_ns: u64,
+    /// See [`Hello::lease_ns`].
+    pub lease_ns: u64,
+    /// See [`Hello::groups`].
+    pub groups: Vec<Offer>,
+}
+
+/// What earlier runs of this node have left on its disk.
+#[derive(Clone, Debug, Default)]
+pub struct Stored {
+    /// The consent it has given.
+    pub consent: Option<Configuration>,
+    /// The configuration it has adopted last.
+    pub configuration: Option<Configuration>,
+}
+
+/// Where a Hello came from, as the header of its message says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// Never 0.
+    pub id: u16,
+    /// The start of its daemon, in Unix ns.
+    pub incarnation: u64,
+    /// The source address of the packet.
+    pub address: Ipv4Addr,
+}
+
+/// What the driver must do, in the order in which the actions come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send [`Membership::hello`], taken at that moment, to all nodes.
+    SendHello,
+    /// Store this consent durably, then call [`Membership::handle_stored`] with it. If it cannot be stored, try again
+    /// later: until it is stored nothing is said of it. Never report it before it is durable, for a node that
+    /// forgets a consent it has spoken can make two clusters out of one.
+    StoreConsent(Configuration),
+    /// Store this configuration durably, then call [`Membership::handle_stored`] with it; else as above.
+    StoreConfiguration(Configuration),
+    /// The current configuration is this one from now on. It is on the disk.
+    Adopt(Configuration),
+    /// The nodes that are alive, or what they offer, have changed: rank the candidates anew.
+    PeersChanged,
+    /// Write this to the log.
+    Notice(Notice),
+}
+
+/// A write that the driver has completed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Durable {
+    /// Of [`Action::StoreConsent`].
+    Consent(Configuration),
+    /// Of [`Action::StoreConfiguration`].
+    Configuration(Configuration),
+}
+
+/// The membership of one node. After each call that takes `now`, take all actions with
+/// [`Membership::poll_action`], and call [`Membership::handle_timeout`] when [`Membership::next_deadline`] is reached.
+#[derive(Debug)]
+pub struct Membership {
+    members: Members,
+    /// Handed to the driver, not yet reported durable.
+    storing_consent: Option<Configuration>,
+    storing_configuration: Option<Configuration>,
+    gathering: Gathering,
+    next_hello: u64,
+    last_hello: Option<u64>,
+    pace: Paces,
+    actions: VecDeque<Action>,
+}
+
+/// The nodes that a first configuration could be formed with, and for how long they have been the same.
+#[derive(Debug, Default)]
+struct Gathering {
+    eligible: Vec<u16>,
+    /// When to propose; `None` once that time has come.
+    settles_at: Option<u64>,
+}
+
+#[derive(Debug)]
+struct Paces {
+    waiting: Pace,
+    deadlock: Pace,
+    apart: Pace,
+    crowded: Pace,
+}
+
+impl Membership {
+    /// The membership of node `me` with what its disk holds. Fails when `me` cannot be said in a Hello. The first
+    /// actions are there at once: a stored configuration is adopted, and the first Hello is due.
+    pub fn new(me: Identity, stored: Stored, now: u64) -> Result<Self, HelloError> {
+        let standing = match (stored.configuration.clone(), stored.consent) {
+            (Some(configuration), _) => Standing::Formed(configuration),
+            (None, Some(consent)) => Standing::Consented(consent),
+            (None, None) => Standing::Waiting,
+        };
+        let me = me.into_member(standing, now);
+        me.hello.encode()?;
+        let mut membership = Self {
+            members: Members::new(me),
+            storing_consent: None,
+            storing_configuration: None,
+            gathering: Gathering::default(),
+            next_hello: now,
+            last_hello: None,
+            pace: Paces {
+                waiting: Pace::new(now.saturating_add(WAITING_NOTICE_DELAY), WAITING_NOTICE_PERIOD),
+                deadlock: Pace::new(now, DEADLOCK_NOTICE_PERIOD),
+                apart: Pace::new(now, RARE_NOTICE_PERIOD),
+                crowded: Pace::new(now, RARE_NOTICE_PERIOD),
+            },
+            actions: stored.configuration.map(Action::Adopt).into_iter().collect(),
+        };
+        membership.advance(now);
+        Ok(membership)
+    }
+
+    /// What this node says of itself at this moment.
+    pub fn hello(&self) -> Hello {
+        self.members.me.hello.clone()
+    }
+
+    /// The current configuration, if there is one.
+    pub fn configuration(&self) -> Option<&Configuration> {
+        self.members.me.formed()
+    }
+
+    /// This node first, then all that it knows, by id; also those that have failed or left.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.iter()
+    }
+
+    /// The next thing to do, if any.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`Membership::handle_timeout`], in CLOCK_BOOTTIME ns.
+    pub fn next_deadline(&self) -> u64 {
+        let silence = self.members.next_deadline();
+        silence.into_iter().chain(self.gathering.settles_at).fold(self.next_hello, u64::min)
+    }
+
+    /// A Hello was heard. Its tag, cluster and replay have been checked. One from this node's own id, or of an older
+    /// incarnation than is known, is ignored.
+    pub fn handle_hello(&mut self, from: Sender, hello: Hello, now: u64) {
+        let known = self.members.get(from.id);
+        if from.id == self.members.me.id || known.is_some_and(|known| from.incarnation < known.incarnation) {
+            return;
+        }
+        let status = if hello.leaving { Status::Leaving } else { Status::Alive };
+        let Sender { id, incarnation, address } = from;
+        let member = Member { id, incarnation, address, status, last_heard_ns: now, hello };
+        match self.members.insert(member.clone()) {
+            Ok(before) => self.greet(&member, before.as_ref(), now),
+            Err(refused) if self.pace.crowded.allows(now) => {
+                self.notice(Notice::TooManyMembers(node(&refused)))
+            }
+            Err(_) => {}
+        }
+        self.advance(now);
+    }
+
+    /// The data plane has heard a lease message of node `id` at `last_heard_ns` (CLOCK_BOOTTIME). Report this for all
+    /// members before [`Membership::handle_timeout`], so that a node whose Hellos are lost is not taken for failed.
+    pub fn heard(&mut self, id: u16, last_heard_ns: u64) {
+        self.members.heard(id, last_heard_ns);
+    }
+
+    /// The driver has made durable what an action asked it to.
+    pub fn handle_stored(&mut self, stored: Durable, now: u64) {
+        match stored {
+            Durable::Consent(consent) => {
+                if self.storing_consent.take_if(|storing| *storing == consent).is_some() {
+                    self.consented(consent);
+                    self.next_hello = now;
+                }
+            }
+            Durable::Configuration(configuration) => {
+                if self.storing_configuration.take_if(|storing| *storing == configuration).is_some() {
+                    self.members.me.hello.standing = Standing::Formed(configuration.clone());
+                    self.actions.push_back(Action::Adopt(configuration));
+                    self.next_hello = now;
+                }
+            }
+        }
+        self.advance(now);
+    }
+
+    /// A deadline has been reached. Harmless when none has.
+    pub fn handle_timeout(&mut self, now: u64) {
+        self.advance(now);
+    }
+
+    /// This node is about to stop: its Hellos say so from now on, the first one at once, and it consents to nothing
+    /// any more. The driver ends it when it likes.
+    pub fn leave(&mut self, now: u64) {
+        self.members.me.hello.leaving = true;
+        self.members.me.status = Status::Leaving;
+        self.next_hello = now;
+        self.actions.push_back(Action::PeersChanged);
+        self.advance(now);
+    }
+
+    /// Does whatever is due at `now`.
+    fn advance(&mut self, now: u64) {
+        self.refresh_statuses(now);
+        self.gather(now);
+        match forming::newest(&self.members) {
+            Newest::Apart(configurations) => self.report_apart(configurations, now),
+            Newest::One(newest) => self.adopt_if_newer(newest),
+            Newest::None => self.form(now),
+        }
+        self.greet_if_due(now);
+    }
+
+    fn refresh_statuses(&mut self, now: u64) {
+        let changed = self.members.refresh(now);
+        if !changed.is_empty() {
+            self.actions.push_back(Action::PeersChanged);
+        }
+        for member in changed {
+            self.notice(match member.status {
+                Status::Alive => Notice::Joined { node: node(&member), address: member.address },
+                Status::Leaving => Notice::Leaving(node(&member)),
+                Status::Failed => Notice::Failed(node(&member)),
+                Status::Left => Notice::Left(node(&member)),
+            });
+        }
+    }
+
+    /// Takes note of what `member`'s Hello has changed, given what was known of it `before`.
+    fn greet(&mut self, member: &Member, before: Option<&Member>, now: u64) {
+        let is_new = before.is_none_or(|before| before.incarnation != member.incarnation);
+        if is_new {
+            // Let the newcomer know this node without waiting for the next regular Hello.
+            let earliest = self.last_hello.map_or(now, |last| last.saturating_add(EAGER_HELLO_INTERVAL));
+            self.next_hello = self.next_hello.min(earliest.max(now));
+        }
+        match (member.status, before.map(|before| before.status)) {
+            (Status::Alive, Some(Status::Alive)) if !is_new => {}
+            (Status::Leaving, Some(Status::Leaving)) if !is_new => {}
+            (Status::Leaving, _) => self.notice(Notice::Leaving(node(member))),
+            _ => self.notice(Notice::Joined { node: node(member), address: member.address }),
+        }
+        if before.is_none_or(|before| rank(before) != rank(member)) {
+            self.actions.push_back(Action::PeersChanged);
+        }
+        self.compare_settings(member, before);
+        self.compare_names(member, before);
+    }
+
+    /// Warns of settings that differ from this node's, once per change of theirs.
+    fn compare_settings(&mut self, member: &Member, before: Option<&Member>) {
+        let settings = |hello: &Hello| {
+            let ms = |ns: u64| format!("{} ms", ns as f64 / 1e6);
+            [
+                ("cluster.expect", hello.expect.to_string()),
+                ("cluster.interval", ms(hello.interval_ns)),
+                ("cluster.lease", ms(hello.lease_ns)),
+            ]
+        };
+        let theirs = settings(&member.hello);
+        if before.is_some_and(|before| settings(&before.hello) == theirs) {
+            return;
+        }
+        let pairs = theirs.into_iter().zip(settings(&self.members.me.hello));
+        let differences: Vec<_> = pairs
+            .filter(|((_, theirs), (_, ours))| theirs != ours)
+            .map(|((key, theirs), (_, ours))| (key, theirs, ours))
+            .collect();
+        if !differences.is_empty() {
+            self.notice(Notice::SettingsDiffer { node: node(member), differences });
+        }
+    }
+
+    /// Warns of two nodes of one name, once per name that `member` takes.
+    fn compare_names(&mut self, member: &Member, before: Option<&Member>) {
+        if before.is_some_and(|before| before.hello.name == member.hello.name) {
+            return;
+        }
+        let same = |other: &&Member| other.id != member.id && other.hello.name == member.hello.name;
+        let other = self.members.iter().find(same).map(node);
+        if let Some(other) = other {
+            self.notice(Notice::SameName(other, node(member)));
+        }
+    }
+
+    /// Follows the set of nodes to form the first configuration with, and its settling.
+    fn gather(&mut self, now: u64) {
+        if self.configuration().is_some() {
+            self.gathering = Gathering::default();
+            return;
+        }
+        let eligible = forming::eligible(&self.members);
+        if eligible != self.gathering.eligible {
+            self.gathering = Gathering { eligible, settles_at: Some(now.saturating_add(SETTLE_TIME)) };
+        }
+        self.gathering.settles_at.take_if(|at| *at <= now);
+    }
+
+    /// One step towards the first configuration, while no node that is heard has one.
+    fn form(&mut self, now: u64) {
+        match self.members.me.hello.standing.clone() {
+            Standing::Waiting => {
+                if self.storing_consent.is_none() {
+                    self.consent_if_possible();
+                }
+            }
+            Standing::Consented(consent) => {
+                if forming::is_unanimous(&self.members, &consent) {
+                    self.adopt_if_newer(consent);
+                }
+            }
+            Standing::Formed(_) => {}
+        }
+        self.report_progress(now);
+    }
+
+    fn consent_if_possible(&mut self) {
+        if self.members.me.hello.leaving || self.storing_configuration.is_some() {
+            return;
+        }
+        // A single node has nobody to wait for.
+        let settled = self.gathering.settles_at.is_none() || self.members.me.hello.expect == 1;
+        let proposal = || forming::proposal(&self.members, &self.gathering.eligible).filter(|_| settled);
+        if let Some(choice) = forming::invitation(&self.members).or_else(proposal) {
+            self.storing_consent = Some(choice.clone());
+            self.actions.push_back(Action::StoreConsent(choice));
+        }
+    }
+
+    /// The consent is on the disk: it may be said, unless there is a configuration by now.
+    fn consented(&mut self, consent: Configuration) {
+        let standing = &mut self.members.me.hello.standing;
+        if *standing == Standing::Waiting {
+            *standing = Standing::Consented(consent);
+        }
+    }
+
+    fn adopt_if_newer(&mut self, configuration: Configuration) {
+        let has = self.configuration().map_or(0, Configuration::epoch);
+        if configuration.epoch() > has && self.storing_configuration.is_none() {
+            self.storing_configuration = Some(configuration.clone());
+            self.actions.push_back(Action::StoreConfiguration(configuration));
+        }
+    }
+
+    fn report_apart(&mut self, configurations: Vec<Configuration>, now: u64) {
+        if self.pace.apart.allows(now) {
+            self.notice(Notice::FormedApart(configurations));
+        }
+    }
+
+    /// Says what the first configuration is waiting for, or what is in its way.
+    fn report_progress(&mut self, now: u64) {
+        if self.storing_consent.is_some() || self.storing_configuration.is_some() {
+            return;
+        }
+        if let Some(deadlock) = forming::deadlock(&self.members) {
+            if self.pace.deadlock.allows(now) {
+                let consents = deadlock.consents.into_iter().map(|(id, c)| (self.node(id), c)).collect();
+                let reset = deadlock.reset.into_iter().map(|id| self.node(id)).collect();
+                self.notice(Notice::Deadlock { consents, keep: deadlock.keep, reset });
+            }
+        } else if self.pace.waiting.allows(now) {
+            self.notice(self.awaited());
+        }
+    }
+
+    /// What the first configuration is waiting for.
+    fn awaited(&self) -> Notice {
+        let expect = usize::from(self.members.me.hello.expect);
+        let open = self.members.me.agreed().cloned().or_else(|| forming::open_consent(&self.members));
+        match (open, self.gathering.eligible.first()) {
+            (Some(proposed), _) => {
+                let missing = forming::missing(&self.members, &proposed);
+                Notice::WaitingForConsent {
+                    proposed,
+                    missing: missing.iter().map(|id| self.node(*id)).collect(),
+                }
+            }
+            (None, Some(lowest)) if self.gathering.eligible.len() >= expect => {
+                Notice::WaitingForProposal(self.node(*lowest))
+            }
+            (None, _) => {
+                let heard = self.gathering.eligible.iter().map(|id| self.members.name(*id)).collect();
+                Notice::WaitingForNodes { expect, heard }
+            }
+        }
+    }
+
+    fn greet_if_due(&mut self, now: u64) {
+        if self.next_hello > now {
+            return;
+        }
+        let me = &mut self.members.me;
+        let eager = me.formed().is_none() || me.hello.leaving;
+        let interval = if eager { EAGER_HELLO_INTERVAL } else { HELLO_INTERVAL };
+        me.last_heard_ns = now;
+        self.last_hello = Some(now);
+        self.next_hello = now.saturating_add(interval);
+        self.actions.push_back(Action::SendHello);
+    }
+
+    fn node(&self, id: u16) -> Node {
+        Node { id, name: self.members.name(id) }
+    }
+
+    fn notice(&mut self, notice: Notice) {
+        self.actions.push_back(Action::Notice(notice));
+    }
+}
+
+impl Identity {
+    fn into_member(self, standing: Standing, now: u64) -> Member {
+        Member {
+            id: self.id,
+            incarnation: self.incarnation,
+            address: self.address,
+            status: Status::Alive,
+            last_heard_ns: now,
+            hello: Hello {
+                name: self.name,
+                version: self.version,
+                priority: self.priority,
+                expect: self.expect,
+                interval_ns: self.interval_ns,
+                lease_ns: self.lease_ns,
+                groups: self.groups,
+                standing,
+                leaving: false,
+            },
+        }
+    }
+}
+
+fn node(member: &Member) -> Node {
+    Node { id: member.id, name: member.hello.name.clone() }
+}
+
+/// What the election ranks a member by.
+fn rank(member: &Member) -> (bool, u8, &[Offer]) {
+    (member.status == Status::Alive, member.hello.priority, &member.hello.groups)
+}

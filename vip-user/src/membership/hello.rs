@@ -1,0 +1,223 @@
+//! The Hello message: what a node says of itself, and its strict encoding.
+//!
+//! The header around it (sender, incarnation, sequence, tag) and its checks belong to the transport; what is done on
+//! hearing one is in the parent module.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::configuration::{Configuration, FIRST_EPOCH, MAX_VOTERS};
+
+/// The most bytes of an encoded Hello: with its header it fits the smallest common MTU without fragments.
+pub const MAX_HELLO_BYTES: usize = 1200;
+
+/// The most bytes of a node's name, and of its version.
+pub const MAX_NAME_BYTES: usize = 32;
+
+/// The most groups that a node can offer to serve.
+pub const MAX_OFFERS: usize = 64;
+
+/// What a node says of itself, every second and whenever its standing changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// For people: 1 to 32 bytes without control characters. Nodes are told apart by their ids.
+    pub name: String,
+    /// The version of the node's software, at most 32 bytes without control characters.
+    pub version: String,
+    /// The node's own priority; 0 is a witness.
+    pub priority: u8,
+    /// How many voters the node's settings want in the first configuration, 1 to 16.
+    pub expect: u8,
+    /// Time between two renewals, in ns.
+    pub interval_ns: u64,
+    /// Length of a lease, in ns.
+    pub lease_ns: u64,
+    /// The groups that the node takes part in, at most 64, each once.
+    pub groups: Vec<Offer>,
+    /// How far the node is in having a configuration.
+    pub standing: Standing,
+    /// The node is about to stop on purpose.
+    pub leaving: bool,
+}
+
+/// A node's readiness to serve one group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offer {
+    /// The hash of the group's name.
+    pub group: u32,
+    /// The node's priority in this group; 0 never holds.
+    pub priority: u8,
+    /// Whether the node takes the lease over from a live holder of lower priority.
+    pub preempt: bool,
+}
+
+/// How far a node is in having a configuration. Whatever a node says here is on its disk already.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Standing {
+    /// It has neither a configuration nor consented to one.
+    Waiting,
+    /// It has consented to this first configuration, and will never consent to another one.
+    Consented(Configuration),
+    /// This is its current configuration.
+    Formed(Configuration),
+}
+
+impl Hello {
+    /// The body of a message, at most [`MAX_HELLO_BYTES`]. Fails when a field is out of its range.
+    pub fn encode(&self) -> Result<Vec<u8>, HelloError> {
+        self.check()?;
+        let bytes = postcard::to_stdvec(self).map_err(HelloError::Malformed)?;
+        if bytes.len() > MAX_HELLO_BYTES {
+            return Err(HelloError::TooLong(bytes.len()));
+        }
+        Ok(bytes)
+    }
+
+    /// The Hello in the body of a message. Refuses fields out of their ranges, and bytes behind the end.
+    pub fn decode(bytes: &[u8]) -> Result<Self, HelloError> {
+        if bytes.len() > MAX_HELLO_BYTES {
+            return Err(HelloError::TooLong(bytes.len()));
+        }
+        let (hello, rest): (Self, &[u8]) = postcard::take_from_bytes(bytes).map_err(HelloError::Malformed)?;
+        if !rest.is_empty() {
+            return Err(HelloError::Trailing(rest.len()));
+        }
+        hello.check()?;
+        Ok(hello)
+    }
+
+    /// Whether every field is in its range; the types already keep the configuration's.
+    fn check(&self) -> Result<(), HelloError> {
+        if self.name.is_empty() || !is_short_and_plain(&self.name) {
+            return Err(HelloError::Name);
+        }
+        if !is_short_and_plain(&self.version) {
+            return Err(HelloError::Version);
+        }
+        if self.expect == 0 || usize::from(self.expect) > MAX_VOTERS {
+            return Err(HelloError::Expect(self.expect));
+        }
+        if self.groups.len() > MAX_OFFERS {
+            return Err(HelloError::TooManyOffers(self.groups.len()));
+        }
+        let distinct: BTreeSet<u32> = self.groups.iter().map(|offer| offer.group).collect();
+        if distinct.len() != self.groups.len() {
+            return Err(HelloError::GroupTwice);
+        }
+        match &self.standing {
+            Standing::Consented(configuration) if configuration.epoch() != FIRST_EPOCH => {
+                Err(HelloError::ConsentEpoch(configuration.epoch()))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+fn is_short_and_plain(text: &str) -> bool {
+    text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control)
+}
+
+/// Why a Hello cannot be sent or is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum HelloError {
+    /// More bytes than a Hello may have.
+    #[error("hello of {0} bytes: at most {MAX_HELLO_BYTES}")]
+    TooLong(usize),
+    /// The bytes are no Hello, or hold an invalid configuration.
+    #[error("hello is malformed: {0}")]
+    Malformed(postcard::Error),
+    /// Bytes behind the end of the Hello.
+    #[error("hello has {0} bytes too many at its end")]
+    Trailing(usize),
+    /// The name is empty, too long, or not plain text.
+    #[error("node name: 1 to {MAX_NAME_BYTES} bytes without control characters")]
+    Name,
+    /// The version is too long or not plain text.
+    #[error("version: at most {MAX_NAME_BYTES} bytes without control characters")]
+    Version,
+    /// `expect` cannot be the size of a configuration.
+    #[error("expect = {0}: 1 to {MAX_VOTERS}")]
+    Expect(u8),
+    /// More groups than a Hello can name.
+    #[error("{0} groups: at most {MAX_OFFERS}")]
+    TooManyOffers(usize),
+    /// Two offers for one group.
+    #[error("a group is offered twice, or the names of two groups have the same hash")]
+    GroupTwice,
+    /// Consent is given to first configurations only.
+    #[error("consent to a configuration of epoch {0}: only first configurations need consent")]
+    ConsentEpoch(u32),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn largest() -> Hello {
+        let group = |i| Offer { group: u32::MAX - i, priority: 255, preempt: true };
+        Hello {
+            name: "n".repeat(MAX_NAME_BYTES),
+            version: "v".repeat(MAX_NAME_BYTES),
+            priority: 255,
+            expect: 16,
+            interval_ns: u64::MAX,
+            lease_ns: u64::MAX,
+            groups: (0..64).map(group).collect(),
+            standing: Standing::Formed(Configuration::new(u32::MAX, (65_520..=65_535).collect()).unwrap()),
+            leaving: true,
+        }
+    }
+
+    #[test]
+    fn the_largest_valid_hello_fits_and_comes_back_equal() {
+        let bytes = largest().encode().unwrap();
+        assert!(bytes.len() <= MAX_HELLO_BYTES);
+        assert_eq!(Hello::decode(&bytes), Ok(largest()));
+    }
+
+    #[test]
+    fn a_hello_cut_anywhere_or_followed_by_anything_is_refused() {
+        let mut bytes = largest().encode().unwrap();
+        for length in 0..bytes.len() {
+            assert!(Hello::decode(&bytes[..length]).is_err(), "cut to {length} bytes");
+        }
+        bytes.push(0);
+        assert_eq!(Hello::decode(&bytes), Err(HelloError::Trailing(1)));
+        assert_eq!(Hello::decode(&[0; 1201]), Err(HelloError::TooLong(1201)));
+    }
+
+    #[test]
+    fn fields_out_of_range_are_refused_in_both_directions() {
+        type Spoil = fn(&mut Hello, Standing, Offer);
+        let consent = Standing::Consented(Configuration::new(2, vec![1]).unwrap());
+        let offer = Offer { group: 7, priority: 1, preempt: false };
+        let cases: [(HelloError, Spoil); 7] = [
+            (HelloError::Name, |h, _, _| h.name.clear()),
+            (HelloError::Name, |h, _, _| h.name = "a\nb".into()),
+            (HelloError::Version, |h, _, _| h.version.push('x')),
+            (HelloError::Expect(17), |h, _, _| h.expect = 17),
+            (HelloError::TooManyOffers(65), |h, _, offer| h.groups.push(offer)),
+            (HelloError::GroupTwice, |h, _, offer| h.groups = vec![offer; 2]),
+            (HelloError::ConsentEpoch(2), |h, consent, _| h.standing = consent),
+        ];
+        for (error, spoil) in cases {
+            let mut hello = largest();
+            spoil(&mut hello, consent.clone(), offer);
+            assert_eq!(hello.encode(), Err(error.clone()));
+            assert_eq!(Hello::decode(&postcard::to_stdvec(&hello).unwrap()), Err(error));
+        }
+    }
+
+    #[test]
+    fn an_invalid_configuration_is_refused() {
+        // Input: the encoding of a valid Hello whose two voters, the last fields but one, are made equal.
+        let standing = Standing::Formed(Configuration::new(1, vec![1, 2]).unwrap());
+        let mut bytes = Hello { standing, ..largest() }.encode().unwrap();
+        let last_voter = bytes.len() - 2;
+        assert_eq!(bytes[last_voter], 2);
+        bytes[last_voter] = 1;
+        assert!(matches!(Hello::decode(&bytes), Err(HelloError::Malformed(_))));
+    }
+}

@@ -1,0 +1,168 @@
+//! The table of known nodes: their last Hello, and whether they are alive.
+//!
+//! What a change means for the cluster is decided in the parent module.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use super::configuration::Configuration;
+use super::hello::{Hello, Standing};
+
+/// A node that is silent for this long, in ns, has failed.
+pub const FAILED_AFTER: u64 = 3_000_000_000;
+
+/// A leaving node that is silent for this long, in ns, has left. It says Hello ten times a second until it stops, so
+/// that operators need not wait for [`FAILED_AFTER`] to see that it is gone.
+pub const LEFT_AFTER: u64 = 1_000_000_000;
+
+/// The most nodes that are remembered, this one not counted.
+pub const MAX_MEMBERS: usize = 1024;
+
+/// A node of the cluster, as this node knows it.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Never 0.
+    pub id: u16,
+    /// The start of its daemon, in Unix ns.
+    pub incarnation: u64,
+    /// The source of its last Hello.
+    pub address: Ipv4Addr,
+    /// Whether it takes part now.
+    pub status: Status,
+    /// CLOCK_BOOTTIME in ns of the last message of any kind; for this node itself, of its own last Hello.
+    pub last_heard_ns: u64,
+    /// Its last Hello.
+    pub hello: Hello,
+}
+
+/// Whether a member takes part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Heard within [`FAILED_AFTER`].
+    Alive,
+    /// It said that it is about to stop, and still speaks.
+    Leaving,
+    /// Silent without a word. It comes back by itself when it is heard again.
+    Failed,
+    /// It said that it would stop, and did. It never becomes `Failed`.
+    Left,
+}
+
+impl Status {
+    /// The word for it in `status --json`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Leaving => "leaving",
+            Self::Failed => "failed",
+            Self::Left => "left",
+        }
+    }
+}
+
+impl Member {
+    /// When to take its silence for failure or departure; `None` when it is gone already.
+    fn silent_at(&self) -> Option<u64> {
+        match self.status {
+            Status::Alive => Some(self.last_heard_ns.saturating_add(FAILED_AFTER)),
+            Status::Leaving => Some(self.last_heard_ns.saturating_add(LEFT_AFTER)),
+            Status::Failed | Status::Left => None,
+        }
+    }
+
+    /// The status that its silence or its being heard has brought by `now`, if that is a new one.
+    fn changed_status(&self, now: u64) -> Option<Status> {
+        let heard_again = || now < self.last_heard_ns.saturating_add(FAILED_AFTER);
+        match self.status {
+            Status::Failed => heard_again().then_some(Status::Alive),
+            Status::Alive => (self.silent_at()? <= now).then_some(Status::Failed),
+            Status::Leaving => (self.silent_at()? <= now).then_some(Status::Left),
+            Status::Left => None,
+        }
+    }
+
+    /// The configuration that it has.
+    pub(super) fn formed(&self) -> Option<&Configuration> {
+        match &self.hello.standing {
+            Standing::Formed(configuration) => Some(configuration),
+            Standing::Waiting | Standing::Consented(_) => None,
+        }
+    }
+
+    /// The configuration that it has agreed to, by consent or by having it.
+    pub(super) fn agreed(&self) -> Option<&Configuration> {
+        match &self.hello.standing {
+            Standing::Waiting => None,
+            Standing::Consented(configuration) | Standing::Formed(configuration) => Some(configuration),
+        }
+    }
+}
+
+/// This node and the ones that it has heard.
+#[derive(Debug)]
+pub(super) struct Members {
+    pub(super) me: Member,
+    others: BTreeMap<u16, Member>,
+}
+
+impl Members {
+    pub(super) fn new(me: Member) -> Self {
+        Self { me, others: BTreeMap::new() }
+    }
+
+    pub(super) fn get(&self, id: u16) -> Option<&Member> {
+        if id == self.me.id { Some(&self.me) } else { self.others.get(&id) }
+    }
+
+    /// All of them, this node first, the others by id.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Member> {
+        std::iter::once(&self.me).chain(self.others.values())
+    }
+
+    /// Those that take part now, this node among them unless it is leaving.
+    pub(super) fn alive(&self) -> impl Iterator<Item = &Member> {
+        self.iter().filter(|member| member.status == Status::Alive)
+    }
+
+    /// The name of a node, or `node 7` where none has been heard.
+    pub(super) fn name(&self, id: u16) -> String {
+        self.get(id).map_or_else(|| format!("node {id}"), |member| member.hello.name.clone())
+    }
+
+    /// Puts `member` in its place and returns what stood there. When the table is full, the node that has been gone
+    /// for longest makes room; when all are alive, `member` is not taken and comes back as the error.
+    pub(super) fn insert(&mut self, member: Member) -> Result<Option<Member>, Box<Member>> {
+        if self.others.len() >= MAX_MEMBERS && !self.others.contains_key(&member.id) {
+            let gone = self.others.values().filter(|other| other.silent_at().is_none());
+            let Some(oldest) = gone.min_by_key(|other| other.last_heard_ns).map(|other| other.id) else {
+                return Err(Box::new(member));
+            };
+            self.others.remove(&oldest);
+        }
+        Ok(self.others.insert(member.id, member))
+    }
+
+    /// Notes that something of the node was heard; its status follows at the next [`Members::refresh`].
+    pub(super) fn heard(&mut self, id: u16, last_heard_ns: u64) {
+        if let Some(member) = self.others.get_mut(&id) {
+            member.last_heard_ns = member.last_heard_ns.max(last_heard_ns);
+        }
+    }
+
+    /// Brings every status up to `now`; returns the members whose status changed.
+    pub(super) fn refresh(&mut self, now: u64) -> Vec<Member> {
+        let mut changed = Vec::new();
+        for member in self.others.values_mut() {
+            if let Some(status) = member.changed_status(now) {
+                member.status = status;
+                changed.push(member.clone());
+            }
+        }
+        changed
+    }
+
+    /// When the next member falls silent, if any is left to.
+    pub(super) fn next_deadline(&self) -> Option<u64> {
+        self.others.values().filter_map(Member::silent_at).min()
+    }
+}
