@@ -22,7 +22,6 @@ pub const EVENTS_BYTES: usize = 64 * 1024;
 pub const CONFLICT_INTERVAL: u64 = 100_000_000;
 
 /// `bpf_spin_lock` of the kernel, by its name in BTF; XDP takes it, user space goes through `BPF_F_LOCK`.
-#[expect(non_camel_case_types, reason = "the verifier knows the lock by this name")]
 #[derive(Clone, Copy, Default, Debug)]
 #[repr(C)]
 pub struct bpf_spin_lock {

@@ -170,11 +170,10 @@ impl Program {
     /// Replaces the program of a pinned link; `false` when that link is not on this interface any more.
     fn replace(&mut self, index: u32, pin: &Path) -> Result<bool, Error> {
         let Ok(pinned) = PinnedLink::from_pin(pin) else { return Ok(false) };
-        let fd_link = FdLink::from(pinned);
-        if pins::link_interface(fd_link.as_fd()).ok() != Some(index) {
+        if pins::link_interface(pin).ok() != Some(index) {
             return Ok(false);
         }
-        let Ok(link) = XdpLink::try_from(fd_link) else { return Ok(false) };
+        let Ok(link) = XdpLink::try_from(FdLink::from(pinned)) else { return Ok(false) };
         let program = xdp(&mut self.ebpf)?;
         let replaced = program.attach_to_link(link).and_then(|id| program.take_link(id));
         match replaced {

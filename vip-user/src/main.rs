@@ -1,4 +1,3 @@
-<<<<<<< HEAD
 //! The command `vip-user`: parses the command line, runs what it asks for, and reports how that ended.
 
 use std::{
@@ -38,6 +37,3 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Some(Command::Keygen) => keygen::keygen(),
     }
 }
-=======
-fn main() {}
->>>>>>> h4

@@ -1,8 +1,10 @@
 //! The pins of maps and links in the BPF file system: where they are, whether they can be adopted, their removal.
 
+use std::ffi::CString;
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
@@ -127,8 +129,8 @@ fn remove_pins(directory: &Path) -> Result<(), Error> {
     fs::remove_dir(directory).map_err(|source| Error::Pin { path: directory.to_owned(), source })
 }
 
-/// Index of the interface that an XDP link is on; 0 when that is gone (`struct bpf_link_info`, Linux 5.9).
-pub(super) fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
+/// Index of the interface that a pinned XDP link is on; 0 when that is gone (`struct bpf_link_info`, Linux 5.9).
+pub(super) fn link_interface(pin: &Path) -> io::Result<u32> {
     #[repr(C)]
     #[derive(Default)]
     struct LinkInfo {
@@ -146,10 +148,11 @@ pub(super) fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
         info: u64,
     }
     const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+    let link = open_pin(pin)?;
     let mut info = LinkInfo::default();
     let attributes = InfoByFd {
-        fd: u32::try_from(link.as_raw_fd()).unwrap_or(u32::MAX),
-        len: u32::try_from(size_of::<LinkInfo>()).unwrap_or(0),
+        fd: u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?,
+        len: size_of::<LinkInfo>() as u32,
         info: (&raw mut info).expose_provenance() as u64,
     };
     // SAFETY: the kernel reads `attributes`, of the given size, and writes `len` bytes at most to `info`, which
@@ -158,4 +161,24 @@ pub(super) fn link_interface(link: BorrowedFd<'_>) -> io::Result<u32> {
         libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<InfoByFd>())
     };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(info.interface) }
+}
+
+/// Opens what is pinned at a path; aya's own handle does not show its descriptor.
+fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
+    #[repr(C)]
+    struct ObjectGet {
+        path: u64,
+        fd: u32,
+        flags: u32,
+    }
+    const BPF_OBJ_GET: libc::c_int = 7;
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let attributes = ObjectGet { path: path.as_ptr().expose_provenance() as u64, fd: 0, flags: 0 };
+    // SAFETY: the kernel reads `attributes`, of the given size, and the terminated string, which outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<ObjectGet>()) };
+    match RawFd::try_from(fd) {
+        // SAFETY: the kernel has just opened the descriptor for this caller alone.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
 }
