@@ -77,7 +77,9 @@ impl Toolchain {
             .env("LD_LIBRARY_PATH", llvm_directory()?)
             .env("PATH", path_with_cargo_bin()?);
         // Set by the cargo that runs a build script, for another compiler than this one.
-        for inherited in ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO", "RUSTUP_TOOLCHAIN"] {
+        for inherited in
+            ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO", "RUSTUP_TOOLCHAIN"]
+        {
             command.env_remove(inherited);
         }
         Ok(command)
@@ -91,19 +93,23 @@ impl Toolchain {
 pub fn build(out_dir: &Path) -> Result<PathBuf> {
     let target_dir = out_dir.join("ebpf-target");
     let toolchain = Toolchain::find()?;
-    let status = toolchain.cargo("build", &target_dir)?.status().context("cannot run cargo for the eBPF crate")?;
+    let status =
+        toolchain.cargo("build", &target_dir)?.status().context("cannot run cargo for the eBPF crate")?;
     if !status.success() {
         bail!("the eBPF crate does not build with {} ({status})", toolchain.name);
     }
     let built = target_dir.join(TARGET).join("release").join(OBJECT);
     let object = out_dir.join("vip-ebpf.o");
-    fs::copy(&built, &object).with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
+    fs::copy(&built, &object)
+        .with_context(|| format!("cannot copy {} to {}", built.display(), object.display()))?;
     Ok(object)
 }
 
 /// Directories whose change makes the object stale, for a build script's `rerun-if-changed`.
 pub fn sources() -> impl Iterator<Item = PathBuf> {
-    ["vip-ebpf/src", "vip-ebpf/Cargo.toml", "vip-common/src", "Cargo.lock"].into_iter().map(|path| workspace().join(path))
+    ["vip-ebpf/src", "vip-ebpf/Cargo.toml", "vip-common/src", "Cargo.lock"]
+        .into_iter()
+        .map(|path| workspace().join(path))
 }
 
 fn workspace() -> PathBuf {
@@ -127,11 +133,9 @@ fn llvm_directory() -> Result<PathBuf> {
     let rustup = ["stable", "nightly"].into_iter().filter_map(|toolchain| {
         output(Command::new("rustup").args(["run", toolchain, "rustc", "--print", "sysroot"]))
     });
-    sysroots
-        .chain(rustup)
-        .map(|root| Path::new(&root).join("lib"))
-        .find(|lib| ships_llvm(lib))
-        .context("bpf-linker finds no libLLVM: install a rustup toolchain (`rustup toolchain install stable`)")
+    sysroots.chain(rustup).map(|root| Path::new(&root).join("lib")).find(|lib| ships_llvm(lib)).context(
+        "bpf-linker finds no libLLVM: install a rustup toolchain (`rustup toolchain install stable`)",
+    )
 }
 
 fn ships_llvm(lib: &Path) -> bool {
@@ -147,7 +151,9 @@ fn path_with_cargo_bin() -> Result<OsString> {
     let directories: Vec<PathBuf> =
         home.map(|home| home.join("bin")).into_iter().chain(env::split_paths(&path)).collect();
     if !directories.iter().any(|directory| directory.join("bpf-linker").exists()) {
-        bail!("bpf-linker is missing: run `cargo xtask setup` (or `cargo install bpf-linker --version 0.10.3`)");
+        bail!(
+            "bpf-linker is missing: run `cargo xtask setup` (or `cargo install bpf-linker --version 0.10.3`)"
+        );
     }
     env::join_paths(directories).context("PATH")
 }

@@ -218,28 +218,34 @@ impl Renewal {
 
     /// The largest `sent_at` that a quorum has accepted: whoever accepted a later message also counts for an
     /// earlier one, since an acceptor's lease only moves forward.
+    ///
+    /// Without branches on the stamps: the verifier follows every way through them, and there would be millions.
     #[inline(always)]
     fn quorum_time(&self) -> Option<u64> {
-        let quorum = quorum(self.count as usize);
+        let quorum = quorum(self.count as usize) as u64;
         let mut best = 0;
         let mut i = 0;
-        while i < MAX_VOTERS && i < self.count as usize {
+        while i < MAX_VOTERS {
             let candidate = self.accepted_at[i];
             let mut supporters = 0;
             let mut j = 0;
-            while j < MAX_VOTERS && j < self.count as usize {
-                if self.accepted_at[j] >= candidate {
-                    supporters += 1;
-                }
+            while j < MAX_VOTERS {
+                supporters += at_least(self.accepted_at[j], candidate);
                 j += 1;
             }
-            if supporters >= quorum && candidate > best {
-                best = candidate;
-            }
+            // Unused entries are 0, and win nothing.
+            let eligible = candidate * at_least(supporters, quorum);
+            best += eligible.wrapping_sub(best).wrapping_mul(at_least(eligible, best));
             i += 1;
         }
         if best == 0 { None } else { Some(best) }
     }
+}
+
+/// 1 if `a >= b`, else 0, for numbers below 2^63.
+#[inline(always)]
+const fn at_least(a: u64, b: u64) -> u64 {
+    (a.wrapping_sub(b) >> 63) ^ 1
 }
 
 /// Whether a lease word (0 = disarmed) lets this node serve.

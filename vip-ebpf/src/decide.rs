@@ -17,7 +17,7 @@ pub(crate) fn frame(packet: &Packet<'_>, frame: Frame) -> Verdict {
         Frame::Arp { offset } => arp(packet, offset),
         Frame::Ipv4 { offset, destination, udp_port } => {
             if let Some(config) = CONFIG.get(0)
-                && udp_port == Some(config.port)
+                && udp_port == u32::from(config.port)
                 && let Some(verdict) = vote::message(packet, offset, config)
             {
                 return verdict;

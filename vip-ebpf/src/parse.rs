@@ -89,14 +89,18 @@ pub(crate) struct Datagram {
     pub(crate) message: Message,
 }
 
+/// No UDP port. A number, since the compiler may read the value of an absent `Option`, and the verifier minds.
+pub(crate) const NO_PORT: u32 = 1 << 16;
+
 /// What a frame is, with the offset of the header that tells.
 pub(crate) enum Frame {
     /// Nothing that concerns us.
     Other,
     /// ARP for IPv4 over Ethernet.
     Arp { offset: usize },
-    /// IPv4; `udp_port` is the destination port, where the packet is a whole UDP datagram without IP options.
-    Ipv4 { offset: usize, destination: [u8; 4], udp_port: Option<u16> },
+    /// IPv4; `udp_port` is the destination port, where the packet is a whole UDP datagram without IP options, else
+    /// [`NO_PORT`].
+    Ipv4 { offset: usize, destination: [u8; 4], udp_port: u32 },
 }
 
 /// The bytes of the frame that the program was called for.
@@ -166,18 +170,22 @@ fn ipv4(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
     let ipv4 = packet.at::<Ipv4>(offset)?;
     // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
     let ipv4 = unsafe { &*ipv4 };
-    Some(Frame::Ipv4 { offset, destination: ipv4.destination, udp_port: udp_port(packet, offset, ipv4) })
+    Some(Frame::Ipv4 {
+        offset,
+        destination: ipv4.destination,
+        udp_port: udp_port(packet, offset, ipv4).unwrap_or(NO_PORT),
+    })
 }
 
 #[inline(always)]
-fn udp_port(packet: &Packet<'_>, offset: usize, ipv4: &Ipv4) -> Option<u16> {
+fn udp_port(packet: &Packet<'_>, offset: usize, ipv4: &Ipv4) -> Option<u32> {
     let fragment = ipv4.fragment.get() & FRAGMENT_MASK;
     if ipv4.protocol != PROTOCOL_UDP || ipv4.version_and_len != 0x45 || fragment != 0 {
         return None;
     }
     let udp = packet.at::<Udp>(offset + size_of::<Ipv4>())?;
     // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
-    Some(unsafe { (*udp).destination }.get())
+    Some(u32::from(unsafe { (*udp).destination }.get()))
 }
 
 /// Whether an address is a multicast group (RFC 5771).

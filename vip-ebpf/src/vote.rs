@@ -50,7 +50,9 @@ pub(crate) fn message(packet: &Packet<'_>, ipv4: usize, config: &Config) -> Opti
         Err(invalid) => return Some(Verdict::Drop(rejection(invalid))),
     };
     Some(match kind {
-        Kind::Prepare | Kind::Propose | Kind::Release => request(packet, ipv4, message, kind, &source, config),
+        Kind::Prepare | Kind::Propose | Kind::Release => {
+            request(packet, ipv4, message, kind, &source, config)
+        }
         Kind::Hello => hello(message, &source, config),
         Kind::Probe => Verdict::Pass(Counter::MessagePassed),
         Kind::Promise | Kind::Accepted | Kind::Refused | Kind::Taken => answer(message, kind, config),

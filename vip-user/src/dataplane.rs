@@ -67,7 +67,10 @@ pub fn load(pins: Option<&Pins>, log: ProgramLog) -> Result<DataPlane, Error> {
         None => false,
     };
     let loaded = load_object(pins, log);
-    if loaded.is_err() && !adopted && let Some(pins) = pins {
+    if loaded.is_err()
+        && !adopted
+        && let Some(pins) = pins
+    {
         pins.remove_all()?;
     }
     let (ebpf, maps) = loaded?;
@@ -182,7 +185,11 @@ impl Program {
                 drop(link);
                 Ok(true)
             }
-            Err(ProgramError::SyscallError(error)) if error.io_error.raw_os_error() == Some(libc::ENOLINK) => Ok(false),
+            Err(ProgramError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(libc::ENOLINK) =>
+            {
+                Ok(false)
+            }
             Err(error) => Err(Error::Program(error)),
         }
     }
@@ -205,14 +212,19 @@ impl Program {
     /// # Errors
     /// When the kernel refuses the run, or `out` is shorter than the frame.
     pub fn run(&self, frame: &[u8], out: &mut [u8]) -> Result<(Action, usize), Error> {
-        let options = TestRunOptions { data_in: Some(frame), data_out: Some(out), ..TestRunOptions::default() };
+        let options =
+            TestRunOptions { data_in: Some(frame), data_out: Some(out), ..TestRunOptions::default() };
         let result = self.xdp()?.test_run(options).map_err(Error::Program)?;
         let action = Action::from_u32(result.return_value).ok_or(Error::Object(PROGRAM))?;
         Ok((action, usize::try_from(result.data_size_out).unwrap_or(0)))
     }
 
     fn xdp(&self) -> Result<&Xdp, Error> {
-        self.ebpf.program(PROGRAM).ok_or(Error::Object(PROGRAM))?.try_into().map_err(|_| Error::Object(PROGRAM))
+        self.ebpf
+            .program(PROGRAM)
+            .ok_or(Error::Object(PROGRAM))?
+            .try_into()
+            .map_err(|_| Error::Object(PROGRAM))
     }
 }
 

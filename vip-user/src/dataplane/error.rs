@@ -56,7 +56,9 @@ pub enum Error {
         reason: String,
     },
     /// The kernel cannot make a link that outlives the daemon.
-    #[error("the kernel makes no BPF link for XDP, which a fence that outlives the daemon needs: Linux 5.15 or later")]
+    #[error(
+        "the kernel makes no BPF link for XDP, which a fence that outlives the daemon needs: Linux 5.15 or later"
+    )]
     NoLink,
     /// A map access failed.
     #[error("map {name}: {source}")]
@@ -95,7 +97,10 @@ impl Error {
             ProgramError::LoadError { io_error, verifier_log } => {
                 let log = verifier_log.to_string();
                 tracing::debug!("verifier: {log}");
-                let said = log.lines().rev().find(|line| !line.starts_with("processed") && !line.trim().is_empty());
+                let said = log.lines().rev().find(|line| {
+                    let statistics = ["processed", "verification time", "stack depth"];
+                    !line.trim().is_empty() && !statistics.iter().any(|word| line.starts_with(word))
+                });
                 Self::Verifier(format!("{io_error}; {}", said.unwrap_or("the verifier said nothing")))
             }
             other => Self::Load(chain(&other)),

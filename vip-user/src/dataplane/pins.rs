@@ -74,7 +74,8 @@ impl Pins {
             return Ok(true);
         }
         self.remove_all()?;
-        fs::create_dir_all(&self.directory).map_err(|source| Error::Pin { path: self.directory.clone(), source })?;
+        fs::create_dir_all(&self.directory)
+            .map_err(|source| Error::Pin { path: self.directory.clone(), source })?;
         Ok(false)
     }
 
@@ -93,7 +94,9 @@ impl Pins {
     fn fits(&self, map: &MapLayout) -> bool {
         let Ok(info) = MapInfo::from_pin(self.map(map.name)) else { return false };
         let is = |have: u32, want: usize| usize::try_from(have) == Ok(want);
-        is(info.key_size(), map.key) && is(info.value_size(), map.value) && is(info.max_entries(), map.entries)
+        is(info.key_size(), map.key)
+            && is(info.value_size(), map.value)
+            && is(info.max_entries(), map.entries)
     }
 
     /// Pins of a former version hold a program on the interface that nobody looks after any more.
@@ -111,7 +114,9 @@ impl Pins {
 
     fn check_bpffs(&self) -> Result<(), Error> {
         let existing = self.base.ancestors().find(|path| path.exists());
-        let is_bpffs = existing.and_then(|path| statfs(path).ok()).is_some_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
+        let is_bpffs = existing
+            .and_then(|path| statfs(path).ok())
+            .is_some_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
         if is_bpffs { Ok(()) } else { Err(Error::NoBpffs(self.base.clone())) }
     }
 }
@@ -175,7 +180,8 @@ fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
     let path = CString::new(pin.as_os_str().as_bytes())?;
     let attributes = ObjectGet { path: path.as_ptr().expose_provenance() as u64, fd: 0, flags: 0 };
     // SAFETY: the kernel reads `attributes`, of the given size, and the terminated string, which outlives the call.
-    let fd = unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<ObjectGet>()) };
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<ObjectGet>()) };
     match RawFd::try_from(fd) {
         // SAFETY: the kernel has just opened the descriptor for this caller alone.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
