@@ -2,6 +2,7 @@
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use vip_common::maps::{Counter, Interface};
+use vip_common::wire::Be16;
 
 use crate::maps::{CONFIG, COUNTERS};
 use crate::parse::{Arp, Datagram, Ethernet, Ipv4, Packet};
@@ -13,7 +14,7 @@ const DONT_FRAGMENT: u16 = 0x4000;
 
 /// Does what was decided. A frame that cannot be rewritten is dropped: it is ours, and half an answer is none.
 #[inline(always)]
-pub(crate) fn carry_out(packet: &Packet<'_>, verdict: Verdict) -> u32 {
+pub(crate) fn carry_out(packet: &mut Packet<'_>, verdict: Verdict) -> u32 {
     let (action, counter) = match verdict {
         Verdict::Pass(counter) => (XDP_PASS, counter),
         Verdict::Drop(counter) => (XDP_DROP, counter),
@@ -38,25 +39,25 @@ fn sent(written: Option<()>, counter: Counter) -> (u32, Counter) {
 #[inline(always)]
 fn count(counter: Counter) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
-        // SAFETY: the pointer is to this CPU's own value.
-        unsafe { *value = (*value).wrapping_add(1) };
+        // SAFETY: this CPU's own value, which only the daemon reads besides.
+        let value = unsafe { &mut *value };
+        *value = value.wrapping_add(1);
     }
 }
 
 /// RFC 826: swap sender and target, fill in the own address, say "reply", and send that to the new target.
 #[inline(always)]
-fn answer_arp(packet: &Packet<'_>, offset: usize, interface: &Interface) -> Option<()> {
-    let ethernet = packet.at::<Ethernet>(0)?;
-    let arp = packet.at::<Arp>(offset)?;
-    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
-    let (ethernet, arp) = unsafe { (&mut *ethernet, &mut *arp) };
+fn answer_arp(packet: &mut Packet<'_>, offset: usize, interface: &Interface) -> Option<()> {
+    let arp = packet.at_mut::<Arp>(offset)?;
     let vip = arp.target_ip;
     arp.operation = Arp::REPLY.into();
     arp.target_mac = arp.sender_mac;
     arp.target_ip = arp.sender_ip;
     arp.sender_mac = interface.mac;
     arp.sender_ip = vip;
-    ethernet.destination = arp.target_mac;
+    let target = arp.target_mac;
+    let ethernet = packet.at_mut::<Ethernet>(0)?;
+    ethernet.destination = target;
     ethernet.source = interface.mac;
     Some(())
 }
@@ -64,16 +65,13 @@ fn answer_arp(packet: &Packet<'_>, offset: usize, interface: &Interface) -> Opti
 /// Puts the answer in place of the request and signs it; through an interface, it goes back to its source.
 #[inline(always)]
 fn answer_message(
-    packet: &Packet<'_>,
+    packet: &mut Packet<'_>,
     offset: usize,
     interface: Option<&Interface>,
     answer: &Answer,
 ) -> Option<()> {
     let config = CONFIG.get(0)?;
-    let ethernet = packet.at::<Ethernet>(0)?;
-    let datagram = packet.at::<Datagram>(offset)?;
-    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
-    let (ethernet, datagram) = unsafe { (&mut *ethernet, &mut *datagram) };
+    let datagram = packet.at_mut::<Datagram>(offset)?;
     let message = &mut datagram.message;
     message.kind = answer.kind as u8;
     message.reason = answer.reason;
@@ -83,9 +81,10 @@ fn answer_message(
     message.epoch = config.epoch.into();
     message.tag = tag_under(message, &config.keys[0]).into();
     if let Some(interface) = interface {
+        address_back(datagram, interface);
+        let ethernet = packet.at_mut::<Ethernet>(0)?;
         ethernet.destination = ethernet.source;
         ethernet.source = interface.mac;
-        address_back(datagram, interface);
     }
     Some(())
 }
@@ -101,9 +100,7 @@ fn address_back(datagram: &mut Datagram, interface: &Interface) {
     ipv4.checksum = 0.into();
     ipv4.checksum = header_checksum(ipv4).into();
     let udp = &mut datagram.udp;
-    let port = udp.destination;
-    udp.destination = udp.source;
-    udp.source = port;
+    (udp.source, udp.destination) = (udp.destination, udp.source);
     // RFC 768: 0 = no checksum; the tag protects the message.
     udp.checksum = 0.into();
 }
@@ -111,13 +108,14 @@ fn address_back(datagram: &mut Datagram, interface: &Interface) {
 /// RFC 791, section 3.1 (RFC 1071): the complement of the ones' complement sum of a header without options.
 #[inline(always)]
 fn header_checksum(ipv4: &Ipv4) -> u16 {
-    let words = core::ptr::from_ref(ipv4).cast::<[u8; 2]>();
+    let words = core::ptr::from_ref(ipv4).cast::<[Be16; size_of::<Ipv4>() / size_of::<Be16>()]>();
+    // SAFETY: the words are exactly the header, and the read asks for no alignment.
+    let words = unsafe { words.read_unaligned() };
     let mut sum = 0;
-    for i in 0..size_of::<Ipv4>() / 2 {
-        // SAFETY: `i` stays within the header.
-        sum += u32::from(u16::from_be_bytes(unsafe { *words.add(i) }));
+    for word in words {
+        sum += u32::from(word.get());
     }
     sum = (sum >> 16) + (sum & 0xffff);
     sum += sum >> 16;
-    !(sum as u16)
+    !((sum & 0xffff) as u16)
 }

@@ -6,6 +6,7 @@ use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Inte
 
 use crate::maps::{CONFIG, EVENTS, GROUPS, INTERFACES, VIPS};
 use crate::parse::{Arp, Frame, Packet};
+use crate::shared::shared;
 use crate::verdict::Verdict;
 use crate::vote;
 
@@ -42,18 +43,17 @@ fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
     let (Some(arp), Some(interface)) = (packet.at::<Arp>(offset), interface(packet)) else {
         return Verdict::Pass(Counter::Other);
     };
-    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
-    let arp = unsafe { &*arp };
     let claims = claim(arp, interface);
-    if arp.operation.get() == Arp::REQUEST && arp.sender_ip != arp.target_ip {
-        if let Some((_, group)) = group_of(arp.target_ip) {
-            // A probe for a held VIP is answered as well: RFC 5227, section 2.1.1 has the prober expect it.
-            if holds(group) {
-                return Verdict::AnswerArp { arp: offset, interface };
-            }
-            if !claims {
-                return Verdict::Drop(Counter::ArpFenced);
-            }
+    if arp.operation.get() == Arp::REQUEST
+        && arp.sender_ip != arp.target_ip
+        && let Some((_, group)) = group_of(arp.target_ip)
+    {
+        // A probe for a held VIP is answered as well: RFC 5227, section 2.1.1 has the prober expect it.
+        if holds(group) {
+            return Verdict::AnswerArp { arp: offset, interface };
+        }
+        if !claims {
+            return Verdict::Drop(Counter::ArpFenced);
         }
     }
     Verdict::Pass(if claims { Counter::ArpConflict } else { Counter::Other })
@@ -65,9 +65,9 @@ fn claim(arp: &Arp, interface: &Interface) -> bool {
     let is_probe = arp.sender_ip == [0; 4] && arp.operation.get() == Arp::REQUEST;
     let address = if is_probe { arp.target_ip } else { arp.sender_ip };
     let Some((slot, group)) = group_of(address) else { return false };
-    // SAFETY: the pointer is to a map value; the fields are plain integers that the daemon or XDP may change.
-    let (holder, holder_mac) = unsafe { ((*group).holder, (*group).holder_mac) };
-    if arp.sender_mac == interface.mac || (holder != 0 && arp.sender_mac == holder_mac) {
+    let is_holders =
+        || shared!(group, holder).load() != 0 && arp.sender_mac == shared!(group, holder_mac).load();
+    if arp.sender_mac == interface.mac || is_holders() {
         return false;
     }
     report_conflict(slot, group, address, arp.sender_mac);
@@ -77,14 +77,12 @@ fn claim(arp: &Arp, interface: &Interface) -> bool {
 /// At most one event per group and [`CONFLICT_INTERVAL`]: a flood of claims must not keep the daemon busy.
 #[inline(always)]
 fn report_conflict(slot: u32, group: *mut Group, address: [u8; 4], mac: [u8; 6]) {
-    let now = now();
-    // SAFETY: the pointer is to a map value. Two CPUs may both find the interval over and send an event each.
-    unsafe {
-        if now.wrapping_sub((*group).conflict_at) < CONFLICT_INTERVAL {
-            return;
-        }
-        (*group).conflict_at = now;
+    let (now, last) = (now(), shared!(group, conflict_at));
+    // Two CPUs may both find the interval over and send an event each.
+    if now.wrapping_sub(last.load()) < CONFLICT_INTERVAL {
+        return;
     }
+    last.store(now);
     report(Event { kind: EventKind::Conflict as u32, slot, address, mac, ..EMPTY_EVENT });
 }
 
@@ -122,7 +120,5 @@ fn group_of(address: [u8; 4]) -> Option<(u32, *mut Group)> {
 /// Whether this node serves the group, now.
 #[inline(always)]
 fn holds(group: *mut Group) -> bool {
-    // SAFETY: the pointer is to a map value; the word is aligned and read whole.
-    let word = unsafe { core::ptr::read_volatile(&raw const (*group).lease_until) };
-    held(word, now())
+    held(shared!(group, lease_until).load(), now())
 }

@@ -3,15 +3,21 @@
 //!
 //! The way of a frame: [`parse`] tells what it is, [`decide`] (with [`vote`] for lease messages) what becomes of it,
 //! [`act`] does that. Whatever is not ours, or in doubt, passes.
+//!
+//! The crate compiles for the host as well, so that lints see it; there it does nothing.
 #![no_std]
-#![no_main]
-#![feature(core_intrinsics)]
-#![expect(internal_features, reason = "the BPF target has no stable 64-bit compare-and-swap")]
+#![cfg_attr(target_arch = "bpf", no_main)]
+#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(
+    target_arch = "bpf",
+    expect(internal_features, reason = "the BPF target has no stable 64-bit compare-and-swap")
+)]
 
 mod act;
 mod decide;
 mod maps;
 mod parse;
+mod shared;
 mod verdict;
 mod vote;
 
@@ -22,10 +28,10 @@ use crate::parse::Packet;
 
 /// Handles one received frame.
 #[xdp]
-pub fn vip_xdp(context: XdpContext) -> u32 {
-    let packet = Packet::new(&context);
+fn vip_xdp(context: XdpContext) -> u32 {
+    let mut packet = Packet::new(&context);
     let verdict = decide::frame(&packet, parse::frame(&packet));
-    act::carry_out(&packet, verdict)
+    act::carry_out(&mut packet, verdict)
 }
 
 /// Unreachable: nothing in the program panics, and the verifier would refuse the loop.
@@ -34,6 +40,13 @@ pub fn vip_xdp(context: XdpContext) -> u32 {
 fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
     loop {}
 }
+
+/// For its panic handler.
+#[cfg(not(target_arch = "bpf"))]
+extern crate std;
+
+#[cfg(not(target_arch = "bpf"))]
+fn main() {}
 
 /// The kernel lends its GPL-only helpers to this licence.
 #[unsafe(link_section = "license")]

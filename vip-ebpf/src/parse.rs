@@ -15,6 +15,22 @@ const PROTOCOL_UDP: u8 = 17;
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 const MORE_FRAGMENTS: u16 = 0x2000;
 
+/// The layout of some bytes in a frame.
+///
+/// # Safety
+/// Packed, so that it lies at any offset, and made of fields that any bytes are values of.
+pub(crate) unsafe trait Header {}
+
+macro_rules! headers {
+    ($($name:ident),+) => {
+        $(
+            // SAFETY: `repr(C, packed)`, made of numbers and arrays of them.
+            unsafe impl Header for $name {}
+        )+
+    };
+}
+headers!(Ethernet, VlanTag, Arp, Ipv4, Udp, Datagram);
+
 /// IEEE 802.3.
 #[repr(C, packed)]
 pub(crate) struct Ethernet {
@@ -108,10 +124,9 @@ impl Datagram {
     /// Whether the lengths of all headers agree with the message's on its body.
     #[inline(always)]
     pub(crate) fn fits_body(&self) -> bool {
-        let udp_len =
-            (size_of::<Udp>() + size_of::<Message>()) as u32 + u32::from(self.message.body_len.get());
-        u32::from(self.udp.len.get()) == udp_len
-            && u32::from(self.ipv4.total_len.get()) == size_of::<Ipv4>() as u32 + udp_len
+        let udp_len = size_of::<Udp>() + size_of::<Message>() + usize::from(self.message.body_len.get());
+        usize::from(self.udp.len.get()) == udp_len
+            && usize::from(self.ipv4.total_len.get()) == size_of::<Ipv4>() + udp_len
     }
 }
 
@@ -140,17 +155,31 @@ impl<'a> Packet<'a> {
         Self { context }
     }
 
-    /// A header at this offset, if the frame is long enough. Offsets stay below the verifier's bound for packets.
+    /// The header at this offset, if the frame is long enough. Offsets stay below the verifier's bound for packets.
     #[inline(always)]
-    pub(crate) fn at<T>(&self, offset: usize) -> Option<*mut T> {
+    pub(crate) fn at<T: Header>(&self, offset: usize) -> Option<&T> {
+        // SAFETY: within the frame, and the frame changes through `at_mut` alone.
+        self.address(offset, size_of::<T>()).map(|address| unsafe { &*(address as *const T) })
+    }
+
+    /// As [`Self::at`], to be rewritten.
+    #[inline(always)]
+    pub(crate) fn at_mut<T: Header>(&mut self, offset: usize) -> Option<&mut T> {
+        // SAFETY: within the frame, which is borrowed for as long.
+        self.address(offset, size_of::<T>()).map(|address| unsafe { &mut *(address as *mut T) })
+    }
+
+    #[inline(always)]
+    fn address(&self, offset: usize, len: usize) -> Option<usize> {
         let start = self.context.data() + offset;
-        if start + size_of::<T>() > self.context.data_end() { None } else { Some(start as *mut T) }
+        if start + len > self.context.data_end() { None } else { Some(start) }
     }
 
     /// Index of the interface that the frame came in on; the loopback interface's in BPF_PROG_TEST_RUN.
     #[inline(always)]
     pub(crate) fn interface(&self) -> u32 {
-        self.context.ingress_ifindex() as u32
+        // SAFETY: the kernel gave this context.
+        unsafe { (*self.context.ctx).ingress_ifindex }
     }
 }
 
@@ -162,17 +191,13 @@ pub(crate) fn frame(packet: &Packet<'_>) -> Frame {
 
 #[inline(always)]
 fn parse(packet: &Packet<'_>) -> Option<Frame> {
-    let ethernet = packet.at::<Ethernet>(0)?;
-    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
-    let mut ethertype = unsafe { (*ethernet).ethertype }.get();
+    let mut ethertype = packet.at::<Ethernet>(0)?.ethertype.get();
     let mut offset = size_of::<Ethernet>();
     for _ in 0..MAX_TAGS {
         if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_SERVICE_VLAN {
             break;
         }
-        let tag = packet.at::<VlanTag>(offset)?;
-        // SAFETY: as above.
-        ethertype = unsafe { (*tag).ethertype }.get();
+        ethertype = packet.at::<VlanTag>(offset)?.ethertype.get();
         offset += size_of::<VlanTag>();
     }
     match ethertype {
@@ -185,16 +210,12 @@ fn parse(packet: &Packet<'_>) -> Option<Frame> {
 #[inline(always)]
 fn arp(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
     let arp = packet.at::<Arp>(offset)?;
-    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
-    let arp = unsafe { &*arp };
     arp.is_ipv4_over_ethernet().then_some(Frame::Arp { offset })
 }
 
 #[inline(always)]
 fn ipv4(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
     let ipv4 = packet.at::<Ipv4>(offset)?;
-    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
-    let ipv4 = unsafe { &*ipv4 };
     Some(Frame::Ipv4 {
         offset,
         destination: ipv4.destination,
@@ -208,12 +229,11 @@ fn udp_port(packet: &Packet<'_>, offset: usize, ipv4: &Ipv4) -> Option<u32> {
         return None;
     }
     let udp = packet.at::<Udp>(offset + ipv4.header_len())?;
-    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
-    Some(u32::from(unsafe { (*udp).destination }.get()))
+    Some(u32::from(udp.destination.get()))
 }
 
 /// Whether an address is a multicast group (RFC 5771).
 #[inline(always)]
 pub(crate) fn is_multicast(address: [u8; 4]) -> bool {
-    Ipv4Addr::from_octets(address).is_multicast()
+    Ipv4Addr::from(address).is_multicast()
 }

@@ -4,16 +4,14 @@
 //! The daemon casts its own vote by running this program on its own message (BPF_PROG_TEST_RUN), so that all votes
 //! of a node come from here.
 
-use core::intrinsics::{AtomicOrdering, atomic_cxchg};
-
-use aya_ebpf::helpers::{bpf_spin_lock, bpf_spin_unlock};
-use vip_common::lease::{Acceptor, Ballot, Decision, Request, extension};
-use vip_common::maps::{Config, Counter, Event, EventKind, Group, LockedRenewal, Peer, Role};
+use vip_common::lease::{Ballot, Decision, Request, extension};
+use vip_common::maps::{Config, Counter, Event, EventKind, Group, Peer, Role};
 use vip_common::wire::{Invalid, Kind, Message, Reason};
 
 use crate::decide::{EMPTY_EVENT, interface, now, report};
 use crate::maps::{ACCEPTORS, GROUPS, PEERS, RENEWALS, SLOTS};
 use crate::parse::{Datagram, Ethernet, Packet, is_multicast};
+use crate::shared::shared;
 use crate::verdict::{Answer, Verdict};
 
 /// Index of the loopback interface in every network namespace, and so of BPF_PROG_TEST_RUN without a context.
@@ -48,8 +46,6 @@ pub(crate) fn message(
     let Some(datagram) = packet.at::<Datagram>(ipv4) else {
         return Some(Verdict::Drop(Counter::RejectedMalformed));
     };
-    // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
-    let (ethernet, datagram) = unsafe { (&*ethernet, &*datagram) };
     let source = Source { mac: ethernet.source, address: datagram.ipv4.source, own };
     let message = &datagram.message;
     let kind = match verify(message, datagram, config) {
@@ -190,19 +186,14 @@ fn admit(message: &Message, source: &Source) -> bool {
     let (incarnation, sequence) = (message.incarnation.get(), message.sequence.get());
     let heard = now();
     let Some(peer) = peer(node) else { return false };
-    // SAFETY: the pointer is to a map value, which stays readable until this run of the program ends (RCU); the
-    // lock guards the replay state, and the rest is for people to read.
-    unsafe {
-        bpf_spin_lock((&raw mut (*peer).lock).cast());
-        let fresh = (*peer).freshness.admit(incarnation, sequence);
-        bpf_spin_unlock((&raw mut (*peer).lock).cast());
-        if fresh {
-            (*peer).last_heard = heard;
-            (*peer).mac = source.mac;
-            (*peer).address = source.address;
-        }
-        fresh
+    let freshness = shared!(peer, freshness);
+    let fresh = freshness.locked(shared!(peer, lock), |freshness| freshness.admit(incarnation, sequence));
+    if fresh {
+        shared!(peer, last_heard).store(heard);
+        shared!(peer, mac).store(source.mac);
+        shared!(peer, address).store(source.address);
     }
+    fresh
 }
 
 /// The entry of a node, made at its first message.
@@ -250,29 +241,16 @@ fn accept(slot: u32, request: Request, source: &Source, config: &Config) -> Deci
         return Decision::Silent;
     };
     let (now, longest) = (now(), config.longest_lease);
-    // SAFETY: the pointers are to map values, and the lock orders all that touch them here.
-    unsafe {
-        bpf_spin_lock((&raw mut (*acceptor).lock).cast());
-        let decision = (*acceptor).state.decide(request, now, longest);
-        publish(group, &(*acceptor).state);
+    shared!(acceptor, state).locked(shared!(acceptor, lock), |acceptor| {
+        let decision = acceptor.decide(request, now, longest);
+        shared!(group, holder_until).store(acceptor.expires);
+        shared!(group, holder_ballot).store(acceptor.ballot);
+        shared!(group, holder).store(Ballot(acceptor.ballot).node());
         if matches!(decision, Decision::Accepted) {
-            (*group).holder_mac = source.mac;
+            shared!(group, holder_mac).store(source.mac);
         }
-        bpf_spin_unlock((&raw mut (*acceptor).lock).cast());
         decision
-    }
-}
-
-/// # Safety
-/// `group` is valid, and the lock of its acceptor is held.
-#[inline(always)]
-unsafe fn publish(group: *mut Group, acceptor: &Acceptor) {
-    // SAFETY: by contract. Each field is read whole by the daemon, which maps the memory.
-    unsafe {
-        core::ptr::write_volatile(&raw mut (*group).holder_until, acceptor.expires);
-        core::ptr::write_volatile(&raw mut (*group).holder_ballot, acceptor.ballot);
-        core::ptr::write_volatile(&raw mut (*group).holder, Ballot(acceptor.ballot).node());
-    }
+    })
 }
 
 /// Hello goes up to the daemon's membership, once.
@@ -297,8 +275,7 @@ fn answer(message: &Message, kind: Kind, config: &Config) -> Verdict {
         return Verdict::Drop(Counter::RejectedSender);
     }
     if let Some(peer) = PEERS.get_ptr_mut(u32::from(sender)) {
-        // SAFETY: the pointer is to a map value; the field is for the daemon to read.
-        unsafe { (*peer).last_heard = now() };
+        shared!(peer, last_heard).store(now());
     }
     if !matches!(kind, Kind::Accepted) {
         return Verdict::Pass(Counter::MessagePassed);
@@ -321,41 +298,22 @@ fn renewed(slot: u32, voter: u16, ballot: Ballot, sent_at: u64) -> Role {
         return Role::Follower;
     };
     let now = now();
-    if let Some(until) = count(renewal, voter, ballot, sent_at, now) {
+    let until = shared!(renewal, state)
+        .locked(shared!(renewal, lock), |renewal| renewal.accepted(voter, ballot, sent_at, now));
+    if let Some(until) = until {
         extend(group, until);
     }
-    // SAFETY: the pointer is to a map value; the field is aligned and read whole.
-    let role = unsafe { core::ptr::read_volatile(&raw const (*group).role) };
-    if role == Role::Holder as u32 { Role::Holder } else { Role::Follower }
-}
-
-#[inline(always)]
-fn count(renewal: *mut LockedRenewal, voter: u16, ballot: Ballot, sent_at: u64, now: u64) -> Option<u64> {
-    // SAFETY: the pointer is to a map value, and the lock orders all that touch it.
-    unsafe {
-        bpf_spin_lock((&raw mut (*renewal).lock).cast());
-        let until = (*renewal).state.accepted(voter, ballot, sent_at, now);
-        bpf_spin_unlock((&raw mut (*renewal).lock).cast());
-        until
-    }
+    if shared!(group, role).load() == Role::Holder as u32 { Role::Holder } else { Role::Follower }
 }
 
 /// Moves the lease word forward, never from 0 and never back.
 #[inline(always)]
 fn extend(group: *mut Group, until: u64) {
+    let lease_until = shared!(group, lease_until);
     for _ in 0..EXTENSION_TRIES {
-        // SAFETY: the pointer is to a map value; the word is aligned, and changed by atomic operations alone.
-        let swapped = unsafe {
-            let word = core::ptr::read_volatile(&raw const (*group).lease_until);
-            let Some(new) = extension(word, until) else { return };
-            atomic_cxchg::<u64, { AtomicOrdering::SeqCst }, { AtomicOrdering::SeqCst }>(
-                &raw mut (*group).lease_until,
-                word,
-                new,
-            )
-            .1
-        };
-        if swapped {
+        let word = lease_until.load();
+        let Some(new) = extension(word, until) else { return };
+        if lease_until.compare_and_swap(word, new) {
             return;
         }
     }

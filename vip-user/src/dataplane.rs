@@ -261,9 +261,11 @@ impl std::fmt::Debug for Events {
     }
 }
 
-impl Events {
-    /// The next event, if there is one; readable by poll when there may be.
-    pub fn next(&mut self) -> Option<Event> {
+/// The events that are there; `None` until there are more. Readable by poll when there may be.
+impl Iterator for Events {
+    type Item = Event;
+
+    fn next(&mut self) -> Option<Event> {
         let item = self.ring.next()?;
         let mut event = MaybeUninit::<Event>::zeroed();
         let len = item.len().min(size_of::<Event>());

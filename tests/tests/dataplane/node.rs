@@ -132,9 +132,8 @@ impl Node {
 
     /// All events that have come since the last call.
     pub(super) fn events(&mut self) -> Vec<(EventKind, Event)> {
-        std::iter::from_fn(|| self.plane.events.next())
-            .map(|event| (EventKind::from_u32(event.kind).expect("a known event"), event))
-            .collect()
+        let known = |event: Event| (EventKind::from_u32(event.kind).expect("a known event"), event);
+        self.plane.events.by_ref().map(known).collect()
     }
 
     /// The only event since the last call.

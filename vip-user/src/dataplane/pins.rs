@@ -158,7 +158,7 @@ pub(super) fn link_interface(pin: &Path) -> io::Result<u32> {
     let mut info = LinkInfo::default();
     let attributes = InfoByFd {
         fd: u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?,
-        len: size_of::<LinkInfo>() as u32,
+        len: u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?,
         info: (&raw mut info).expose_provenance() as u64,
     };
     // SAFETY: the kernel reads `attributes`, of the given size, and writes `len` bytes at most to `info`, which

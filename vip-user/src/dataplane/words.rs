@@ -110,7 +110,6 @@ impl Words {
     /// For a slot that is not: slots come from this node's own table.
     fn field(&self, slot: u32, offset: usize) -> *mut u8 {
         assert!((slot as usize) < SLOTS, "slot {slot} of {SLOTS}");
-        // SAFETY: within the mapping, by the assertion and because `offset` is a field's.
-        unsafe { self.memory.start.as_ptr().add(slot as usize).cast::<u8>().add(offset) }
+        self.memory.start.as_ptr().wrapping_add(slot as usize).cast::<u8>().wrapping_add(offset)
     }
 }
