@@ -1,0 +1,88 @@
+//! The groups as the control plane knows them: this node's part, and how it has changed.
+
+use std::time::SystemTime;
+
+use vip_common::lease::held;
+
+use crate::config;
+use crate::dataplane::{Word, Words};
+use crate::election::State;
+use crate::status::{GroupState, GroupStatus, rfc3339_millis};
+
+/// One group on this node.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) settings: config::Group,
+    /// Its place in the data plane's maps.
+    pub(super) slot: u32,
+    /// Hash of its name.
+    pub(super) id: u32,
+    /// When its acceptor speaks again, in CLOCK_BOOTTIME ns.
+    pub(super) quarantine_until: u64,
+    /// What the election said last.
+    pub(super) part: State,
+    /// The node that held it when that was last looked at.
+    pub(super) last_holder: Option<u16>,
+    state: GroupState,
+    transitions: u64,
+    since: SystemTime,
+}
+
+impl Group {
+    pub(super) fn new(settings: config::Group, slot: u32, id: u32, quarantine_until: u64) -> Self {
+        Self {
+            state: if settings.priority == 0 { GroupState::Witness } else { GroupState::Quarantine },
+            settings,
+            slot,
+            id,
+            quarantine_until,
+            part: State::Follower,
+            last_holder: None,
+            transitions: 0,
+            since: SystemTime::now(),
+        }
+    }
+
+    /// Looks at the group at `now`, and counts a change of this node's state.
+    pub(super) fn observe(&mut self, word: Word, can_serve: bool, now: u64) {
+        let state = self.state_at(word, can_serve, now);
+        if state != self.state {
+            self.state = state;
+            self.transitions += 1;
+            self.since = SystemTime::now();
+        }
+    }
+
+    fn state_at(&self, word: Word, can_serve: bool, now: u64) -> GroupState {
+        match self.part {
+            _ if self.settings.priority == 0 => GroupState::Witness,
+            State::Holder if held(word.lease_until, now) => GroupState::Master,
+            _ if !can_serve => GroupState::Fault,
+            _ if now < self.quarantine_until => GroupState::Quarantine,
+            State::Candidate => GroupState::Candidate,
+            State::Holder | State::Follower => GroupState::Backup,
+        }
+    }
+
+    /// What `status` shows; `name_of` knows the nodes.
+    pub(super) fn status(&self, words: &Words, now: u64, name_of: impl Fn(u16) -> String) -> GroupStatus {
+        let word = words.read(self.slot);
+        let until = if self.state == GroupState::Master { word.lease_until } else { word.holder_until };
+        GroupStatus {
+            name: self.settings.name.clone(),
+            state: self.state,
+            holder: holder(word, now).map(name_of),
+            ballot: word.holder_ballot.to_string(),
+            lease_remaining_ms: until.saturating_sub(now) as f64 / 1e6,
+            vips: self.settings.vips.iter().map(ToString::to_string).collect(),
+            priority: self.settings.priority,
+            transitions: self.transitions,
+            since: rfc3339_millis(self.since),
+        }
+    }
+}
+
+/// The node whose lease runs, as far as this node's acceptor knows.
+pub(super) fn holder(word: Word, now: u64) -> Option<u16> {
+    Some(word.holder_ballot.node()).filter(|node| *node != 0 && held(word.holder_until, now))
+}
