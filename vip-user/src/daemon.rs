@@ -86,7 +86,8 @@ impl Signals {
 
 /// The daemon's life: its end is a signal, or something that it cannot serve without.
 async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Failure> {
-    let Node { control_plane, lease_thread, mut reports, mut stored, netlink, mut changes, server, logger } = node;
+    let Node { control_plane, lease_thread, mut reports, mut stored, netlink, mut changes, server, logger } =
+        node;
     let shared = Shared::new(control_plane);
     let clients = tokio::spawn(server.serve(handler(shared.clone())));
     let logger = logger.map(|logger| tokio::spawn(logger.forward()));
@@ -155,7 +156,11 @@ async fn handle_change(shared: &Shared, netlink: &Netlink, change: Change) -> Re
     if own {
         match netlink.interface(&iface).await {
             Ok(Some(now)) if now.index == index => shared.with(|plane| plane.handle_interface(&now))?,
-            Ok(_) => return Err(Failure::refused(format!("the interface {iface} is gone; start again when it is back"))),
+            Ok(_) => {
+                return Err(Failure::refused(format!(
+                    "the interface {iface} is gone; start again when it is back"
+                )));
+            }
             Err(error) => warn!("{error}"),
         }
     }

@@ -212,7 +212,8 @@ impl Program {
         if self.log == ProgramLog::Off {
             return Ok(None);
         }
-        let records = aya_log::EbpfLogger::init(&mut self.ebpf).map_err(|error| Error::Load(error.to_string()))?;
+        let records =
+            aya_log::EbpfLogger::init(&mut self.ebpf).map_err(|error| Error::Load(error.to_string()))?;
         // SAFETY: the reader owns its descriptor and gives the same one until it is dropped, which `AsyncFd` does
         // after it has let go of it.
         let records = unsafe { AsyncFd::register_with_interest(records, Interest::READABLE) };

@@ -43,11 +43,15 @@ impl Transport {
         socket.bind_device(Some(iface.as_bytes())).map_err(step("SO_BINDTODEVICE"))?;
         socket.set_tos_v4(CLASS_SELECTOR_6).map_err(step("IP_TOS"))?;
         let any = SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, port);
-        socket.bind(&any.into()).map_err(|error| io::Error::new(error.kind(), format!("UDP port {port}: {error}")))?;
+        socket
+            .bind(&any.into())
+            .map_err(|error| io::Error::new(error.kind(), format!("UDP port {port}: {error}")))?;
         let destinations = match transport {
             config::Transport::Multicast(group) => {
                 let device = InterfaceIndexOrAddress::Index(index);
-                socket.join_multicast_v4_n(group.ip(), &device).map_err(step("joining the multicast group"))?;
+                socket
+                    .join_multicast_v4_n(group.ip(), &device)
+                    .map_err(step("joining the multicast group"))?;
                 socket.set_multicast_if_v4(&own).map_err(step("IP_MULTICAST_IF"))?;
                 socket.set_multicast_loop_v4(false).map_err(step("IP_MULTICAST_LOOP"))?;
                 socket.set_multicast_ttl_v4(MULTICAST_TTL).map_err(step("IP_MULTICAST_TTL"))?;
@@ -87,7 +91,10 @@ impl Transport {
     ///
     /// # Errors
     /// The kernel's; an unreachable peer's is one of them, and harmless.
-    pub fn receive<'a>(&self, buffer: &'a mut [u8; MAX_DATAGRAM]) -> io::Result<Option<(&'a [u8], Ipv4Addr)>> {
+    pub fn receive<'a>(
+        &self,
+        buffer: &'a mut [u8; MAX_DATAGRAM],
+    ) -> io::Result<Option<(&'a [u8], Ipv4Addr)>> {
         match self.socket.recv_from(buffer) {
             Ok((len, SocketAddr::V4(source))) => Ok(Some((&buffer[..len], *source.ip()))),
             Ok(_) => Ok(None),

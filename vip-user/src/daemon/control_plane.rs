@@ -17,7 +17,7 @@ use super::storage::Storage;
 use crate::clock;
 use crate::config::{Settings, XdpMode};
 use crate::dataplane::{Counters, Tables, Words};
-use crate::election::{self, Demotion, State};
+use crate::election::{self, Demotion, GiveUp, State};
 use crate::exit::Failure;
 use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severity};
 use crate::netlink::Interface;
@@ -104,7 +104,10 @@ impl ControlPlane {
     /// When its MAC address is another one: answers and announcements under way have the old one.
     pub(super) fn handle_interface(&mut self, now: &Interface) -> Result<(), Failure> {
         if now.mac != self.interface.mac {
-            return Err(Failure::refused(format!("the MAC address of {} has changed; start again", now.name)));
+            return Err(Failure::refused(format!(
+                "the MAC address of {} has changed; start again",
+                now.name
+            )));
         }
         let before = std::mem::replace(&mut self.interface, now.clone());
         if before.first_ipv4() != now.first_ipv4() {
@@ -146,7 +149,11 @@ impl ControlPlane {
             xdp: if self.interface.generic_xdp { XdpMode::Generic } else { XdpMode::Native },
             epoch: self.membership.configuration().map_or(0, |configuration| configuration.epoch().into()),
             insecure,
-            groups: self.groups.iter().map(|group| group.status(&self.words, now, |id| self.name_of(id))).collect(),
+            groups: self
+                .groups
+                .iter()
+                .map(|group| group.status(&self.words, now, |id| self.name_of(id)))
+                .collect(),
             members: self.members(),
             counters: self.counters(),
         }
@@ -229,7 +236,8 @@ impl ControlPlane {
     /// From now on, this configuration's voters decide. The data plane first: it answers in the new epoch only.
     fn adopt(&mut self, configuration: &membership::Configuration) {
         let epoch = configuration.epoch();
-        let stored = self.tables.config().and_then(|config| self.tables.set_config(maps::Config { epoch, ..config }));
+        let stored =
+            self.tables.config().and_then(|config| self.tables.set_config(maps::Config { epoch, ..config }));
         if let Err(error) = stored {
             error!("the configuration cannot be put in force: {error}");
             return;
@@ -265,7 +273,10 @@ impl ControlPlane {
     /// The interface has another address: answers come from there, and membership says so.
     fn readdress(&mut self) {
         let Some(address) = self.interface.first_ipv4() else {
-            warn!("{} has lost its IPv4 address: lease messages cannot be answered from it", self.interface.name);
+            warn!(
+                "{} has lost its IPv4 address: lease messages cannot be answered from it",
+                self.interface.name
+            );
             return;
         };
         let entry = maps::Interface { mac: self.interface.mac, reserved: 0, address: address.octets() };
@@ -286,7 +297,12 @@ impl ControlPlane {
             }
             GaveUp(reason) => {
                 debug!("{name}: not elected: {reason}");
-                State::Follower
+                // It will stand again, unless somebody else is elected.
+                if matches!(reason, GiveUp::NoAnswer | GiveUp::Refused) {
+                    State::Candidate
+                } else {
+                    State::Follower
+                }
             }
             Promoted(ballot) => {
                 info!("{name}: this node is master now, ballot {ballot}");
@@ -350,7 +366,9 @@ impl ControlPlane {
         let mac = event.mac.map(|byte| format!("{byte:02x}")).join(":");
         let node = self.name_of(event.node);
         match EventKind::from_u32(event.kind) {
-            Some(EventKind::Conflict) => warn!("{mac} claims the VIP {address}: another machine has it configured"),
+            Some(EventKind::Conflict) => {
+                warn!("{mac} claims the VIP {address}: another machine has it configured")
+            }
             Some(EventKind::DuplicateId) => {
                 warn!("a message with this node's id {} came from {address} ({mac})", self.id);
             }
@@ -366,7 +384,10 @@ impl ControlPlane {
     fn explain(&self, notice: election::Notice) -> String {
         match notice {
             election::Notice::OldEpoch { voter, epoch } => {
-                format!("{} has a newer configuration, epoch {epoch}; this node cannot hold before it has that, too", self.name_of(voter))
+                format!(
+                    "{} has a newer configuration, epoch {epoch}; this node cannot hold before it has that, too",
+                    self.name_of(voter)
+                )
             }
             election::Notice::LeaseTooLong { voter, longest } => format!(
                 "{} takes no leases longer than {} ms: make cluster.lease equal on all nodes",
@@ -384,7 +405,9 @@ impl ControlPlane {
 
 /// The failure of a node whose id another one has.
 pub(super) fn id_taken(id: u16, by: Ipv4Addr) -> Failure {
-    Failure::configuration(format!("node id {id} is taken by the node at {by}: set another node.id on one of the two"))
+    Failure::configuration(format!(
+        "node id {id} is taken by the node at {by}: set another node.id on one of the two"
+    ))
 }
 
 pub(super) fn nanoseconds(duration: std::time::Duration) -> u64 {
@@ -393,7 +416,8 @@ pub(super) fn nanoseconds(duration: std::time::Duration) -> u64 {
 
 fn summary(counters: &Counters) -> status::Counters {
     use Counter::{
-        RejectedCluster, RejectedEpoch, RejectedGroup, RejectedMalformed, RejectedReplay, RejectedSender, RejectedTag,
+        RejectedCluster, RejectedEpoch, RejectedGroup, RejectedMalformed, RejectedReplay, RejectedSender,
+        RejectedTag,
     };
     let rejections = [
         RejectedMalformed,

@@ -59,8 +59,8 @@ impl Group {
             State::Holder if held(word.lease_until, now) => GroupState::Master,
             _ if !can_serve => GroupState::Fault,
             _ if now < self.quarantine_until => GroupState::Quarantine,
-            State::Candidate => GroupState::Candidate,
-            State::Holder | State::Follower => GroupState::Backup,
+            State::Candidate if holder(word, now).is_none() => GroupState::Candidate,
+            State::Holder | State::Candidate | State::Follower => GroupState::Backup,
         }
     }
 

@@ -281,7 +281,9 @@ impl Driver {
                 self.report(Report::Letter { kind, from, body: body.to_vec() });
             }
             // Of two nodes with one id, the one that started later has to go.
-            Kind::Probe if message.sender.get() == origin.node && message.incarnation.get() > origin.incarnation => {
+            Kind::Probe
+                if message.sender.get() == origin.node && message.incarnation.get() > origin.incarnation =>
+            {
                 let answer = self.parts.signer.taken(&message);
                 if let Err(error) = self.parts.transport.send_to(&answer, source) {
                     debug!("answering {source}'s probe: {error}");
@@ -410,7 +412,9 @@ impl Driver {
                 None
             }
         };
-        if let Some((voter, answer)) = answered.and_then(|message| Some((message.sender.get(), answer(&message)?))) {
+        if let Some((voter, answer)) =
+            answered.and_then(|message| Some((message.sender.get(), answer(&message)?)))
+        {
             let view = self.view(index);
             self.parts.groups[index].election.handle_answer(voter, answer, &view);
         }
@@ -454,7 +458,9 @@ fn make_punctual() {
         warn!("no real-time priority ({error}): under load, renewals may be late; CAP_SYS_NICE allows it");
     }
     if let Err(error) = realtime::lock_memory() {
-        warn!("memory is not locked ({error}): when the machine swaps, renewals may be late; CAP_IPC_LOCK allows it");
+        warn!(
+            "memory is not locked ({error}): when the machine swaps, renewals may be late; CAP_IPC_LOCK allows it"
+        );
     }
     if let Err(error) = realtime::exact_timers() {
         debug!("timers are not exact: {error}");

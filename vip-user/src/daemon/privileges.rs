@@ -17,13 +17,17 @@ const NEEDED: [(&str, u32, &str); 4] = [
 /// # Errors
 /// [`Exit::NoPrivilege`](crate::exit::Exit::NoPrivilege), with all that are missing.
 pub(super) fn check() -> Result<(), Failure> {
-    let status = fs::read_to_string("/proc/self/status")
-        .map_err(|error| Failure::refused(format!("cannot read /proc/self/status: {error}; is /proc mounted?")))?;
+    let status = fs::read_to_string("/proc/self/status").map_err(|error| {
+        Failure::refused(format!("cannot read /proc/self/status: {error}; is /proc mounted?"))
+    })?;
     let missing = missing(effective(&status).unwrap_or(0));
     if missing.is_empty() {
         return Ok(());
     }
-    Err(Failure::no_privilege(format!("missing {}; run as root, or grant them to the service", missing.join(", "))))
+    Err(Failure::no_privilege(format!(
+        "missing {}; run as root, or grant them to the service",
+        missing.join(", ")
+    )))
 }
 
 fn effective(status: &str) -> Option<u64> {

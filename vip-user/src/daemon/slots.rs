@@ -82,7 +82,8 @@ impl Slots {
             let quarantine_until = plane.tables.acceptor(number)?.quarantine_until;
             slots.push(Slot { number, id: *id, quarantine_until, settings: group.clone() });
         }
-        let vips = slots.iter().flat_map(|slot| slot.vips().into_iter().map(|vip| (vip, slot.number))).collect();
+        let vips =
+            slots.iter().flat_map(|slot| slot.vips().into_iter().map(|vip| (vip, slot.number))).collect();
         plane.tables.set_vips(&vips)?;
         plane.tables.set_slots(&places)?;
         Ok(Self(slots))

@@ -106,7 +106,9 @@ async fn find_interface(netlink: &Netlink, name: &str) -> Result<Interface, Fail
             |_| String::new(),
             |names| names.iter().map(|name| name.name().to_string_lossy()).collect::<Vec<_>>().join(", "),
         );
-        Failure::configuration(format!("no interface {name:?} (there are: {present}): set node.iface or --iface"))
+        Failure::configuration(format!(
+            "no interface {name:?} (there are: {present}): set node.iface or --iface"
+        ))
     })
 }
 
@@ -118,7 +120,9 @@ fn own_address_as_vip(settings: &Settings, interface: &Interface) -> Option<Ipv4
 fn node_id(settings: &Settings, address: Ipv4Addr) -> Result<u16, Failure> {
     let [.., high, low] = address.octets();
     match settings.node.id.map_or(u16::from_be_bytes([high, low]), Into::into) {
-        0 => Err(Failure::configuration(format!("{address} gives the node id 0, which is none: set node.id"))),
+        0 => {
+            Err(Failure::configuration(format!("{address} gives the node id 0, which is none: set node.id")))
+        }
         id => Ok(id),
     }
 }
@@ -205,7 +209,9 @@ fn open_transport(place: &Place, settings: &TransportSettings) -> Result<Transpo
     let Interface { name, index, .. } = &place.interface;
     Transport::open(name, *index, place.address, settings).map_err(|error| {
         let hint = match error.kind() {
-            std::io::ErrorKind::AddrInUse => "; another program has it: set another port in cluster.group_address",
+            std::io::ErrorKind::AddrInUse => {
+                "; another program has it: set another port in cluster.group_address"
+            }
             _ => "",
         };
         Failure::refused(format!("cannot open the heartbeat socket on {name}: {error}{hint}"))
