@@ -34,7 +34,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), Failure> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // `try_init` also installs the bridge from the `log` crate, at this filter's level.
     let started = match format {
-        LogFormat::Text => log.with_ansi(has_colours(&io::stderr())).finish().try_init(),
+        LogFormat::Text => log.with_target(false).with_ansi(has_colours(&io::stderr())).finish().try_init(),
         LogFormat::Json => log.json().flatten_event(true).finish().try_init(),
     };
     started.map_err(|error| Failure::refused(format!("cannot start logging: {error}")))

@@ -56,6 +56,9 @@ pub(super) struct ControlPlane {
 impl ControlPlane {
     /// Begins: the first orders go to the lease thread.
     pub(super) fn begin(&mut self) {
+        if !self.interface.carrier {
+            warn!("{}: no carrier, so this node cannot serve", self.interface.name);
+        }
         self.order_eligibility();
         self.settle();
     }
