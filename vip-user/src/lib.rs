@@ -6,6 +6,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
+pub mod election;
 pub mod exit;
 pub mod logging;
 pub mod membership;
