@@ -17,6 +17,8 @@
 mod action;
 mod attempt;
 mod quorum;
+#[cfg(test)]
+mod simulation;
 mod tenure;
 
 use std::collections::VecDeque;
@@ -29,7 +31,7 @@ use vip_common::wire::Reason;
 
 pub use action::{Action, Demotion, GiveUp, Notice};
 
-use attempt::{Attempt, Step};
+use attempt::{Attempt, Step, lifted_at};
 use tenure::Tenure;
 
 /// Least time between two candidates of neighbouring rank, in ns: a round trip on a segment, with room.
@@ -125,6 +127,8 @@ pub struct Election {
     seen: Ballot,
     /// This node lets others try first until then.
     not_before: u64,
+    /// The lease that was given back last, until this node has once found voters that had not heard of it.
+    released: Option<Ballot>,
     /// This node's last lease ran out: its renewals did not get through, and may not do so now.
     lapsed: bool,
     stage: Stage,
@@ -140,7 +144,7 @@ pub struct Election {
 enum Stage {
     /// When to look whether to stand; `None` while this node may not.
     Follower(Option<u64>),
-    /// When to give up: [`Attempt::ends_at`].
+    /// When to stand anew, or to give up: [`Attempt::next_deadline`].
     Candidate(Attempt),
     /// When to renew: [`Tenure::renew_at`].
     Holder(Tenure),
@@ -161,6 +165,7 @@ impl Election {
             eligible: false,
             seen: Ballot::default(),
             not_before: 0,
+            released: None,
             lapsed: false,
             stage: Stage::Follower(None),
             actions,
@@ -185,7 +190,7 @@ impl Election {
     pub fn next_deadline(&self) -> Option<u64> {
         match &self.stage {
             Stage::Follower(deadline) => *deadline,
-            Stage::Candidate(attempt) => Some(attempt.ends_at),
+            Stage::Candidate(attempt) => Some(attempt.next_deadline()),
             Stage::Holder(tenure) => Some(tenure.renew_at),
         }
     }
@@ -239,7 +244,13 @@ impl Election {
         let Some(place) = self.voters.iter().position(|id| *id == voter) else { return };
         match (&mut self.stage, answer) {
             (Stage::Candidate(attempt), answer) => {
-                let step = attempt.count(voter, place, &answer, self.settings.lease, view.now);
+                let lifted_at = match &answer {
+                    Answer::Refused(refusal) => {
+                        lifted_at(refusal, self.released, self.settings.lease, view.now)
+                    }
+                    Answer::Promise(_) | Answer::Accepted { .. } => 0,
+                };
+                let step = attempt.count(voter, place, &answer, lifted_at, view.now);
                 if let Answer::Refused(refusal) = answer {
                     self.learn(voter, &refusal);
                 }
@@ -252,6 +263,7 @@ impl Election {
 
     /// This node's acceptor saw the holder give its lease back: its end has moved.
     pub fn handle_released(&mut self, view: &View) {
+        self.released = Some(view.holder_ballot);
         self.look(view);
     }
 
@@ -260,7 +272,9 @@ impl Election {
         match &self.stage {
             Stage::Follower(_) => self.look(view),
             Stage::Candidate(attempt) => {
-                if attempt.ends_at <= view.now {
+                if attempt.is_to_stand_again(view.now) {
+                    self.stand_again(view);
+                } else if attempt.next_deadline() <= view.now {
                     let back_off = self.random_below(self.step());
                     self.give_up(GiveUp::NoAnswer, view.now.saturating_add(back_off), view);
                 }
@@ -379,13 +393,35 @@ impl Election {
             Step::Wait => {}
             Step::Propose => self.propose(view),
             Step::Serve { until } => self.serve(until),
+            Step::StandAgain { possible_at } => {
+                let at = self.back_off(possible_at, view.now);
+                if let Stage::Candidate(attempt) = &mut self.stage {
+                    attempt.plan_again(at);
+                }
+            }
             Step::Lost { possible_at } => {
-                // Where voters only want a higher ballot, another candidate is at it, too: one of both has to wait.
-                let only_outbid = possible_at <= view.now;
-                let back_off = if only_outbid { self.random_below(2 * self.step()) } else { 0 };
-                self.give_up(GiveUp::Refused, possible_at.max(view.now).saturating_add(back_off), view);
+                let at = self.back_off(possible_at, view.now);
+                self.released = None;
+                self.give_up(GiveUp::Refused, at, view);
             }
         }
+    }
+
+    /// When to try again for a quorum that is possible from then on; 0 = under a higher ballot.
+    fn back_off(&mut self, possible_at: u64, now: u64) -> u64 {
+        if possible_at > 0 {
+            return possible_at.max(now);
+        }
+        // The higher ballot is another candidate's, who is at it, too: one of both has to wait.
+        now.saturating_add(self.random_below(2 * self.step()))
+    }
+
+    /// A candidate's voters let go a little later than its own acceptor, or knew a higher ballot. The rest may be dead:
+    /// to wait for their answers would keep the VIP dead for that long, too.
+    fn stand_again(&mut self, view: &View) {
+        self.released = None;
+        let taken = view.holder_until > view.now && view.holder_ballot.node() != self.settings.node;
+        if taken { self.give_up(GiveUp::Refused, view.now, view) } else { self.stand(view) }
     }
 
     fn propose(&mut self, view: &View) {

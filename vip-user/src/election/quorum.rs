@@ -6,7 +6,10 @@ use vip_common::lease::{MAX_VOTERS, quorum};
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Outcome {
     /// Answers to come can still decide either way.
-    Pending,
+    Pending {
+        /// When those that agreed and those that refused could make a quorum, if the rest stays silent; as below.
+        possible_at: Option<u64>,
+    },
     /// A quorum agreed.
     Won,
     /// So many refused that no quorum is left.
@@ -47,7 +50,6 @@ impl Votes {
 
     /// What the answers so far decide.
     pub(super) fn outcome(&self) -> Outcome {
-        let needed = quorum(self.voters);
         let mut refusals = [0; MAX_VOTERS];
         let (mut agreed, mut refused) = (0, 0);
         for vote in self.votes.iter().flatten() {
@@ -59,15 +61,17 @@ impl Votes {
                 }
             }
         }
-        if agreed >= needed {
-            return Outcome::Won;
-        }
+        let refusals = &mut refusals[..refused];
+        refusals.sort_unstable();
+        let needed = quorum(self.voters);
         let bearable = self.voters.saturating_sub(needed);
-        if refused <= bearable {
-            return Outcome::Pending;
+        if agreed >= needed {
+            Outcome::Won
+        } else if refused > bearable {
+            // So many have to be lifted, and those that end first will be.
+            Outcome::Lost { possible_at: refusals[refused - bearable - 1] }
+        } else {
+            Outcome::Pending { possible_at: refusals.get(needed - agreed - 1).copied() }
         }
-        refusals[..refused].sort_unstable();
-        // So many have to be lifted, and those that end first will be.
-        Outcome::Lost { possible_at: refusals[refused - bearable - 1] }
     }
 }
