@@ -10,7 +10,6 @@ mod footprint;
 mod groups;
 mod lease_thread;
 mod own_vote;
-mod pace;
 mod preemption;
 mod privileges;
 mod slots;

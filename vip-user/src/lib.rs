@@ -12,6 +12,7 @@ pub mod exit;
 pub mod logging;
 pub mod membership;
 pub mod netlink;
+pub mod pace;
 pub mod realtime;
 pub mod signer;
 pub mod status;

@@ -78,6 +78,7 @@ impl ControlPlane {
         self.settle();
         self.yield_to_fitter();
         self.look_at_holders();
+        self.warn_of_vacancies();
     }
 
     /// A write has reached the disk.
@@ -300,6 +301,7 @@ impl ControlPlane {
             }
             GaveUp(reason) => {
                 debug!("{name}: not elected: {reason}");
+                self.groups[index].last_failure = Some(reason);
                 // It will stand again, unless somebody else is elected.
                 if matches!(reason, GiveUp::NoAnswer | GiveUp::Refused) {
                     State::Candidate
@@ -348,6 +350,22 @@ impl ControlPlane {
                 None => info!("{name}: no master"),
             }
             self.groups[index].last_holder = holder;
+        }
+    }
+
+    /// Says why nobody is master, where this node would be if it could.
+    fn warn_of_vacancies(&mut self) {
+        let now = clock::now();
+        let voters = self.membership.configuration().map_or(&[][..], |configuration| configuration.voters());
+        let alive = self.membership.members().filter(|member| member.status == membership::Status::Alive);
+        let heard = alive.filter(|member| voters.contains(&member.id)).count();
+        for group in &mut self.groups {
+            if let Some(reason) = group.vacancy(self.words.read(group.slot), now) {
+                let (name, all) = (&group.settings.name, voters.len());
+                warn!(
+                    "{name}: no master; this node stands, but {reason} ({heard} of {all} voters are heard)"
+                );
+            }
         }
     }
 

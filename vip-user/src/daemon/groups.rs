@@ -6,8 +6,14 @@ use vip_common::lease::held;
 
 use crate::config;
 use crate::dataplane::{Word, Words};
-use crate::election::State;
+use crate::election::{GiveUp, State};
+use crate::pace::Pace;
 use crate::status::{GroupState, GroupStatus, rfc3339_millis};
+
+/// A group that nobody holds for so long is worth a warning, in ns.
+const VACANCY_WARNING_DELAY: u64 = 1_000_000_000;
+/// And again so much later, in ns.
+const VACANCY_WARNING_PERIOD: u64 = 10_000_000_000;
 
 /// One group on this node.
 #[derive(Debug)]
@@ -23,6 +29,10 @@ pub(super) struct Group {
     pub(super) part: State,
     /// The node that held it when that was last looked at.
     pub(super) last_holder: Option<u16>,
+    /// Why this node was not elected when it stood last.
+    pub(super) last_failure: Option<GiveUp>,
+    vacant_since: Option<u64>,
+    vacancy_warnings: Pace,
     state: GroupState,
     transitions: u64,
     since: SystemTime,
@@ -38,6 +48,9 @@ impl Group {
             quarantine_until,
             part: State::Follower,
             last_holder: None,
+            last_failure: None,
+            vacant_since: None,
+            vacancy_warnings: Pace::new(0, VACANCY_WARNING_PERIOD),
             transitions: 0,
             since: SystemTime::now(),
         }
@@ -62,6 +75,17 @@ impl Group {
             State::Candidate if holder(word, now).is_none() => GroupState::Candidate,
             State::Holder | State::Candidate | State::Follower => GroupState::Backup,
         }
+    }
+
+    /// Why nobody holds the group although this node stands for it, when that has lasted and is to be said (again).
+    pub(super) fn vacancy(&mut self, word: Word, now: u64) -> Option<GiveUp> {
+        if self.part != State::Candidate || holder(word, now).is_some() {
+            self.vacant_since = None;
+            return None;
+        }
+        let since = *self.vacant_since.get_or_insert(now);
+        let lasts = now.saturating_sub(since) >= VACANCY_WARNING_DELAY;
+        self.last_failure.filter(|_| lasts && self.vacancy_warnings.allows(now))
     }
 
     /// What `status` shows; `name_of` knows the nodes.

@@ -21,12 +21,12 @@ use vip_common::maps::{Event, EventKind};
 use vip_common::wire::{Kind, Message, Reason};
 
 use super::own_vote::OwnVote;
-use super::pace::Pace;
 use crate::announce::Announcer;
 use crate::clock;
 use crate::dataplane::{Events, RenewalTable, Words};
 use crate::election::{Action, Answer, Election, Refusal, View};
 use crate::membership::Sender;
+use crate::pace::Pace;
 use crate::realtime;
 use crate::signer::Signer;
 use crate::transport::{MAX_DATAGRAM, Transport};
@@ -110,7 +110,7 @@ impl LeaseThread {
             inbox,
             doorbell: Arc::clone(&doorbell),
             reports,
-            paces: Paces::default(),
+            paces: Paces::once_a_second(),
             stopping: false,
         };
         let thread = thread::Builder::new().name("lease".into()).spawn(move || driver.run())?;
@@ -155,13 +155,20 @@ pub(super) struct GroupLease {
 }
 
 /// Logging that a dead network or a flood must not turn into a flood of its own.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Paces {
     send: Pace,
     vote: Pace,
     renewal: Pace,
     reports: Pace,
     probe: Pace,
+}
+
+impl Paces {
+    const fn once_a_second() -> Self {
+        let pace = Pace::new(0, SECOND);
+        Self { send: pace, vote: pace, renewal: pace, reports: pace, probe: pace }
+    }
 }
 
 struct Driver {
@@ -322,7 +329,7 @@ impl Driver {
 
     /// Asks whether there really is another node with this id: what was heard may be an old message of this node.
     fn probe(&mut self) {
-        if self.paces.probe.allows(clock::now(), SECOND) {
+        if self.paces.probe.allows(clock::now()) {
             let probe = self.parts.signer.letter(Kind::Probe, b"");
             self.send(&probe);
         }
@@ -376,7 +383,7 @@ impl Driver {
             match action {
                 Action::SetRenewal(renewal) => {
                     if let Err(error) = self.parts.renewals.set(slot, renewal)
-                        && self.paces.renewal.allows(clock::now(), SECOND)
+                        && self.paces.renewal.allows(clock::now())
                     {
                         error!("a lease cannot be asked for: {error}");
                     }
@@ -408,7 +415,7 @@ impl Driver {
         let answered = match self.parts.own_vote.cast(&message) {
             Ok(answered) => answered,
             Err(error) => {
-                if self.paces.vote.allows(clock::now(), SECOND) {
+                if self.paces.vote.allows(clock::now()) {
                     error!("this node's own vote failed: {error}");
                 }
                 None
@@ -424,14 +431,14 @@ impl Driver {
 
     fn send(&mut self, datagram: &[u8]) {
         if let Err(error) = self.parts.transport.send(datagram)
-            && self.paces.send.allows(clock::now(), SECOND)
+            && self.paces.send.allows(clock::now())
         {
             warn!("sending: {error}");
         }
     }
 
     fn report(&mut self, report: Report) {
-        if self.reports.try_send(report).is_err() && self.paces.reports.allows(clock::now(), SECOND) {
+        if self.reports.try_send(report).is_err() && self.paces.reports.allows(clock::now()) {
             warn!("the daemon is busy: reports are lost");
         }
     }
