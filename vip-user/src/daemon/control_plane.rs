@@ -436,25 +436,12 @@ pub(super) fn nanoseconds(duration: std::time::Duration) -> u64 {
 }
 
 fn summary(counters: &Counters) -> status::Counters {
-    use Counter::{
-        RejectedCluster, RejectedEpoch, RejectedGroup, RejectedMalformed, RejectedReplay, RejectedSender,
-        RejectedTag,
-    };
-    let rejections = [
-        RejectedMalformed,
-        RejectedCluster,
-        RejectedTag,
-        RejectedReplay,
-        RejectedSender,
-        RejectedGroup,
-        RejectedEpoch,
-    ];
     status::Counters {
         arp_replies: counters.get(Counter::ArpReply),
         vip_passed: counters.get(Counter::VipPassed),
         vip_fenced: counters.get(Counter::VipFenced),
         lease_replies: counters.get(Counter::LeaseReply),
-        rejected: rejections.into_iter().map(|counter| counters.get(counter)).sum(),
+        rejected: Counter::REJECTIONS.into_iter().map(|counter| counters.get(counter)).sum(),
         ..status::Counters::default()
     }
 }
