@@ -292,38 +292,40 @@ impl ControlPlane {
 
     fn handle_election(&mut self, slot: u32, said: election::Action) {
         use election::Action::{Demoted, GaveUp, Notice, Promoted, Standing};
-        let Some(index) = self.groups.iter().position(|group| group.slot == slot) else { return };
-        let name = &self.groups[index].settings.name;
-        self.groups[index].part = match said {
+        let text = if let Notice(notice) = said { self.explain(notice) } else { String::new() };
+        let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
+        let name = &group.settings.name;
+        match said {
             Standing(ballot) => {
-                debug!("{name}: standing, ballot {ballot}");
-                State::Candidate
+                group.part = State::Candidate;
+                // Without a majority it stands again and again, too fast for a log.
+                if group.candidacies.allows(clock::now()) {
+                    info!("{name}: this node stands for master, ballot {ballot}");
+                }
             }
             GaveUp(reason) => {
                 debug!("{name}: not elected: {reason}");
-                self.groups[index].last_failure = Some(reason);
+                group.last_failure = Some(reason);
                 // It will stand again, unless somebody else is elected.
-                if matches!(reason, GiveUp::NoAnswer | GiveUp::Refused) {
-                    State::Candidate
-                } else {
-                    State::Follower
-                }
+                let stands = matches!(reason, GiveUp::NoAnswer | GiveUp::Refused);
+                group.part = if stands { State::Candidate } else { State::Follower };
             }
             Promoted(ballot) => {
+                group.part = State::Holder;
                 info!("{name}: this node is master now, ballot {ballot}");
-                State::Holder
-            }
-            Demoted(Demotion::Released) => {
-                info!("{name}: this node has given the lease back");
-                State::Follower
             }
             Demoted(reason) => {
-                warn!("{name}: this node is not master any more: {reason}");
-                State::Follower
+                group.part = State::Follower;
+                match reason {
+                    Demotion::Released => info!("{name}: this node is not master any more: {reason}"),
+                    Demotion::Lapsed | Demotion::Unfit => {
+                        warn!("{name}: this node is not master any more: {reason}")
+                    }
+                }
             }
-            Notice(notice) => return warn!("{name}: {}", self.explain(notice)),
-            _ => return,
-        };
+            Notice(_) => warn!("{name}: {text}"),
+            _ => {}
+        }
         self.look_at_holders();
     }
 

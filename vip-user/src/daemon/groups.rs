@@ -31,6 +31,8 @@ pub(super) struct Group {
     pub(super) last_holder: Option<u16>,
     /// Why this node was not elected when it stood last.
     pub(super) last_failure: Option<GiveUp>,
+    /// Candidacies to be told in the log.
+    pub(super) candidacies: Pace,
     vacant_since: Option<u64>,
     vacancy_warnings: Pace,
     state: GroupState,
@@ -49,6 +51,7 @@ impl Group {
             part: State::Follower,
             last_holder: None,
             last_failure: None,
+            candidacies: Pace::new(0, VACANCY_WARNING_PERIOD),
             vacant_since: None,
             vacancy_warnings: Pace::new(0, VACANCY_WARNING_PERIOD),
             transitions: 0,

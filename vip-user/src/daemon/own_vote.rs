@@ -1,30 +1,40 @@
 //! This node's own vote: its message goes through its own XDP program, which has the acceptors.
 
+use pnet::packet::ethernet::{EtherTypes, EthernetPacket, MutableEthernetPacket};
+use pnet::packet::ip::IpNextHeaderProtocols;
+use pnet::packet::ipv4::{Ipv4Packet, MutableIpv4Packet};
+use pnet::packet::udp::{MutableUdpPacket, UdpPacket};
 use vip_common::wire::{MESSAGE_LEN, Message};
 
 use crate::dataplane::{Action, Error, Program};
 
-const ETHERNET: usize = 14;
-const IPV4: usize = 20;
-const UDP: usize = 8;
+const ETHERNET: usize = EthernetPacket::minimum_packet_size();
+const IPV4: usize = Ipv4Packet::minimum_packet_size();
+const UDP: usize = UdpPacket::minimum_packet_size();
 const HEADERS: usize = ETHERNET + IPV4 + UDP;
 const FRAME: usize = HEADERS + MESSAGE_LEN;
 
-/// Where the program looks: EtherType, IPv4 version and lengths, protocol, destination port, UDP length. Addresses
-/// and checksums stay 0, as nobody reads them: the frame crosses no wire.
-const fn headers(port: u16) -> [u8; HEADERS] {
-    let mut bytes = [0; HEADERS];
-    let [high, low] = port.to_be_bytes();
-    bytes[12] = 0x08;
-    bytes[ETHERNET] = 0x45;
-    bytes[ETHERNET + 3] = (IPV4 + UDP + MESSAGE_LEN) as u8;
-    bytes[ETHERNET + 9] = 17;
-    bytes[ETHERNET + IPV4 + 2] = high;
-    bytes[ETHERNET + IPV4 + 3] = low;
-    bytes[ETHERNET + IPV4 + 5] = (UDP + MESSAGE_LEN) as u8;
-    bytes
+const _: () = assert!(FRAME < 256);
+
+/// A frame with room for a message. Addresses and checksums stay 0: it crosses no wire, and the program asks for none.
+#[expect(clippy::cast_possible_truncation, reason = "a frame is shorter than 256 bytes")]
+fn empty_frame(port: u16) -> [u8; FRAME] {
+    let mut frame = [0; FRAME];
+    if let Some(mut ethernet) = MutableEthernetPacket::new(&mut frame) {
+        ethernet.set_ethertype(EtherTypes::Ipv4);
+    }
+    if let Some(mut ipv4) = MutableIpv4Packet::new(&mut frame[ETHERNET..]) {
+        ipv4.set_version(4);
+        ipv4.set_header_length((IPV4 / 4) as u8);
+        ipv4.set_total_length((FRAME - ETHERNET) as u16);
+        ipv4.set_next_level_protocol(IpNextHeaderProtocols::Udp);
+    }
+    if let Some(mut udp) = MutableUdpPacket::new(&mut frame[ETHERNET + IPV4..]) {
+        udp.set_destination(port);
+        udp.set_length((UDP + MESSAGE_LEN) as u16);
+    }
+    frame
 }
-const _: () = assert!(IPV4 + UDP + MESSAGE_LEN < 256);
 
 /// The way to this node's own acceptors.
 #[derive(Debug)]
@@ -36,11 +46,8 @@ pub(super) struct OwnVote {
 
 impl OwnVote {
     /// Votes by this program, whose CONFIG has this port.
-    pub(super) const fn new(program: Program, port: u16) -> Self {
-        let mut frame = [0; FRAME];
-        let (start, _) = frame.split_at_mut(HEADERS);
-        start.copy_from_slice(&headers(port));
-        Self { program, frame, answer: [0; FRAME] }
+    pub(super) fn new(program: Program, port: u16) -> Self {
+        Self { program, frame: empty_frame(port), answer: [0; FRAME] }
     }
 
     /// Asks the own acceptor; `None` if it has nothing to say, as in quarantine.
