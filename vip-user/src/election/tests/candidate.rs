@@ -105,6 +105,17 @@ fn it_does_not_wait_for_the_dead_where_the_living_are_a_quorum() {
 }
 
 #[test]
+fn it_does_not_stand_anew_against_a_node_that_was_faster() {
+    let mut bench = Bench::preparing();
+    bench.answer(1, Answer::Promise(ballot(1)));
+    bench.answer(2, refused(Reason::Held, THEIRS, 30_000));
+    bench.view.holder_until = START + T;
+    bench.view.holder_ballot = Ballot::new(6, 3);
+    assert_eq!(bench.at(START + 30_000), [Action::GaveUp(GiveUp::Refused)]);
+    assert_eq!(bench.deadline(), START + T);
+}
+
+#[test]
 fn a_voter_that_has_not_heard_of_a_release_is_asked_again_soon_and_once() {
     let mut bench = Bench::follower(&[1, 3]);
     bench.view.now = START + MS;

@@ -73,8 +73,9 @@ fn a_voter_that_promised_more_is_won_back_by_a_higher_ballot_once_per_lease() {
 }
 
 #[test]
-fn refusals_of_strangers_and_of_voters_that_follow_another_lease_are_ignored() {
+fn refusals_of_strangers_of_voters_that_follow_another_lease_and_of_old_requests_are_ignored() {
     let mut bench = Bench::holder();
+    bench.answer(3, refused(Reason::Promised, Ballot::new(0, 3), 0));
     bench.answer(9, refused(Reason::Promised, Ballot::new(5, 3), 0));
     bench.answer(3, refused(Reason::Held, Ballot::new(5, 3), 30 * MS));
     assert_eq!(bench.at(START + INTERVAL), [propose(1, START + INTERVAL)]);
@@ -126,14 +127,16 @@ fn a_lease_is_given_back_only_after_the_word_is_disarmed() {
 #[test]
 fn whoever_gave_the_lease_back_leaves_it_to_others_for_a_lease_length() {
     let mut bench = Bench::holder();
+    bench.election.set_candidates(&[2, 1, 3], &bench.view);
     bench.election.release(&bench.view);
     bench.actions();
+    assert_eq!(bench.deadline(), START + T + STEP, "and then it keeps its rank");
     bench.view.lease_until = 0;
     bench.view.holder_until = START;
     bench.election.handle_released(&bench.view);
     assert_eq!(bench.actions(), []);
-    assert_eq!(bench.deadline(), START + T);
-    assert_eq!(bench.at(START + T)[0], Action::Standing(ballot(2)));
+    assert_eq!(bench.at(START + T), []);
+    assert_eq!(bench.at(START + T + STEP)[0], Action::Standing(ballot(2)));
 }
 
 #[test]
@@ -142,4 +145,22 @@ fn a_holder_in_quarantine_does_not_propose() {
     bench.view.quarantine_until = START + 2 * T;
     assert_eq!(bench.at(START + INTERVAL), []);
     assert_eq!(bench.deadline(), START + 2 * INTERVAL);
+}
+
+#[test]
+fn a_lease_held_again_makes_up_for_one_that_lapsed() {
+    let mut bench = Bench::holder();
+    bench.at(START + T);
+    bench.view.lease_until = 0;
+    let now = START + T + STEP;
+    assert_eq!(bench.at(now), [Action::Standing(ballot(2)), prepare(2, now)]);
+    for voter in [1, 2] {
+        bench.answer(voter, Answer::Promise(ballot(2)));
+    }
+    for voter in [1, 2] {
+        bench.answer(voter, accepted(2, now));
+    }
+    assert_eq!(bench.election.state(), State::Holder);
+    bench.election.release(&bench.view);
+    assert_eq!(bench.deadline(), now + T, "without the step for a lapse");
 }
