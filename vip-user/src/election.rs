@@ -20,6 +20,8 @@ mod quorum;
 #[cfg(test)]
 mod simulation;
 mod tenure;
+#[cfg(test)]
+mod tests;
 
 use std::collections::VecDeque;
 

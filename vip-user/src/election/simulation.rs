@@ -21,7 +21,7 @@ const CALM: u64 = 14;
 fn plan(seed: u64, flaw: Flaw) -> Plan {
     let lease = [20, 50, 400][usize::try_from(seed % 3).unwrap()] * MS;
     let nodes = 3 + u16::try_from(seed / 3 % 3).unwrap();
-    let absent = if seed % 2 == 0 { 0 } else { (nodes - 1) / 2 };
+    let absent = if seed.is_multiple_of(2) { 0 } else { (nodes - 1) / 2 };
     Plan { seed, nodes, lease, trouble_until: TROUBLE * lease, absent, flaw }
 }
 

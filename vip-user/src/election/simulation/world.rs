@@ -56,7 +56,9 @@ enum Event {
     Thaw,
     StopDaemon,
     StartDaemon,
+    Restart,
     Crash,
+    PowerCut,
     Boot,
     Release,
     Fit(bool),
@@ -182,11 +184,13 @@ impl World {
         let mut at = self.rng_below(6 * lease);
         while at < self.plan.trouble_until {
             let lasts = self.rng.random_range(lease / 20..3 * lease);
-            let (begin, end) = match self.rng.random_range(0..6) {
+            let (begin, end) = match self.rng.random_range(0..8) {
                 0 | 1 => (Event::Freeze { until: at + lasts }, Event::Thaw),
                 2 => (Event::StopDaemon, Event::StartDaemon),
-                3 => (Event::Crash, Event::Boot),
-                4 => (Event::Release, Event::Thaw),
+                3 => (Event::Restart, Event::Release),
+                4 => (Event::Crash, Event::Boot),
+                5 => (Event::Release, Event::Thaw),
+                6 => (Event::PowerCut, Event::Thaw),
                 _ => (Event::Fit(false), Event::Fit(true)),
             };
             let boots = matches!(end, Event::Boot);
@@ -211,10 +215,18 @@ impl World {
             Event::Thaw => self.thaw(i),
             Event::StopDaemon => self.machines[i].daemon = None,
             Event::StartDaemon => self.start_daemon(i),
+            Event::Restart => {
+                self.machines[i].daemon = None;
+                self.start_daemon(i);
+                if self.rng.random_bool(0.3) {
+                    self.with(i, |election, view| election.set_eligible(false, view));
+                }
+            }
             Event::Crash => {
                 self.machines[i].daemon = None;
                 self.machines[i].plane = None;
             }
+            Event::PowerCut => self.power_cut(i),
             Event::Boot => self.boot(i),
             Event::Release => self.with(i, |election, view| election.release(view)),
             Event::Fit(fit) => self.with(i, |election, view| election.set_eligible(fit, view)),
@@ -244,6 +256,20 @@ impl World {
             self.machines[i].daemon.iter_mut().for_each(|daemon| daemon.frozen_until = 0);
             for event in [Event::Boot, Event::StartDaemon, Event::Thaw, Event::Fit(true)] {
                 self.handle(i, event);
+            }
+        }
+    }
+
+    /// Most machines start anew, and the daemon of `spared` has no chance to tell them what it holds.
+    fn power_cut(&mut self, spared: usize) {
+        let lease = self.plan.lease;
+        self.freeze(spared, self.now + lease);
+        for i in (0..self.machines.len()).filter(|i| *i != spared) {
+            if self.rng.random_bool(0.8) {
+                self.handle(i, Event::Crash);
+                let boots = self.now + self.rng.random_range(lease / 20..lease / 4);
+                self.schedule(boots, i, Event::Boot);
+                self.schedule(boots + MS, i, Event::StartDaemon);
             }
         }
     }
