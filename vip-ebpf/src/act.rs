@@ -43,7 +43,7 @@ fn count(counter: Counter) {
     }
 }
 
-/// RFC 826: swap sender and target, fill in the own address, say "reply".
+/// RFC 826: swap sender and target, fill in the own address, say "reply", and send that to the new target.
 #[inline(always)]
 fn answer_arp(packet: &Packet<'_>, offset: usize, interface: &Interface) -> Option<()> {
     let ethernet = packet.at::<Ethernet>(0)?;
@@ -56,7 +56,8 @@ fn answer_arp(packet: &Packet<'_>, offset: usize, interface: &Interface) -> Opti
     arp.target_ip = arp.sender_ip;
     arp.sender_mac = interface.mac;
     arp.sender_ip = vip;
-    turn_round(ethernet, interface);
+    ethernet.destination = arp.target_mac;
+    ethernet.source = interface.mac;
     Some(())
 }
 
@@ -82,7 +83,8 @@ fn answer_message(
     message.epoch = config.epoch.into();
     message.tag = tag_under(message, &config.keys[0]).into();
     if let Some(interface) = interface {
-        turn_round(ethernet, interface);
+        ethernet.destination = ethernet.source;
+        ethernet.source = interface.mac;
         address_back(datagram, interface);
     }
     Some(())
@@ -104,12 +106,6 @@ fn address_back(datagram: &mut Datagram, interface: &Interface) {
     udp.source = port;
     // RFC 768: 0 = no checksum; the tag protects the message.
     udp.checksum = 0.into();
-}
-
-#[inline(always)]
-fn turn_round(ethernet: &mut Ethernet, interface: &Interface) {
-    ethernet.destination = ethernet.source;
-    ethernet.source = interface.mac;
 }
 
 /// RFC 791, section 3.1 (RFC 1071): the complement of the ones' complement sum of a header without options.

@@ -18,7 +18,7 @@ pub(crate) fn frame(packet: &Packet<'_>, frame: Frame) -> Verdict {
         Frame::Ipv4 { offset, destination, udp_port } => {
             if let Some(config) = CONFIG.get(0)
                 && udp_port == u32::from(config.port)
-                && let Some(verdict) = vote::message(packet, offset, config)
+                && let Some(verdict) = vote::message(packet, offset, destination, config)
             {
                 return verdict;
             }

@@ -11,8 +11,9 @@ const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8;
 const MAX_TAGS: usize = 2;
 const PROTOCOL_UDP: u8 = 17;
-/// "More fragments" and the offset (RFC 791, section 3.1): both 0 in a whole datagram.
-const FRAGMENT_MASK: u16 = 0x3fff;
+/// Of the fragment field (RFC 791, section 3.1); 0 in a datagram's first fragment.
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+const MORE_FRAGMENTS: u16 = 0x2000;
 
 /// IEEE 802.3.
 #[repr(C, packed)]
@@ -72,6 +73,20 @@ pub(crate) struct Ipv4 {
     pub(crate) destination: [u8; 4],
 }
 
+impl Ipv4 {
+    /// Whether a whole payload lies behind this header: no options, no fragment.
+    #[inline(always)]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.version_and_len == 0x45 && self.fragment.get() & (FRAGMENT_OFFSET | MORE_FRAGMENTS) == 0
+    }
+
+    /// Bytes up to the payload; at most 60, whatever the header says.
+    #[inline(always)]
+    fn header_len(&self) -> usize {
+        usize::from(self.version_and_len & 0x0f) * 4
+    }
+}
+
 /// RFC 768.
 #[repr(C, packed)]
 pub(crate) struct Udp {
@@ -89,6 +104,17 @@ pub(crate) struct Datagram {
     pub(crate) message: Message,
 }
 
+impl Datagram {
+    /// Whether the lengths of all headers agree with the message's on its body.
+    #[inline(always)]
+    pub(crate) fn fits_body(&self) -> bool {
+        let udp_len =
+            (size_of::<Udp>() + size_of::<Message>()) as u32 + u32::from(self.message.body_len.get());
+        u32::from(self.udp.len.get()) == udp_len
+            && u32::from(self.ipv4.total_len.get()) == size_of::<Ipv4>() as u32 + udp_len
+    }
+}
+
 /// No UDP port. A number, since the compiler may read the value of an absent `Option`, and the verifier minds.
 pub(crate) const NO_PORT: u32 = 1 << 16;
 
@@ -98,8 +124,7 @@ pub(crate) enum Frame {
     Other,
     /// ARP for IPv4 over Ethernet.
     Arp { offset: usize },
-    /// IPv4; `udp_port` is the destination port, where the packet is a whole UDP datagram without IP options, else
-    /// [`NO_PORT`].
+    /// IPv4; `udp_port` is the destination port of the UDP datagram that the packet is or begins, else [`NO_PORT`].
     Ipv4 { offset: usize, destination: [u8; 4], udp_port: u32 },
 }
 
@@ -179,11 +204,10 @@ fn ipv4(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
 
 #[inline(always)]
 fn udp_port(packet: &Packet<'_>, offset: usize, ipv4: &Ipv4) -> Option<u32> {
-    let fragment = ipv4.fragment.get() & FRAGMENT_MASK;
-    if ipv4.protocol != PROTOCOL_UDP || ipv4.version_and_len != 0x45 || fragment != 0 {
+    if ipv4.protocol != PROTOCOL_UDP || ipv4.fragment.get() & FRAGMENT_OFFSET != 0 {
         return None;
     }
-    let udp = packet.at::<Udp>(offset + size_of::<Ipv4>())?;
+    let udp = packet.at::<Udp>(offset + ipv4.header_len())?;
     // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
     Some(u32::from(unsafe { (*udp).destination }.get()))
 }

@@ -29,20 +29,27 @@ struct Source {
 }
 
 /// Decides on a datagram to the protocol's port; `None` if it is addressed to nobody here.
+///
+/// One that the stack would put right before it reached the daemon, with IP options or in fragments, goes no further:
+/// what comes to the daemon has been verified.
 #[inline(always)]
-pub(crate) fn message(packet: &Packet<'_>, ipv4: usize, config: &Config) -> Option<Verdict> {
+pub(crate) fn message(
+    packet: &Packet<'_>,
+    ipv4: usize,
+    destination: [u8; 4],
+    config: &Config,
+) -> Option<Verdict> {
     let own = packet.interface() == LOOPBACK && interface(packet).is_none();
+    let ours = own || is_multicast(destination) || interface(packet)?.address == destination;
+    if !ours {
+        return None;
+    }
     let ethernet = packet.at::<Ethernet>(0)?;
     let Some(datagram) = packet.at::<Datagram>(ipv4) else {
         return Some(Verdict::Drop(Counter::RejectedMalformed));
     };
     // SAFETY: `at` checked the bounds; headers are packed and take any bytes.
     let (ethernet, datagram) = unsafe { (&*ethernet, &*datagram) };
-    let destination = datagram.ipv4.destination;
-    let ours = own || is_multicast(destination) || interface(packet)?.address == destination;
-    if !ours {
-        return None;
-    }
     let source = Source { mac: ethernet.source, address: datagram.ipv4.source, own };
     let message = &datagram.message;
     let kind = match verify(message, datagram, config) {
@@ -64,9 +71,8 @@ pub(crate) fn message(packet: &Packet<'_>, ipv4: usize, config: &Config) -> Opti
 #[inline(always)]
 fn verify(message: &Message, datagram: &Datagram, config: &Config) -> Result<Kind, Invalid> {
     let kind = message.kind_for(config.cluster)?;
-    let expected = size_of::<Datagram>() as u16 + message.body_len.get();
-    let has_body = matches!(kind, Kind::Hello | Kind::Probe | Kind::Taken);
-    if datagram.ipv4.total_len.get() != expected || (message.body_len.get() != 0 && !has_body) {
+    let may_have_body = matches!(kind, Kind::Hello | Kind::Probe | Kind::Taken);
+    if !datagram.ipv4.is_plain() || !datagram.fits_body() || (message.body_len.get() != 0 && !may_have_body) {
         return Err(Invalid::Malformed);
     }
     let tag = message.tag.get();
@@ -249,10 +255,10 @@ fn accept(slot: u32, request: Request, source: &Source, config: &Config) -> Deci
         bpf_spin_lock((&raw mut (*acceptor).lock).cast());
         let decision = (*acceptor).state.decide(request, now, longest);
         publish(group, &(*acceptor).state);
-        bpf_spin_unlock((&raw mut (*acceptor).lock).cast());
         if matches!(decision, Decision::Accepted) {
             (*group).holder_mac = source.mac;
         }
+        bpf_spin_unlock((&raw mut (*acceptor).lock).cast());
         decision
     }
 }

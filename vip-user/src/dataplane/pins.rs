@@ -60,9 +60,10 @@ impl Pins {
         self.directory.join(name)
     }
 
-    /// Where the link of an interface is pinned.
+    /// Where the link of an interface is pinned: `link-<iface>`, with `:` for each dot. The BPF file system takes no
+    /// dots (`bpf_lookup` in kernel/bpf/inode.c), which VLAN interfaces have, and no interface has a colon.
     pub fn link(&self, iface: &str) -> PathBuf {
-        self.directory.join(format!("link-{iface}"))
+        self.directory.join(format!("link-{}", iface.replace('.', ":")))
     }
 
     /// Makes the directory, and tells whether all maps are there to be adopted. If some are missing or of another

@@ -1,0 +1,184 @@
+//! Two CPUs in the program at once, or one there and one in the daemon.
+//!
+//! Each test makes its two sides meet within nanoseconds, some hundred thousand times. A program without the locks,
+//! or with a plain store in place of the compare-and-swap, fails here within the first second.
+
+use std::hint::spin_loop;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+use vip_common::lease::{Ballot, Renewal, serving_time};
+use vip_common::maps::Role;
+use vip_common::wire::Kind;
+use vip_user::dataplane::{Action, Program};
+
+use super::frames;
+use super::node::{LEASE, NODE, Node, Peer, WEB, multicast, now};
+
+/// How long the two sides race.
+const DURATION: Duration = Duration::from_secs(2);
+
+/// Input: one CPU extends the word as fast as it can, while the daemon arms and disarms it on another one.
+/// Expected: a word that was disarmed stays 0 until it is armed again, whatever was under way.
+#[test]
+fn a_disarm_wins_against_an_extension_under_way() {
+    let mut node = Node::alone();
+    let ballot = Ballot::new(1, NODE);
+    node.plane.renewals.set(WEB, Renewal::new(ballot, LEASE, &[2])).unwrap();
+    node.plane.words.set_role(WEB, Role::Holder);
+    let stamp = now();
+    let accepted = multicast(&Peer::new(2).request(Kind::Accepted, 1, |message| {
+        message.ballot = ballot.0.into();
+        message.sent_at = stamp.into();
+    }));
+
+    let [first, second] = two_cpus();
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            run_on(first);
+            while !over.load(Ordering::Relaxed) {
+                assert_eq!(run(&node.plane.program, &accepted).0, Action::Drop);
+            }
+        });
+        let _guard = SetOnDrop(&over);
+        run_on(second);
+        let (words, end) = (&node.plane.words, Instant::now() + DURATION);
+        let (mut extensions, mut pause) = (0, 0);
+        while Instant::now() < end {
+            words.arm(WEB, 1);
+            // Up to several times a run's length, so that the disarm meets each of its steps.
+            pause = (pause + 7) % 211;
+            (0..pause).for_each(|_| spin_loop());
+            extensions += usize::from(words.read(WEB).lease_until == stamp + serving_time(LEASE));
+            words.disarm(WEB);
+            for _ in 0..200 {
+                assert_eq!(words.read(WEB).lease_until, 0, "extended after it was disarmed");
+            }
+        }
+        assert!(extensions > 0, "nothing was extended: the two did not race");
+    });
+}
+
+/// Input: two nodes propose the same group's lease at the same time, to an acceptor that has promised nothing.
+/// Expected: one of them gets it.
+#[test]
+fn of_two_proposals_at_once_one_is_accepted() {
+    let mut node = Node::alone();
+    let [mut one, mut other] = [Peer::new(2), Peer::new(3)];
+    let (program, tables) = (&node.plane.program, &mut node.plane.tables);
+    let proposals = || {
+        tables.quarantine(WEB, 0).unwrap();
+        [&mut one, &mut other].map(|peer| multicast(&peer.propose(1, LEASE)))
+    };
+    collide(program, proposals, |outcomes| {
+        let accepted = |(_, frame): &&Ran| frames::payload(frame)[5] == Kind::Accepted as u8;
+        assert_eq!(outcomes.iter().filter(accepted).count(), 1);
+    });
+}
+
+/// Input: the same message twice at the same time, as by a network that doubles frames onto two receive queues.
+/// Expected: one of them passes.
+#[test]
+fn of_a_message_and_its_replay_at_once_one_is_taken() {
+    let node = Node::alone();
+    let mut peer = Peer::new(2);
+    let twins = || {
+        let hello = multicast(&peer.hello());
+        [hello.clone(), hello]
+    };
+    collide(&node.plane.program, twins, |outcomes| {
+        assert_eq!(outcomes.iter().filter(|(action, _)| *action == Action::Pass).count(), 1);
+    });
+}
+
+type Ran = (Action, Vec<u8>);
+
+fn run(program: &Program, frame: &[u8]) -> Ran {
+    let mut out = vec![0; 256];
+    let (action, len) = program.run(frame, &mut out).unwrap();
+    out.truncate(len);
+    (action, out)
+}
+
+/// Runs the program on two frames at the same time on two CPUs, and again until the time is over.
+fn collide(program: &Program, mut frames: impl FnMut() -> [Vec<u8>; 2], judge: impl Fn([Ran; 2])) {
+    let [first, second] = two_cpus();
+    let meeting = Meeting::default();
+    let (theirs, ran) = (Mutex::new(Vec::new()), Mutex::new(None));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let _guard = SetOnDrop(&meeting.over);
+            run_on(first);
+            while meeting.wait() {
+                let frame = theirs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                meeting.wait();
+                *ran.lock().unwrap() = Some(run(program, &frame));
+                meeting.wait();
+            }
+        });
+        let _guard = SetOnDrop(&meeting.over);
+        run_on(second);
+        let end = Instant::now() + DURATION;
+        while Instant::now() < end {
+            let [our_frame, their_frame] = frames();
+            *theirs.lock().unwrap() = their_frame;
+            meeting.wait();
+            meeting.wait();
+            let our_outcome = run(program, &our_frame);
+            if !meeting.wait() {
+                break;
+            }
+            judge([our_outcome, ran.lock().unwrap().take().expect("they ran as well")]);
+        }
+    });
+}
+
+/// Where two threads wait for each other, without sleeping.
+#[derive(Default)]
+struct Meeting {
+    arrivals: AtomicUsize,
+    over: AtomicBool,
+}
+
+impl Meeting {
+    /// Waits for the other side; `false` when it has ended.
+    fn wait(&self) -> bool {
+        let everybody = (self.arrivals.fetch_add(1, Ordering::AcqRel) / 2 + 1) * 2;
+        while self.arrivals.load(Ordering::Acquire) < everybody {
+            if self.over.load(Ordering::Relaxed) {
+                return false;
+            }
+            spin_loop();
+        }
+        true
+    }
+}
+
+/// Ends the other side's loop, also when this side panics.
+struct SetOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for SetOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Two CPUs that this process may use; the same one twice where there is no other, which races by preemption alone.
+fn two_cpus() -> [usize; 2] {
+    let allowed = sched_getaffinity(Pid::from_raw(0)).unwrap();
+    let mut cpus = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap());
+    let first = cpus.next().unwrap();
+    [first, cpus.next().unwrap_or(first)]
+}
+
+/// Keeps this thread on a CPU.
+fn run_on(cpu: usize) {
+    let mut set = CpuSet::new();
+    set.set(cpu).unwrap();
+    sched_setaffinity(Pid::from_raw(0), &set).unwrap();
+}
