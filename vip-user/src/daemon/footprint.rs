@@ -1,5 +1,8 @@
 //! What the daemon puts on the machine, and how it takes it off again.
 
+use std::fs::File;
+
+use nix::fcntl::Flock;
 use tracing::{info, warn};
 
 use crate::dataplane::Pins;
@@ -11,6 +14,8 @@ use crate::sysctl::ArpSysctls;
 pub(super) struct Footprint {
     /// Maps and link, the program's hold on the interface.
     pub(super) pins: Option<Pins>,
+    /// Keeps other daemons away from them.
+    pub(super) pins_lock: Option<Flock<File>>,
     /// A former run's pins were adopted.
     pub(super) adopted: bool,
     /// The interface with the VIPs, and the connection to remove it by.

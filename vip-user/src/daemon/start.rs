@@ -161,11 +161,12 @@ fn load(
     footprint: &mut Footprint,
 ) -> Result<(DataPlane, Slots), Failure> {
     let pins = Pins::new(&settings.paths.bpffs);
+    footprint.pins_lock = Some(pins.lock().map_err(plane_failure)?);
     let log = if tracing::enabled!(tracing::Level::DEBUG) { ProgramLog::Debug } else { ProgramLog::Off };
     let mut plane = dataplane::load(Some(&pins), log).map_err(plane_failure)?;
     if plane.adopted && !is_of(&plane, own.origin)? {
         warn!("the data plane of a former run was another node's or cluster's, and is replaced by a new one");
-        pins.remove_all().map_err(plane_failure)?;
+        pins.clear().map_err(plane_failure)?;
         plane = dataplane::load(Some(&pins), log).map_err(plane_failure)?;
     }
     footprint.adopted = plane.adopted;
