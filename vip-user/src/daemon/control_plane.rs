@@ -389,6 +389,10 @@ impl ControlPlane {
         let mac = event.mac.map(|byte| format!("{byte:02x}")).join(":");
         let node = self.name_of(event.node);
         match EventKind::from_u32(event.kind) {
+            // A new holder announces itself, and may be quicker than its message to this node's acceptor.
+            Some(EventKind::Conflict) if self.is_member(event.mac) => {
+                debug!("{mac}, a member, claims {address}")
+            }
             Some(EventKind::Conflict) => {
                 warn!("{mac} claims the VIP {address}: another machine has it configured")
             }
@@ -418,6 +422,10 @@ impl ControlPlane {
                 longest as f64 / 1e6
             ),
         }
+    }
+
+    fn is_member(&self, mac: [u8; 6]) -> bool {
+        self.tables.peers().is_ok_and(|peers| peers.values().any(|peer| peer.mac == mac))
     }
 
     fn name_of(&self, id: u16) -> String {
