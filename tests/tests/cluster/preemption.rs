@@ -18,7 +18,7 @@ fn a_fitter_node_that_comes_back_takes_over_if_preemption_is_on() {
 
 #[test]
 fn a_fitter_node_waits_for_the_whole_delay() {
-    stays_backup("preempt = true\npreempt_delay = \"1h\"");
+    stays_backup("preempt = true\npreempt_delay = \"60m\"");
 }
 
 #[test]
