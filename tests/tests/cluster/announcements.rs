@@ -16,7 +16,7 @@ use vip_tests::{
     wait,
 };
 
-use super::{PATIENCE, three_whole, watch::Watch};
+use crate::{PATIENCE, cluster::watch::Watch, three_whole};
 
 #[test]
 fn a_new_holder_announces_the_vip_in_both_forms_and_the_client_learns_its_mac() {

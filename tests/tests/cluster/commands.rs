@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, process::Command};
 use serde_json::Value;
 use vip_tests::cluster::Cluster;
 
-use super::{PATIENCE, three_whole};
+use crate::{PATIENCE, three_whole};
 
 #[test]
 fn status_has_the_documented_fields_on_master_and_backup() {

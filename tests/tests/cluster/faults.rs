@@ -5,7 +5,7 @@ use anyhow::Result;
 use nix::sys::signal::Signal;
 use vip_tests::{clock::Stamp, cluster::Cluster};
 
-use super::{PATIENCE, three_whole, watch::Watch};
+use crate::{PATIENCE, cluster::watch::Watch, three_whole};
 
 #[test]
 fn when_the_holder_is_terminated_another_node_serves_and_keeps_serving() {

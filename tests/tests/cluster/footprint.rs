@@ -8,9 +8,9 @@ use vip_tests::{
     traces::Traces,
 };
 
-use super::{
+use crate::{
     PATIENCE,
-    watch::{Watch, wait_until},
+    cluster::watch::{Watch, wait_until},
 };
 
 const DUMMY: &str = "vip-eth0";

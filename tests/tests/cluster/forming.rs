@@ -2,7 +2,7 @@
 
 use vip_tests::{cluster::Cluster, lab::DaemonOptions};
 
-use super::{PATIENCE, three_whole, watch::Watch};
+use crate::{PATIENCE, cluster::watch::Watch, three_whole};
 
 #[test]
 fn three_nodes_that_start_together_form_one_configuration_with_one_master() {

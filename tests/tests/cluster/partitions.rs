@@ -2,7 +2,7 @@
 
 use vip_tests::cluster::Cluster;
 
-use super::{PATIENCE, others, three_whole, watch::Watch};
+use crate::{PATIENCE, cluster::watch::Watch, others, three_whole};
 
 #[test]
 fn a_holder_that_only_the_client_hears_stops_answering_by_itself() {

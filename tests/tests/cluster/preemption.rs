@@ -2,7 +2,7 @@
 
 use vip_tests::{cluster::Cluster, lab::DaemonOptions};
 
-use super::{PATIENCE, watch::Watch};
+use crate::{PATIENCE, cluster::watch::Watch};
 
 /// The node that is fitter than the others.
 const FIT: u8 = 3;
@@ -71,7 +71,7 @@ fn fitter_node_back(group: &str) -> (Cluster, u8) {
         priority: if node == FIT { 200 } else { 100 },
         more_of_group: group.to_owned(),
         // Long, so that on a busy machine no lease is lost for want of time.
-        ..super::with_long_leases()
+        ..crate::with_long_leases()
     };
     let mut cluster = Cluster::start_each(3, options).unwrap();
     cluster.wait_whole(PATIENCE).unwrap();

@@ -1,6 +1,6 @@
 //! What daemons' ends do not take away: votes are cast by the data plane, and promises live in pinned maps.
 
-use super::{PATIENCE, others, three_whole, three_with, watch::Watch, with_long_leases};
+use crate::{PATIENCE, cluster::watch::Watch, others, three_whole, three_with, with_long_leases};
 use vip_tests::clock::Stamp;
 
 #[test]

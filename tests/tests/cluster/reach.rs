@@ -2,7 +2,7 @@
 
 use vip_tests::{clock::Stamp, cluster::Cluster, lab::DaemonOptions};
 
-use super::{PATIENCE, three_with, watch::Watch};
+use crate::{PATIENCE, cluster::watch::Watch, three_with};
 
 #[test]
 fn nodes_with_a_list_of_peers_form_a_cluster_and_fail_over() {
@@ -31,7 +31,7 @@ fn a_cluster_without_a_key_works_and_says_that_it_is_insecure() {
 
 #[test]
 fn a_cluster_with_a_key_does_not_say_that_it_is_insecure() {
-    let (cluster, _) = super::three_whole();
+    let (cluster, _) = crate::three_whole();
     assert!(!cluster.status(1).unwrap().insecure);
 }
 

@@ -10,7 +10,7 @@ use vip_tests::{
     wait,
 };
 
-use super::PATIENCE;
+use crate::PATIENCE;
 
 /// Requests that go unanswered before a VIP counts as silent, and that are watched where nothing must happen: half a
 /// second of them, ten lease lengths of the default.

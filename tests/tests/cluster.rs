@@ -7,16 +7,18 @@
     reason = "a helper of a test fails like the test"
 )]
 
-mod announcements;
-mod commands;
-mod faults;
-mod footprint;
-mod forming;
-mod partitions;
-mod preemption;
-mod promises;
-mod reach;
-mod watch;
+mod cluster {
+    mod announcements;
+    mod commands;
+    mod faults;
+    mod footprint;
+    mod forming;
+    mod partitions;
+    mod preemption;
+    mod promises;
+    mod reach;
+    mod watch;
+}
 
 use std::time::Duration;
 
