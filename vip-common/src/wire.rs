@@ -223,8 +223,10 @@ impl Message {
         let mut hasher = SipHasher::new(key);
         let mut i = 0;
         while i < TAGGED_WORDS {
-            // SAFETY: a `Message` is exactly `WORDS` words long, and the read asks for no alignment.
-            let word = unsafe { words.add(i).read_unaligned() };
+            // SAFETY: a `Message` is `WORDS` words long, and fewer than that are tagged.
+            let word = unsafe { words.add(i) };
+            // SAFETY: in the message, as above; every bit pattern is a word, and the read asks for no alignment.
+            let word = unsafe { word.read_unaligned() };
             hasher.write(u64::from_le(word));
             i += 1;
         }
