@@ -113,3 +113,79 @@ impl Group {
 pub(super) fn holder(word: Word, now: u64) -> Option<u16> {
     Some(word.holder_ballot.node()).filter(|node| *node != 0 && held(word.holder_until, now))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use vip_common::lease::Ballot;
+
+    use super::*;
+
+    const NOW: u64 = 1_000;
+
+    fn group(priority: u8) -> Group {
+        let settings = config::Group {
+            name: "web".into(),
+            vips: Vec::new(),
+            priority,
+            preempt: false,
+            preempt_delay: Duration::ZERO,
+            stale_forwarding: false,
+        };
+        Group::new(settings, 1, 7, NOW - 1)
+    }
+
+    fn word(lease_until: u64, holder_until: u64) -> Word {
+        Word { lease_until, holder_until, holder_ballot: Ballot::new(3, 2) }
+    }
+
+    fn state(part: State, word: Word, can_serve: bool) -> GroupState {
+        let mut group = group(100);
+        group.part = part;
+        group.observe(word, can_serve, NOW);
+        group.state
+    }
+
+    #[test]
+    fn a_holder_is_master_while_its_word_runs_and_not_longer() {
+        assert_eq!(state(State::Holder, word(NOW + 1, NOW + 1), true), GroupState::Master);
+        assert_eq!(state(State::Holder, word(NOW, NOW), true), GroupState::Backup);
+    }
+
+    #[test]
+    fn a_node_that_stands_is_a_candidate_until_another_one_holds() {
+        assert_eq!(state(State::Candidate, word(0, NOW), true), GroupState::Candidate);
+        assert_eq!(state(State::Candidate, word(0, NOW + 1), true), GroupState::Backup);
+    }
+
+    #[test]
+    fn a_node_that_cannot_serve_is_at_fault_and_a_witness_stays_one() {
+        assert_eq!(state(State::Follower, word(0, NOW + 1), false), GroupState::Fault);
+        let mut witness = group(0);
+        witness.observe(word(0, NOW + 1), false, NOW);
+        assert_eq!((witness.state, witness.transitions), (GroupState::Witness, 0));
+    }
+
+    #[test]
+    fn a_group_is_in_quarantine_until_its_acceptor_speaks() {
+        let mut group = group(100);
+        group.quarantine_until = NOW + 1;
+        group.observe(word(0, 0), true, NOW);
+        assert_eq!((group.state, group.transitions), (GroupState::Quarantine, 0));
+        group.observe(word(0, 0), true, NOW + 1);
+        assert_eq!((group.state, group.transitions), (GroupState::Backup, 1));
+    }
+
+    #[test]
+    fn a_vacancy_is_told_when_it_lasts_and_then_now_and_then() {
+        let mut group = group(100);
+        group.part = State::Candidate;
+        group.last_failure = Some(GiveUp::NoAnswer);
+        let times = [0, 1, 2, 11, 12].map(|seconds| NOW + seconds * 1_000_000_000);
+        let told = times.map(|now| group.vacancy(word(0, 0), now).is_some());
+        assert_eq!(told, [false, true, false, true, false]);
+        assert_eq!(group.vacancy(word(0, times[4] + 1), times[4]), None);
+        assert_eq!(group.vacancy(word(0, 0), times[4] + 1), None);
+    }
+}

@@ -53,3 +53,71 @@ fn wants(offer: &crate::membership::Offer, group: u32, priority: u8) -> bool {
 pub(super) fn priority_of(member: &Member, group: u32) -> u8 {
     member.hello.groups.iter().find(|offer| offer.group == group).map_or(0, |offer| offer.priority)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::membership::{Hello, Offer, Standing};
+
+    const GROUP: u32 = 7;
+    const DELAY: u64 = 50;
+
+    fn member(id: u16, status: Status, offer: Offer) -> Member {
+        let hello = Hello {
+            name: format!("lb{id}"),
+            version: "1".into(),
+            priority: 100,
+            expect: 3,
+            interval_ns: 10,
+            lease_ns: 50,
+            groups: vec![offer],
+            standing: Standing::Waiting,
+            leaving: false,
+        };
+        Member { id, incarnation: 1, address: Ipv4Addr::LOCALHOST, status, last_heard_ns: 0, hello }
+    }
+
+    fn eager(id: u16, priority: u8) -> Member {
+        member(id, Status::Alive, Offer { group: GROUP, priority, preempt: true })
+    }
+
+    /// The successor of a holder of priority 100 at 100, where all were first seen at 0.
+    fn successor(members: &[Member], now: u64) -> Option<u16> {
+        let mut preemption = Preemption::default();
+        preemption.observe(members.iter(), 0);
+        preemption.successor(members.iter(), GROUP, 100, DELAY, now).map(|member| member.id)
+    }
+
+    #[test]
+    fn a_fitter_node_takes_over_after_the_delay_and_not_before() {
+        assert_eq!(successor(&[eager(2, 120)], DELAY - 1), None);
+        assert_eq!(successor(&[eager(2, 120)], DELAY), Some(2));
+    }
+
+    #[test]
+    fn the_fittest_goes_first_and_the_lower_id_of_two_equals() {
+        assert_eq!(successor(&[eager(2, 120), eager(3, 130)], DELAY), Some(3));
+        assert_eq!(successor(&[eager(3, 120), eager(2, 120)], DELAY), Some(2));
+    }
+
+    #[test]
+    fn equals_others_groups_the_modest_and_the_dead_do_not_take_over() {
+        let offer = Offer { group: GROUP, priority: 120, preempt: true };
+        assert_eq!(successor(&[eager(2, 100)], DELAY), None);
+        assert_eq!(successor(&[member(2, Status::Alive, Offer { group: 8, ..offer })], DELAY), None);
+        assert_eq!(successor(&[member(2, Status::Alive, Offer { preempt: false, ..offer })], DELAY), None);
+        assert_eq!(successor(&[member(2, Status::Failed, offer)], DELAY), None);
+    }
+
+    #[test]
+    fn a_restart_starts_the_delay_anew() {
+        let (before, after) = (eager(2, 120), Member { incarnation: 2, ..eager(2, 120) });
+        let mut preemption = Preemption::default();
+        preemption.observe([&before].into_iter(), 0);
+        preemption.observe([&after].into_iter(), 40);
+        assert!(preemption.successor([&after].into_iter(), GROUP, 100, DELAY, 60).is_none());
+        assert!(preemption.successor([&after].into_iter(), GROUP, 100, DELAY, 90).is_some());
+    }
+}
