@@ -107,6 +107,16 @@ impl Lab {
         self.all_pins().join(format!("n{node}"))
     }
 
+    /// Where the daemon of node `node` keeps what does not survive a boot: `[paths] runtime`.
+    pub fn runtime(&self, node: u8) -> PathBuf {
+        config::runtime(self, node)
+    }
+
+    /// Attaches an XDP program that passes everything to eth0 of node `node`, until the result is dropped.
+    pub fn occupy_xdp(&self, node: u8) -> Result<OwnedFd> {
+        xdp_pass::accept_xdp_tx(&self.node_netns(node), "eth0")
+    }
+
     /// The cable between node `node` and the switch.
     pub fn cable(&self, node: u8) -> Cable<'_> {
         Cable { lab: self, node }

@@ -13,6 +13,7 @@ pub mod net;
 pub mod oracle;
 pub mod prober;
 pub mod responder;
+pub mod traces;
 pub mod wait;
 
 #[cfg(test)]

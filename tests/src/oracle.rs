@@ -28,8 +28,7 @@ use nix::{
 };
 use socket2::Socket;
 
-#[cfg(test)]
-pub(crate) use self::frame::packet_socket;
+pub use self::frame::packet_socket;
 use self::frame::{Arp, Mac};
 use crate::{
     clock::Stamp,

@@ -236,6 +236,19 @@ pub enum Counter {
     RejectedEpoch,
 }
 
+impl Counter {
+    /// The outcomes of messages that were not taken for what they said they were.
+    pub const REJECTIONS: [Self; 7] = [
+        Self::RejectedMalformed,
+        Self::RejectedCluster,
+        Self::RejectedTag,
+        Self::RejectedReplay,
+        Self::RejectedSender,
+        Self::RejectedGroup,
+        Self::RejectedEpoch,
+    ];
+}
+
 /// Entries of `COUNTERS`.
 pub const COUNTERS: usize = Counter::RejectedEpoch as usize + 1;
 

@@ -223,9 +223,9 @@ impl Message {
         let mut hasher = SipHasher::new(key);
         let mut i = 0;
         while i < TAGGED_WORDS {
-            // SAFETY: a `Message` is exactly `WORDS` words long.
+            // SAFETY: a `Message` is `WORDS` words long, and fewer than that are tagged.
             let word = unsafe { words.add(i) };
-            // SAFETY: within the message, as above, and the read asks for no alignment.
+            // SAFETY: in the message, as above; every bit pattern is a word, and the read asks for no alignment.
             let word = unsafe { word.read_unaligned() };
             hasher.write(u64::from_le(word));
             i += 1;

@@ -1,12 +1,189 @@
-//! The daemon: the one driver of the election, which turns its actions into effects.
+//! The daemon: the one driver of the parts that decide, which turns their actions into effects.
+//!
+//! Two sides: the lease thread, which must be punctual, and the control plane, a tokio runtime of one thread for
+//! all that may wait (membership, the log, netlink, clients). They talk by two bounded queues, orders and reports.
+//! The order of a start is in [`start`], what it leaves on the machine in [`footprint`].
 
-use crate::{config::Settings, exit::Failure};
+mod claim;
+mod control_plane;
+mod footprint;
+mod groups;
+mod lease_thread;
+mod own_vote;
+mod preemption;
+mod privileges;
+mod slots;
+mod start;
+mod storage;
+
+use std::pin::pin;
+use std::time::Duration;
+
+use tokio::runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tracing::{error, info, warn};
+
+use self::control_plane::{ControlPlane, Shared};
+use self::footprint::Footprint;
+use self::lease_thread::Report;
+use self::start::Node;
+use crate::clock;
+use crate::config::Settings;
+use crate::control::{Reply, Request};
+use crate::exit::Failure;
+use crate::membership::Durable;
+use crate::netlink::{Change, Changes, Netlink};
+
+/// Longest wait for a write to the disk at the end.
+const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// Serves the configured VIPs until a signal asks to stop.
 ///
 /// # Errors
-/// What kept the daemon from starting, or stopped it.
+/// What kept the daemon from starting, or stopped it. Either way, the machine is as it was before.
 pub fn run(settings: Settings) -> Result<(), Failure> {
-    drop(settings);
-    Err(Failure::refused("not built yet"))
+    privileges::check()?;
+    let failed = |error| Failure::refused(format!("cannot start the runtime: {error}"));
+    let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let result = runtime.block_on(serve(&settings));
+    runtime.shutdown_timeout(LAST_WRITE);
+    result
+}
+
+async fn serve(settings: &Settings) -> Result<(), Failure> {
+    let mut signals = Signals::install()?;
+    let mut footprint = Footprint::default();
+    let result = match start::start(settings, &mut footprint).await {
+        Ok(node) => run_until_stopped(node, &mut signals).await,
+        Err(failure) => Err(failure),
+    };
+    footprint.erase(result.is_ok()).await;
+    result
+}
+
+/// SIGTERM and SIGINT: the same orderly end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self, Failure> {
+        let failed = |error| Failure::refused(format!("cannot handle signals: {error}"));
+        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
+        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt()).map_err(failed)? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// The daemon's life: its end is a signal, or something that it cannot serve without.
+async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Failure> {
+    let Node { control_plane, lease_thread, mut reports, mut stored, netlink, mut changes, server, logger } =
+        node;
+    let shared = Shared::new(control_plane);
+    let clients = tokio::spawn(server.serve(handler(shared.clone())));
+    let logger = logger.map(|logger| tokio::spawn(logger.forward()));
+    let ended = {
+        let mut events = pin!(live(&shared, &mut reports, &mut stored, &netlink, &mut changes));
+        tokio::select! {
+            name = signals.next() => {
+                info!("{name}: releasing all leases");
+                Ok(())
+            }
+            failure = &mut events => Err(failure),
+        }
+    };
+    let farewell = shared.with(ControlPlane::farewell);
+    lease_thread.stop(farewell);
+    clients.abort();
+    let _ = clients.await;
+    if let Some(logger) = logger {
+        logger.abort();
+    }
+    ended
+}
+
+/// Handles what happens, until something does that the daemon cannot live with.
+async fn live(
+    shared: &Shared,
+    reports: &mut mpsc::Receiver<Report>,
+    stored: &mut mpsc::Receiver<Durable>,
+    netlink: &Netlink,
+    changes: &mut Changes,
+) -> Failure {
+    loop {
+        let deadline = shared.with(|plane| plane.next_deadline());
+        let result = tokio::select! {
+            report = reports.recv() => match report {
+                Some(report) => shared.with(|plane| plane.handle_report(report)),
+                None => Err(Failure::refused("the lease thread has ended unexpectedly")),
+            },
+            Some(durable) = stored.recv() => {
+                shared.with(|plane| plane.handle_stored(durable));
+                Ok(())
+            }
+            change = changes.next() => match change {
+                Ok(change) => handle_change(shared, netlink, change).await,
+                Err(error) => Err(Failure::refused(format!("netlink notifications have ended: {error}"))),
+            },
+            () = tokio::time::sleep(Duration::from_nanos(deadline.saturating_sub(clock::now()))) => {
+                shared.with(ControlPlane::handle_timeout);
+                Ok(())
+            }
+        };
+        if let Err(failure) = result {
+            return failure;
+        }
+    }
+}
+
+/// Something about links or addresses has changed: the interface is looked at anew, and the VIPs are put back.
+async fn handle_change(shared: &Shared, netlink: &Netlink, change: Change) -> Result<(), Failure> {
+    let (iface, index, dummy, vips) = shared.with(|plane| plane.on_the_kernel());
+    let (own, vip_link) = match &change {
+        Change::Link { index: changed, name, .. } => (*changed == index, *name == dummy),
+        Change::Address { index: changed } => (*changed == index, *changed != index),
+        Change::Resync => (true, true),
+    };
+    if own {
+        match netlink.interface(&iface).await {
+            Ok(Some(now)) if now.index == index => shared.with(|plane| plane.handle_interface(&now))?,
+            Ok(_) => {
+                return Err(Failure::refused(format!(
+                    "the interface {iface} is gone; start again when it is back"
+                )));
+            }
+            Err(error) => warn!("{error}"),
+        }
+    }
+    if vip_link {
+        match netlink.ensure_vips(&dummy, &vips).await {
+            Ok(repair) if repair.is_empty() => {}
+            Ok(repair) => warn!(
+                "the VIPs on {dummy} were changed by something else and are as they should be again: {} put back, {} \
+                 removed{}",
+                repair.added.len(),
+                repair.removed.len(),
+                if repair.created { ", the interface made anew" } else { "" }
+            ),
+            Err(error) => error!("the VIPs cannot be put back: {error}"),
+        }
+    }
+    Ok(())
+}
+
+fn handler(shared: Shared) -> impl Fn(Request) -> Reply + Send + Sync + 'static {
+    move |request| {
+        shared.with(|plane| match request {
+            Request::Status => Reply::ok(&plane.status()),
+            Request::Members => Reply::ok(&plane.members()),
+        })
+    }
 }

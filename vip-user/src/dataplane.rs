@@ -17,12 +17,14 @@ use aya::programs::links::{FdLink, PinnedLink};
 use aya::programs::xdp::{XdpLink, XdpLinkId};
 use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode as AyaMode};
 use aya::{Ebpf, EbpfLoader};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 use vip_common::maps::Event;
 
 pub use self::error::Error;
 pub use self::pins::{MAPS, Pins};
-pub use self::tables::{RenewalTable, Tables};
-pub use self::words::Words;
+pub use self::tables::{Counters, RenewalTable, Tables};
+pub use self::words::{Word, Words};
 use crate::config::XdpMode;
 
 const PROGRAM: &str = "vip_xdp";
@@ -75,7 +77,7 @@ pub fn load(pins: Option<&Pins>, log: ProgramLog) -> Result<DataPlane, Error> {
     }
     let (ebpf, maps) = loaded?;
     Ok(DataPlane {
-        program: Program { ebpf },
+        program: Program { ebpf, log },
         tables: maps.tables,
         renewals: maps.renewals,
         words: maps.words,
@@ -126,6 +128,7 @@ fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, Error> {
 #[derive(Debug)]
 pub struct Program {
     ebpf: Ebpf,
+    log: ProgramLog,
 }
 
 /// How the program runs on an interface.
@@ -201,9 +204,21 @@ impl Program {
         link.pin(pin).map(drop).map_err(|error| Error::pin(pin, error))
     }
 
-    /// The reader of the program's log records, for [`ProgramLog::Debug`].
-    pub fn take_logger(&mut self) -> Option<aya_log::EbpfLogger<&'static dyn log::Log>> {
-        aya_log::EbpfLogger::init(&mut self.ebpf).ok()
+    /// What forwards the program's log records, where it was loaded with [`ProgramLog::Debug`].
+    ///
+    /// # Errors
+    /// When the kernel refuses to have their buffer read.
+    pub fn take_logger(&mut self) -> Result<Option<ProgramLogger>, Error> {
+        if self.log == ProgramLog::Off {
+            return Ok(None);
+        }
+        let records =
+            aya_log::EbpfLogger::init(&mut self.ebpf).map_err(|error| Error::Load(error.to_string()))?;
+        // SAFETY: the reader owns its descriptor and gives the same one until it is dropped, which `AsyncFd` does
+        // after it has let go of it.
+        let records = unsafe { AsyncFd::register_with_interest(records, Interest::READABLE) };
+        let records = records.map_err(|error| Error::Load(error.to_string()))?;
+        Ok(Some(ProgramLogger { records }))
     }
 
     /// Runs the program on a frame, as if it had come in on the loopback interface (BPF_PROG_TEST_RUN), and gives
@@ -225,6 +240,21 @@ impl Program {
             .ok_or(Error::Object(PROGRAM))?
             .try_into()
             .map_err(|_| Error::Object(PROGRAM))
+    }
+}
+
+/// The program's log records on their way to the daemon's log.
+pub struct ProgramLogger {
+    records: AsyncFd<aya_log::EbpfLogger<&'static dyn log::Log>>,
+}
+
+impl ProgramLogger {
+    /// Forwards records until the future is dropped.
+    pub async fn forward(mut self) {
+        while let Ok(mut ready) = self.records.readable_mut().await {
+            ready.get_inner_mut().flush();
+            ready.clear_ready();
+        }
     }
 }
 

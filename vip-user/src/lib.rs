@@ -2,15 +2,20 @@
 
 pub mod announce;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
+pub mod election;
 pub mod exit;
 pub mod logging;
 pub mod membership;
 pub mod netlink;
+pub mod pace;
 pub mod realtime;
+pub mod signer;
 pub mod status;
 pub mod store;
 pub mod sysctl;
+pub mod transport;

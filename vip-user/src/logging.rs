@@ -34,7 +34,7 @@ pub fn init(filter: &str, format: LogFormat) -> Result<(), Failure> {
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     // `try_init` also installs the bridge from the `log` crate, at this filter's level.
     let started = match format {
-        LogFormat::Text => log.with_ansi(has_colours(&io::stderr())).finish().try_init(),
+        LogFormat::Text => log.with_target(false).with_ansi(has_colours(&io::stderr())).finish().try_init(),
         LogFormat::Json => log.json().flatten_event(true).finish().try_init(),
     };
     started.map_err(|error| Failure::refused(format!("cannot start logging: {error}")))
@@ -46,8 +46,12 @@ pub fn has_colours(stream: &impl IsTerminal) -> bool {
     stream.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
+/// Libraries that are talkative at `debug` about what no operator asks for; a directive of their own wins.
+const QUIET: &str = "aya=info,aya_obj=info,netlink_proto=info";
+
 fn parse_filter(text: &str) -> Result<EnvFilter, Failure> {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(text);
+    let all = format!("{QUIET},{text}");
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).parse(all);
     filter.map_err(|error| {
         Failure::usage(format!("--log: {text:?} is no log filter ({error}); use a level, as in --log debug"))
     })
@@ -63,6 +67,12 @@ mod tests {
         assert_eq!(parse_filter("").unwrap().max_level_hint(), Some(LevelFilter::INFO));
         assert_eq!(parse_filter("debug").unwrap().max_level_hint(), Some(LevelFilter::DEBUG));
         assert_eq!(parse_filter("warn,aya=trace").unwrap().max_level_hint(), Some(LevelFilter::TRACE));
+    }
+
+    #[test]
+    fn a_library_is_quiet_unless_it_is_named() {
+        assert!(parse_filter("debug").unwrap().to_string().contains("aya=info"));
+        assert!(!parse_filter("debug,aya=trace").unwrap().to_string().contains("aya=info"));
     }
 
     #[test]

@@ -30,7 +30,8 @@ pub use notice::{Node, Notice, Severity};
 
 use forming::Newest;
 use members::Members;
-use notice::Pace;
+
+use crate::pace::Pace;
 
 /// Time between two Hellos once a configuration is formed, in ns.
 pub const HELLO_INTERVAL: u64 = 1_000_000_000;

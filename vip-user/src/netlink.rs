@@ -19,7 +19,7 @@ use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{
-    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage,
+    InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use tokio::time::timeout;
@@ -106,6 +106,8 @@ pub struct Interface {
     pub up: bool,
     /// On, and the other side of the cable is there (`IFF_LOWER_UP`).
     pub carrier: bool,
+    /// An XDP program runs on it, but not in its driver (`XDP_ATTACHED_SKB`).
+    pub generic_xdp: bool,
 }
 
 impl Interface {
@@ -159,7 +161,7 @@ fn fnv1a(bytes: &[u8]) -> u32 {
 }
 
 /// A connection to the kernel for requests about links and addresses. Dropping it closes the connection.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Netlink {
     handle: rtnetlink::Handle,
 }
@@ -202,6 +204,7 @@ impl Netlink {
             addresses: messages.iter().filter_map(|m| Some((local(m)?, m.header.prefix_len))).collect(),
             up: link.header.flags.contains(LinkFlags::Up),
             carrier: link.header.flags.contains(LinkFlags::LowerUp),
+            generic_xdp: link.attributes.iter().any(is_generic_xdp),
         }))
     }
 
@@ -389,6 +392,11 @@ fn link_name(link: &LinkMessage) -> &str {
         _ => None,
     });
     name.unwrap_or_default()
+}
+
+fn is_generic_xdp(attribute: &LinkAttribute) -> bool {
+    let LinkAttribute::Xdp(xdp) = attribute else { return false };
+    xdp.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer))
 }
 
 fn mac_address(link: &LinkMessage) -> Option<[u8; 6]> {

@@ -233,6 +233,12 @@ impl Item {
         dir.join(self.file())
     }
 
+    /// An incarnation only has to grow: nobody agreed to anything by it, and a node that was refused its id at its
+    /// first start may take another one.
+    fn is_anyones(self) -> bool {
+        matches!(self, Self::Incarnation)
+    }
+
     /// What an operator can do when the file is damaged.
     fn advice(self) -> &'static str {
         match self {
@@ -254,7 +260,7 @@ fn load<T: DeserializeOwned>(dir: &Path, item: Item, owner: &Owner) -> Result<Op
         return Ok(None);
     };
     match sealed::unseal(item.name(), &bytes) {
-        Ok((stored, content)) if stored == *owner => Ok(Some(content)),
+        Ok((stored, content)) if stored == *owner || item.is_anyones() => Ok(Some(content)),
         Ok((stored, _)) => Err(StoreError::OtherOwner { path, stored, own: owner.clone() }),
         Err(damage) => Err(StoreError::Damaged { path, damage: Box::new(damage), advice: item.advice() }),
     }

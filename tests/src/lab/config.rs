@@ -4,6 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::Write as _,
+    net::Ipv4Addr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -13,14 +14,11 @@ use anyhow::{Context, Result};
 
 use super::{DaemonOptions, Lab};
 
-/// Every lab's cluster is its own segment: one key serves them all.
-const KEY: &str = "00112233445566778899aabbccddeeff\n";
-
 /// Writes `vip.toml` and `cluster.key` into the node's directory; gives the path of the former.
 pub(super) fn write(lab: &Lab, node: u8, options: &DaemonOptions) -> Result<PathBuf> {
     let home = lab.home(node);
     let key = home.join("cluster.key");
-    write_secret(&key)?;
+    write_secret(&key, &options.key)?;
     let path = home.join("vip.toml");
     fs::write(&path, text(lab, node, &key, options)?)
         .with_context(|| format!("cannot write {}", path.display()))?;
@@ -33,8 +31,15 @@ pub(super) fn socket(lab: &Lab, node: u8) -> PathBuf {
 }
 
 fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<String> {
-    let DaemonOptions { priority, expect, interval, lease, vips, .. } = options;
+    let DaemonOptions { priority, expect, interval, lease, vips, more_of_group, .. } = options;
     let (interval, lease) = (duration(*interval), duration(*lease));
+    let id = options.id.unwrap_or_else(|| node.into());
+    let secrecy = if options.insecure { "insecure = true".to_owned() } else { format!("key_file = {key:?}") };
+    let peers = if options.peers.is_empty() {
+        String::new()
+    } else {
+        format!("peers = {:?}\n", addresses(&options.peers))
+    };
     let [pins, runtime, state] = [lab.pins(node), runtime(lab, node), lab.home(node).join("state")];
     let mut text = String::new();
     write!(
@@ -42,19 +47,20 @@ fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<Stri
         r#"[node]
 name = "lb{node}"
 iface = "eth0"
-id = {node}
+id = {id}
 priority = {priority}
 
 [cluster]
 name = "lab"
-key_file = {key:?}
-expect = {expect}
+{secrecy}
+{peers}expect = {expect}
 interval = "{interval}"
 lease = "{lease}"
 
 [[group]]
 name = "web"
 vips = {vips:?}
+{more_of_group}
 
 [paths]
 bpffs = {pins:?}
@@ -65,12 +71,16 @@ state = {state:?}
     Ok(text)
 }
 
-fn runtime(lab: &Lab, node: u8) -> PathBuf {
+fn addresses(peers: &[Ipv4Addr]) -> Vec<String> {
+    peers.iter().map(Ipv4Addr::to_string).collect()
+}
+
+pub(super) fn runtime(lab: &Lab, node: u8) -> PathBuf {
     lab.home(node).join("run")
 }
 
 /// Only its owner may read a key.
-fn write_secret(path: &Path) -> Result<()> {
+fn write_secret(path: &Path, key: &str) -> Result<()> {
     let write = || {
         fs::File::options()
             .write(true)
@@ -78,7 +88,7 @@ fn write_secret(path: &Path) -> Result<()> {
             .truncate(true)
             .mode(0o600)
             .open(path)?
-            .write_all(KEY.as_bytes())
+            .write_all(key.as_bytes())
     };
     write().with_context(|| format!("cannot write {}", path.display()))
 }

@@ -3,9 +3,10 @@
 use std::{
     env,
     fs::{self, File},
+    net::Ipv4Addr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::Duration,
 };
 
@@ -24,13 +25,24 @@ const STATUS_SECONDS: &str = "2";
 /// How much of the log goes into an error.
 const LOG_TAIL_LINES: usize = 15;
 
+/// Every lab's cluster is its own segment: one key serves them all.
+const KEY: &str = "00112233445566778899aabbccddeeff\n";
+
 /// What a daemon is started with.
 #[derive(Clone, Debug)]
 pub struct DaemonOptions {
     /// The program; `None`: see [`daemon_binary`].
     pub binary: Option<PathBuf>,
+    /// `[node] id`; `None`: the node's number.
+    pub id: Option<u16>,
     /// `[node] priority`; 0 makes a witness.
     pub priority: u8,
+    /// The content of `[cluster] key_file`.
+    pub key: String,
+    /// `[cluster] insecure`, in place of a key.
+    pub insecure: bool,
+    /// `[cluster] peers`; none: multicast.
+    pub peers: Vec<Ipv4Addr>,
     /// `[cluster] expect`.
     pub expect: u8,
     /// `[cluster] interval`; whole microseconds.
@@ -39,6 +51,8 @@ pub struct DaemonOptions {
     pub lease: Duration,
     /// The VIPs of the one group, "web".
     pub vips: Vec<String>,
+    /// More keys of that group, as in the file; sections of further groups may follow them.
+    pub more_of_group: String,
     /// Arguments after `--iface` and `--config`.
     pub args: Vec<String>,
 }
@@ -48,11 +62,16 @@ impl Default for DaemonOptions {
     fn default() -> Self {
         Self {
             binary: None,
+            id: None,
+            key: KEY.to_owned(),
+            insecure: false,
+            peers: Vec::new(),
             priority: 100,
             expect: 3,
             interval: Duration::from_millis(10),
             lease: Duration::from_millis(50),
             vips: vec![format!("{VIP}/24")],
+            more_of_group: String::new(),
             args: Vec::new(),
         }
     }
@@ -118,6 +137,11 @@ impl Daemon {
         Ok(self.child.try_wait()?.is_none())
     }
 
+    /// All that it has logged, and the daemons before it on the same node.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// Sends a signal and does not wait for what it does.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
@@ -158,9 +182,7 @@ impl Daemon {
 
     /// What `vip-user status --json` says.
     pub fn status(&self) -> Result<Value> {
-        let mut command = Command::new("timeout");
-        command.args(["--signal=KILL", STATUS_SECONDS]).arg(&self.binary);
-        let output = command.args(["status", "--json", "--socket"]).arg(&self.socket).output()?;
+        let output = self.client("status")?;
         if !output.status.success() {
             let stderr = String::from_utf8_lossy(&output.stderr);
             bail!("status of node {}: {}: {}", self.node, output.status, stderr.trim());
@@ -169,9 +191,16 @@ impl Daemon {
             .with_context(|| format!("status of node {} is no JSON", self.node))
     }
 
+    /// Runs `vip-user <name> --json` for this daemon, whether it lives or not.
+    pub fn client(&self, name: &str) -> Result<Output> {
+        let mut command = Command::new("timeout");
+        command.args(["--signal=KILL", STATUS_SECONDS]).arg(&self.binary);
+        Ok(command.args([name, "--json", "--socket"]).arg(&self.socket).output()?)
+    }
+
     /// The last lines of its log, for the message of a failure.
     pub fn log_tail(&self) -> String {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         let tail = &lines[lines.len().saturating_sub(LOG_TAIL_LINES)..];
         format!("\n--- log of node {}, last lines ---\n{}\n---", self.node, tail.join("\n"))

@@ -114,7 +114,7 @@ pub(super) fn udp_broadcast(
 }
 
 /// A raw socket on `interface` of the thread's namespace: for sending, or for what comes in of `protocol`.
-pub(crate) fn packet_socket(interface: &str, protocol: Option<libc::c_int>) -> Result<Socket> {
+pub fn packet_socket(interface: &str, protocol: Option<libc::c_int>) -> Result<Socket> {
     let index = if_nametoindex(interface).with_context(|| format!("no interface {interface}"))?;
     // Protocol 0 receives nothing, until bound to one.
     let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;

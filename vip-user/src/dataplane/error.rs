@@ -28,6 +28,9 @@ pub enum Error {
     /// No BPF file system.
     #[error("{0} is not on a BPF file system: mount one (`mount -t bpf bpf /sys/fs/bpf`) or set paths.bpffs")]
     NoBpffs(PathBuf),
+    /// Another daemon's data plane is there.
+    #[error("{0} is in use by another vip-user: stop it, or give this one another paths.bpffs")]
+    InUse(PathBuf),
     /// A pin cannot be made or removed.
     #[error("cannot pin {path}: {source}")]
     Pin {

@@ -1,13 +1,15 @@
 //! The pins of maps and links in the BPF file system: where they are, whether they can be adopted, their removal.
 
 use std::ffi::CString;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use aya::maps::MapInfo;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vip_common::maps;
 
@@ -66,27 +68,47 @@ impl Pins {
         self.directory.join(format!("link-{}", iface.replace('.', ":")))
     }
 
+    /// Makes the directory and takes it for this process, until the lock is dropped: two daemons that share a data
+    /// plane would each serve on the other's lease.
+    ///
+    /// # Errors
+    /// [`Error::NoBpffs`], [`Error::InUse`] when another process has it, [`Error::Pin`].
+    pub fn lock(&self) -> Result<Flock<File>, Error> {
+        self.make_directory()?;
+        let failed = |source| Error::Pin { path: self.directory.clone(), source };
+        let directory = File::open(&self.directory).map_err(failed)?;
+        Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
+            Errno::EWOULDBLOCK => Error::InUse(self.base.clone()),
+            errno => failed(errno.into()),
+        })
+    }
+
     /// Makes the directory, and tells whether all maps are there to be adopted. If some are missing or of another
     /// layout, all pins are removed: half a memory is none, and quarantine follows.
     pub(super) fn prepare(&self) -> Result<bool, Error> {
-        self.check_bpffs()?;
+        self.make_directory()?;
         self.remove_other_layouts()?;
-        if MAPS.iter().all(|map| self.fits(map)) {
-            return Ok(true);
+        let whole = MAPS.iter().all(|map| self.fits(map));
+        if !whole {
+            self.clear()?;
         }
-        self.remove_all()?;
-        fs::create_dir_all(&self.directory)
-            .map_err(|source| Error::Pin { path: self.directory.clone(), source })?;
-        Ok(false)
+        Ok(whole)
     }
 
-    /// Removes all pins and their directories, as far as they are empty. A link without its pin is gone, and with it
-    /// the program from its interface.
+    /// Removes all pins. A link without its pin is gone, and with it the program from its interface.
+    ///
+    /// # Errors
+    /// [`Error::Pin`] for the first that cannot be removed.
+    pub fn clear(&self) -> Result<(), Error> {
+        remove_pins(&self.directory)
+    }
+
+    /// Removes all pins and their directories, as far as they are empty.
     ///
     /// # Errors
     /// [`Error::Pin`] for the first that cannot be removed.
     pub fn remove_all(&self) -> Result<(), Error> {
-        remove_pins(&self.directory)?;
+        remove_directory(&self.directory)?;
         // Shared with other daemons, or the file system's root: it may stay.
         let _ = fs::remove_dir(&self.base);
         Ok(())
@@ -107,18 +129,22 @@ impl Pins {
             let name = entry.file_name().to_string_lossy().into_owned();
             let is_layout = name.strip_prefix('v').is_some_and(|rest| rest.parse::<u32>().is_ok());
             if is_layout && entry.path() != self.directory {
-                remove_pins(&entry.path())?;
+                remove_directory(&entry.path())?;
             }
         }
         Ok(())
     }
 
-    fn check_bpffs(&self) -> Result<(), Error> {
+    fn make_directory(&self) -> Result<(), Error> {
         let existing = self.base.ancestors().find(|path| path.exists());
         let is_bpffs = existing
             .and_then(|path| statfs(path).ok())
             .is_some_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
-        if is_bpffs { Ok(()) } else { Err(Error::NoBpffs(self.base.clone())) }
+        if !is_bpffs {
+            return Err(Error::NoBpffs(self.base.clone()));
+        }
+        fs::create_dir_all(&self.directory)
+            .map_err(|source| Error::Pin { path: self.directory.clone(), source })
     }
 }
 
@@ -132,7 +158,17 @@ fn remove_pins(directory: &Path) -> Result<(), Error> {
         let path = entry.path();
         fs::remove_file(&path).map_err(|source| Error::Pin { path, source })?;
     }
-    fs::remove_dir(directory).map_err(|source| Error::Pin { path: directory.to_owned(), source })
+    Ok(())
+}
+
+fn remove_directory(directory: &Path) -> Result<(), Error> {
+    remove_pins(directory)?;
+    match fs::remove_dir(directory) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(Error::Pin { path: directory.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Index of the interface that a pinned XDP link is on; 0 when that is gone (`struct bpf_link_info`, Linux 5.9).

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use aya::Ebpf;
 use aya::maps::Map;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use vip_common::lease::Ballot;
+use vip_common::lease::{Ballot, held};
 use vip_common::maps::{Group, Role, SLOTS};
 
 use super::Error;
@@ -70,6 +70,11 @@ impl Words {
             holder_until: self.word(slot, offset_of!(Group, holder_until)).load(Ordering::Acquire),
             holder_ballot: Ballot(self.word(slot, offset_of!(Group, holder_ballot)).load(Ordering::Acquire)),
         }
+    }
+
+    /// Whether this node serves the group at `now`.
+    pub fn holds(&self, slot: u32, now: u64) -> bool {
+        held(self.lease_until(slot).load(Ordering::Acquire), now)
     }
 
     /// Lets the data plane serve the group until `until`. The caller has a quorum for it.

@@ -186,26 +186,3 @@ impl fmt::Display for Node {
 fn list<T: fmt::Display>(items: &[T]) -> String {
     items.iter().map(T::to_string).collect::<Vec<_>>().join(", ")
 }
-
-/// Lets a repeating notice through once per period.
-#[derive(Debug)]
-pub(super) struct Pace {
-    period_ns: u64,
-    next: u64,
-}
-
-impl Pace {
-    /// One that lets the first notice through at `first`, and the others `period_ns` apart.
-    pub(super) fn new(first: u64, period_ns: u64) -> Self {
-        Self { period_ns, next: first }
-    }
-
-    /// Whether the notice may be given at `now`; if so, it counts as given.
-    pub(super) fn allows(&mut self, now: u64) -> bool {
-        let due = self.next <= now;
-        if due {
-            self.next = now.saturating_add(self.period_ns);
-        }
-        due
-    }
-}

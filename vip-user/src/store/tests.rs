@@ -157,12 +157,20 @@ fn garbage_longer_than_any_file_of_ours_is_refused() {
 #[test]
 fn the_state_of_another_id_or_cluster_is_refused() {
     let dir = TempDir::new();
-    dir.open().unwrap().next_incarnation(1).unwrap();
+    dir.open().unwrap().store_consent(&configuration(1, &[2])).unwrap();
     for other in [Owner { node: 3, ..owner() }, Owner { cluster: "core".into(), ..owner() }] {
         let error = Store::open(&dir.0, other.clone()).unwrap_err();
         assert!(matches!(&error, StoreError::OtherOwner { own, .. } if *own == other), "{error}");
     }
     dir.open().unwrap();
+}
+
+#[test]
+fn a_node_that_has_consented_to_nothing_may_take_another_id() {
+    let dir = TempDir::new();
+    dir.open().unwrap().next_incarnation(7).unwrap();
+    let mut other = Store::open(&dir.0, Owner { node: 3, ..owner() }).unwrap();
+    assert_eq!(other.next_incarnation(1).unwrap(), 8);
 }
 
 #[test]

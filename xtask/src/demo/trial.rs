@@ -60,12 +60,13 @@ pub(super) fn run(cluster: &mut Cluster, fault: Fault, timeline: &Timeline) -> R
 }
 
 fn attempt(cluster: &mut Cluster, fault: Fault, timeline: &Timeline) -> Result<Trial> {
-    let victim = cluster.wait_whole(RECOVERY)?;
+    cluster.wait_whole(RECOVERY)?;
     let oracle = Oracle::start(cluster.lab(), LIMIT)?;
     let prober = Prober::start(cluster.lab(), &ProberOptions { limit: LIMIT, ..ProberOptions::default() })?;
-    let before = Stamp::now();
-    wait::until("the holder to serve", TAKEOVER, || Ok(prober.answer_after(before, |node| node == victim)))?;
+    wait_service(&prober)?;
     interrupt::pause(random_below(PHASES))?;
+    // Asked last: with leases of a few milliseconds, a busy machine can change the holder at any time.
+    let victim = wait_service(&prober)?;
 
     let broken = Stamp::now();
     timeline.event(broken, broken, &format!("lb{victim} serves; {}", fault.name()));
@@ -87,6 +88,13 @@ fn attempt(cluster: &mut Cluster, fault: Fault, timeline: &Timeline) -> Result<T
     let outage = probes.outage_after(broken).map_or(Duration::ZERO, |outage| outage.duration);
     let (successor, recovery) = (successor.node, whole.since(repaired));
     Ok(Trial { fault, victim, successor, outage, recovery, probes, requests, broken })
+}
+
+/// The node that answers from now on.
+fn wait_service(prober: &Prober) -> Result<u8> {
+    let now = Stamp::now();
+    wait::until("a node to serve", TAKEOVER, || Ok(prober.answer_after(now, |_| true)))
+        .map(|answer| answer.node)
 }
 
 fn wait_successor(prober: &Prober, broken: Stamp, victim: u8) -> Result<Answer> {

@@ -1,0 +1,59 @@
+//! Whole clusters: real daemons on real (virtual) wires, seen from the client and through the documented commands.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails like the test"
+)]
+
+mod cluster {
+    mod announcements;
+    mod commands;
+    mod faults;
+    mod footprint;
+    mod forming;
+    mod partitions;
+    mod preemption;
+    mod promises;
+    mod reach;
+    mod watch;
+}
+
+use std::time::Duration;
+
+use vip_tests::{cluster::Cluster, lab::DaemonOptions};
+
+/// Longer than any condition here takes, on however busy a machine.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Three nodes with the product's defaults, whole; and who holds.
+fn three_whole() -> (Cluster, u8) {
+    three_with(&DaemonOptions::default())
+}
+
+/// Three nodes with the same options, whole; and who holds.
+fn three_with(options: &DaemonOptions) -> (Cluster, u8) {
+    let cluster = Cluster::start(3, options).unwrap();
+    let holder = cluster.wait_whole(PATIENCE).unwrap();
+    (cluster, holder)
+}
+
+/// Leases that a busy machine does not let lapse, where a test is about a holder that keeps its lease.
+fn with_long_leases() -> DaemonOptions {
+    DaemonOptions {
+        interval: Duration::from_millis(50),
+        lease: Duration::from_secs(1),
+        ..DaemonOptions::default()
+    }
+}
+
+/// The other two of three nodes.
+fn others(node: u8) -> [u8; 2] {
+    match node {
+        1 => [2, 3],
+        2 => [1, 3],
+        3 => [1, 2],
+        _ => panic!("there is no node {node}"),
+    }
+}

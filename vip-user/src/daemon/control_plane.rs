@@ -1,0 +1,457 @@
+//! The control plane: membership and all that the lease thread need not be kept waiting for.
+//!
+//! One value behind one lock, on a runtime of one thread: no one waits for the lock, and nobody awaits under it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::{debug, error, info, warn};
+use vip_common::maps::{self, Counter, Event, EventKind};
+use vip_common::wire::Kind;
+
+use super::groups::{self, Group};
+use super::lease_thread::{Order, OrderBook, Report};
+use super::preemption::{self, Preemption};
+use super::storage::Storage;
+use crate::clock;
+use crate::config::{Settings, XdpMode};
+use crate::dataplane::{Counters, Tables, Words};
+use crate::election::{self, Demotion, GiveUp, State};
+use crate::exit::Failure;
+use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severity};
+use crate::netlink::Interface;
+use crate::status::{self, MemberStatus, Status};
+
+/// The one control plane, for those who share it.
+#[derive(Clone)]
+pub(super) struct Shared(Arc<Mutex<ControlPlane>>);
+
+impl Shared {
+    pub(super) fn new(plane: ControlPlane) -> Self {
+        Self(Arc::new(Mutex::new(plane)))
+    }
+
+    /// Does something with it.
+    pub(super) fn with<T>(&self, what: impl FnOnce(&mut ControlPlane) -> T) -> T {
+        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// See the module.
+pub(super) struct ControlPlane {
+    pub(super) settings: Settings,
+    pub(super) id: u16,
+    pub(super) interface: Interface,
+    pub(super) dummy: String,
+    pub(super) groups: Vec<Group>,
+    pub(super) words: Words,
+    pub(super) tables: Tables,
+    pub(super) membership: Membership,
+    pub(super) preemption: Preemption,
+    pub(super) orders: OrderBook,
+    pub(super) storage: Storage,
+}
+
+impl ControlPlane {
+    /// Begins: the first orders go to the lease thread.
+    pub(super) fn begin(&mut self) {
+        if !self.interface.carrier {
+            warn!("{}: no carrier, so this node cannot serve", self.interface.name);
+        }
+        self.order_eligibility();
+        self.settle();
+    }
+
+    /// When to call [`Self::handle_timeout`], in CLOCK_BOOTTIME ns.
+    pub(super) fn next_deadline(&self) -> u64 {
+        self.membership.next_deadline()
+    }
+
+    /// A deadline of the membership has come.
+    pub(super) fn handle_timeout(&mut self) {
+        match self.tables.peers() {
+            Ok(peers) => peers.iter().for_each(|(id, peer)| self.membership.heard(*id, peer.last_heard)),
+            Err(error) => warn!("{error}"),
+        }
+        self.membership.handle_timeout(clock::now());
+        self.settle();
+        self.yield_to_fitter();
+        self.look_at_holders();
+        self.warn_of_vacancies();
+    }
+
+    /// A write has reached the disk.
+    pub(super) fn handle_stored(&mut self, durable: Durable) {
+        self.membership.handle_stored(durable, clock::now());
+        self.settle();
+    }
+
+    /// The lease thread has something to tell.
+    ///
+    /// # Errors
+    /// When this node must not go on.
+    pub(super) fn handle_report(&mut self, report: Report) -> Result<(), Failure> {
+        match report {
+            Report::Election { slot, said } => self.handle_election(slot, said),
+            Report::Letter { kind: Kind::Hello, from, body } => self.read_hello(from, &body),
+            Report::Letter { kind, from, .. } => debug!("{kind:?} of node {} is not for the daemon", from.id),
+            Report::Event(event) => self.log_event(&event),
+            Report::IdTaken { by } => return Err(id_taken(self.id, by)),
+        }
+        Ok(())
+    }
+
+    /// The interface has changed.
+    ///
+    /// # Errors
+    /// When its MAC address is another one: answers and announcements under way have the old one.
+    pub(super) fn handle_interface(&mut self, now: &Interface) -> Result<(), Failure> {
+        if now.mac != self.interface.mac {
+            return Err(Failure::refused(format!(
+                "the MAC address of {} has changed; start again",
+                now.name
+            )));
+        }
+        let before = std::mem::replace(&mut self.interface, now.clone());
+        if before.first_ipv4() != now.first_ipv4() {
+            self.readdress();
+        }
+        if before.carrier != now.carrier {
+            if now.carrier {
+                info!("{}: carrier is back", now.name);
+            } else {
+                warn!("{}: no carrier, so this node cannot serve", now.name);
+            }
+            self.order_eligibility();
+        }
+        Ok(())
+    }
+
+    /// The interface, its index, the VIPs' interface, and the VIPs: what must be in the kernel.
+    pub(super) fn on_the_kernel(&self) -> (String, u32, String, Vec<Ipv4Addr>) {
+        let vips = self.groups.iter().flat_map(|group| &group.settings.vips).map(|vip| vip.address);
+        (self.interface.name.clone(), self.interface.index, self.dummy.clone(), vips.collect())
+    }
+
+    /// The last Hello: this node is leaving.
+    pub(super) fn farewell(&mut self) -> Vec<u8> {
+        self.membership.leave(clock::now());
+        self.membership.hello().encode().unwrap_or_default()
+    }
+
+    /// What `status` shows.
+    pub(super) fn status(&mut self) -> Status {
+        let now = clock::now();
+        self.observe_groups(now);
+        let insecure = matches!(self.settings.cluster.keys, crate::config::Keys::Insecure);
+        Status {
+            node: self.settings.node.name.clone(),
+            id: self.id,
+            iface: self.interface.name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            xdp: if self.interface.generic_xdp { XdpMode::Generic } else { XdpMode::Native },
+            epoch: self.membership.configuration().map_or(0, |configuration| configuration.epoch().into()),
+            insecure,
+            groups: self
+                .groups
+                .iter()
+                .map(|group| group.status(&self.words, now, |id| self.name_of(id)))
+                .collect(),
+            members: self.members(),
+            counters: self.counters(),
+        }
+    }
+
+    /// What `members` shows.
+    pub(super) fn members(&self) -> Vec<status::Member> {
+        let now = clock::now();
+        let peers = self.tables.peers().unwrap_or_default();
+        self.membership.members().map(|member| self.member(member, &peers, now)).collect()
+    }
+
+    fn member(&self, member: &Member, peers: &BTreeMap<u16, maps::Peer>, now: u64) -> status::Member {
+        let last_heard = peers.get(&member.id).map_or(0, |peer| peer.last_heard).max(member.last_heard_ns);
+        let ago = if member.id == self.id { 0.0 } else { now.saturating_sub(last_heard) as f64 / 1e6 };
+        let configuration = self.membership.configuration();
+        status::Member {
+            name: member.hello.name.clone(),
+            id: member.id,
+            address: member.address.to_string(),
+            status: match member.status {
+                membership::Status::Alive => MemberStatus::Alive,
+                membership::Status::Leaving => MemberStatus::Leaving,
+                membership::Status::Failed => MemberStatus::Failed,
+                membership::Status::Left => MemberStatus::Left,
+            },
+            voter: configuration.is_some_and(|configuration| configuration.contains(member.id)),
+            priority: member.hello.priority,
+            last_heard_ms: Some(ago),
+        }
+    }
+
+    fn counters(&self) -> status::Counters {
+        match self.tables.counters() {
+            Ok(counters) => summary(&counters),
+            Err(error) => {
+                warn!("{error}");
+                status::Counters::default()
+            }
+        }
+    }
+
+    /// Carries out what the membership asks for.
+    fn settle(&mut self) {
+        while let Some(action) = self.membership.poll_action() {
+            match action {
+                Action::SendHello => self.send_hello(),
+                Action::StoreConsent(consent) => self.storage.write(Durable::Consent(consent)),
+                Action::StoreConfiguration(configuration) => {
+                    self.storage.write(Durable::Configuration(configuration));
+                }
+                Action::Adopt(configuration) => self.adopt(&configuration),
+                Action::PeersChanged => self.rank(),
+                Action::Notice(notice) => match notice.severity() {
+                    Severity::Info => info!("{notice}"),
+                    Severity::Warn => warn!("{notice}"),
+                    Severity::Error => error!("{notice}"),
+                },
+            }
+        }
+    }
+
+    fn send_hello(&self) {
+        match self.membership.hello().encode() {
+            Ok(body) => self.orders.give(Order::Letter { kind: Kind::Hello, body }),
+            Err(error) => error!("this node cannot say who it is: {error}"),
+        }
+    }
+
+    fn read_hello(&mut self, from: membership::Sender, body: &[u8]) {
+        match Hello::decode(body) {
+            Ok(hello) => {
+                self.membership.handle_hello(from, hello, clock::now());
+                self.settle();
+            }
+            Err(error) => debug!("the Hello of node {} at {} makes no sense: {error}", from.id, from.address),
+        }
+    }
+
+    /// From now on, this configuration's voters decide. The data plane first: it answers in the new epoch only.
+    fn adopt(&mut self, configuration: &membership::Configuration) {
+        let epoch = configuration.epoch();
+        let stored =
+            self.tables.config().and_then(|config| self.tables.set_config(maps::Config { epoch, ..config }));
+        if let Err(error) = stored {
+            error!("the configuration cannot be put in force: {error}");
+            return;
+        }
+        info!("in force: {configuration}");
+        self.orders.give(Order::Configure { epoch, voters: configuration.voters().to_vec() });
+        self.rank();
+    }
+
+    /// Tells the elections who may hold their groups, fittest first.
+    fn rank(&mut self) {
+        let now = clock::now();
+        self.preemption.observe(self.membership.members(), now);
+        for group in &self.groups {
+            let alive = self.membership.members().filter(|member| member.status == membership::Status::Alive);
+            let mut candidates: Vec<(u8, u16)> = alive
+                .map(|member| (preemption::priority_of(member, group.id), member.id))
+                .filter(|(priority, _)| *priority > 0)
+                .collect();
+            candidates.sort_by_key(|(priority, id)| (std::cmp::Reverse(*priority), *id));
+            let order = candidates.into_iter().map(|(_, id)| id).collect();
+            self.orders.give(Order::Candidates { slot: group.slot, order });
+        }
+    }
+
+    fn order_eligibility(&self) {
+        for group in &self.groups {
+            let eligible = group.settings.priority > 0 && self.interface.carrier;
+            self.orders.give(Order::Eligible { slot: group.slot, eligible });
+        }
+    }
+
+    /// The interface has another address: answers come from there, and membership says so.
+    fn readdress(&mut self) {
+        let Some(address) = self.interface.first_ipv4() else {
+            warn!(
+                "{} has lost its IPv4 address: lease messages cannot be answered from it",
+                self.interface.name
+            );
+            return;
+        };
+        let entry = maps::Interface { mac: self.interface.mac, reserved: 0, address: address.octets() };
+        match self.tables.set_interface(self.interface.index, entry) {
+            Ok(()) => info!("{} has the address {address} now", self.interface.name),
+            Err(error) => error!("{error}"),
+        }
+    }
+
+    fn handle_election(&mut self, slot: u32, said: election::Action) {
+        use election::Action::{Demoted, GaveUp, Notice, Promoted, Standing};
+        let text = if let Notice(notice) = said { self.explain(notice) } else { String::new() };
+        let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
+        let name = &group.settings.name;
+        match said {
+            Standing(ballot) => {
+                group.part = State::Candidate;
+                // Without a majority it stands again and again, too fast for a log.
+                if group.candidacies.allows(clock::now()) {
+                    info!("{name}: this node stands for master, ballot {ballot}");
+                }
+            }
+            GaveUp(reason) => {
+                debug!("{name}: not elected: {reason}");
+                group.last_failure = Some(reason);
+                // It will stand again, unless somebody else is elected.
+                let stands = matches!(reason, GiveUp::NoAnswer | GiveUp::Refused);
+                group.part = if stands { State::Candidate } else { State::Follower };
+            }
+            Promoted(ballot) => {
+                group.part = State::Holder;
+                info!("{name}: this node is master now, ballot {ballot}");
+            }
+            Demoted(reason) => {
+                group.part = State::Follower;
+                match reason {
+                    Demotion::Released => info!("{name}: this node is not master any more: {reason}"),
+                    Demotion::Lapsed | Demotion::Unfit => {
+                        warn!("{name}: this node is not master any more: {reason}")
+                    }
+                }
+            }
+            Notice(_) => warn!("{name}: {text}"),
+            _ => {}
+        }
+        self.look_at_holders();
+    }
+
+    fn observe_groups(&mut self, now: u64) {
+        for group in &mut self.groups {
+            group.observe(self.words.read(group.slot), self.interface.carrier, now);
+        }
+    }
+
+    /// Says in the log when another node has become master.
+    fn look_at_holders(&mut self) {
+        let now = clock::now();
+        self.observe_groups(now);
+        for index in 0..self.groups.len() {
+            let group = &self.groups[index];
+            let holder = groups::holder(self.words.read(group.slot), now);
+            if holder == group.last_holder {
+                continue;
+            }
+            let name = &group.settings.name;
+            match holder {
+                Some(id) if id == self.id => {}
+                Some(id) => info!("{name}: {} is master", self.name_of(id)),
+                None => info!("{name}: no master"),
+            }
+            self.groups[index].last_holder = holder;
+        }
+    }
+
+    /// Says why nobody is master, where this node would be if it could.
+    fn warn_of_vacancies(&mut self) {
+        let now = clock::now();
+        let voters = self.membership.configuration().map_or(&[][..], |configuration| configuration.voters());
+        let alive = self.membership.members().filter(|member| member.status == membership::Status::Alive);
+        let heard = alive.filter(|member| voters.contains(&member.id)).count();
+        for group in &mut self.groups {
+            if let Some(reason) = group.vacancy(self.words.read(group.slot), now) {
+                let (name, all) = (&group.settings.name, voters.len());
+                warn!(
+                    "{name}: no master; this node stands, but {reason} ({heard} of {all} voters are heard)"
+                );
+            }
+        }
+    }
+
+    /// Gives up what a fitter node asks for.
+    fn yield_to_fitter(&self) {
+        let now = clock::now();
+        for group in self.groups.iter().filter(|group| group.part == State::Holder) {
+            let (priority, delay) = (group.settings.priority, nanoseconds(group.settings.preempt_delay));
+            let members = self.membership.members();
+            if let Some(fitter) = self.preemption.successor(members, group.id, priority, delay, now) {
+                info!("{}: giving way to {}, of higher priority", group.settings.name, fitter.hello.name);
+                self.orders.give(Order::Release { slot: group.slot });
+            }
+        }
+    }
+
+    fn log_event(&self, event: &Event) {
+        let address = Ipv4Addr::from(event.address);
+        let mac = event.mac.map(|byte| format!("{byte:02x}")).join(":");
+        let node = self.name_of(event.node);
+        match EventKind::from_u32(event.kind) {
+            // A new holder announces itself, and may be quicker than its message to this node's acceptor.
+            Some(EventKind::Conflict) if self.is_member(event.mac) => {
+                debug!("{mac}, a member, claims {address}")
+            }
+            Some(EventKind::Conflict) => {
+                warn!("{mac} claims the VIP {address}: another machine has it configured")
+            }
+            Some(EventKind::DuplicateId) => {
+                warn!("a message with this node's id {} came from {address} ({mac})", self.id);
+            }
+            Some(EventKind::NewerEpoch) => info!("{node} has a newer configuration, epoch {}", event.value),
+            Some(EventKind::LeaseTooLong) => warn!(
+                "{node} asks for a lease of {} ms, longer than this node's: make cluster.lease equal on all nodes",
+                event.value as f64 / 1e6
+            ),
+            Some(EventKind::Released) | None => {}
+        }
+    }
+
+    fn explain(&self, notice: election::Notice) -> String {
+        match notice {
+            election::Notice::OldEpoch { voter, epoch } => {
+                format!(
+                    "{} has a newer configuration, epoch {epoch}; this node cannot hold before it has that, too",
+                    self.name_of(voter)
+                )
+            }
+            election::Notice::LeaseTooLong { voter, longest } => format!(
+                "{} takes no leases longer than {} ms: make cluster.lease equal on all nodes",
+                self.name_of(voter),
+                longest as f64 / 1e6
+            ),
+        }
+    }
+
+    fn is_member(&self, mac: [u8; 6]) -> bool {
+        self.tables.peers().is_ok_and(|peers| peers.values().any(|peer| peer.mac == mac))
+    }
+
+    fn name_of(&self, id: u16) -> String {
+        let known = self.membership.members().find(|member| member.id == id);
+        known.map_or_else(|| format!("node {id}"), |member| member.hello.name.clone())
+    }
+}
+
+/// The failure of a node whose id another one has.
+pub(super) fn id_taken(id: u16, by: Ipv4Addr) -> Failure {
+    Failure::configuration(format!(
+        "node id {id} is taken by the node at {by}: set another node.id on one of the two"
+    ))
+}
+
+pub(super) fn nanoseconds(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+fn summary(counters: &Counters) -> status::Counters {
+    status::Counters {
+        arp_replies: counters.get(Counter::ArpReply),
+        vip_passed: counters.get(Counter::VipPassed),
+        vip_fenced: counters.get(Counter::VipFenced),
+        lease_replies: counters.get(Counter::LeaseReply),
+        rejected: Counter::REJECTIONS.into_iter().map(|counter| counters.get(counter)).sum(),
+        ..status::Counters::default()
+    }
+}

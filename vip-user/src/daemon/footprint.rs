@@ -1,0 +1,47 @@
+//! What the daemon puts on the machine, and how it takes it off again.
+
+use std::fs::File;
+
+use nix::fcntl::Flock;
+use tracing::{info, warn};
+
+use crate::dataplane::Pins;
+use crate::netlink::Netlink;
+use crate::sysctl::ArpSysctls;
+
+/// Filled in as a start goes on, so that a start that fails half-way is undone as a whole.
+#[derive(Debug, Default)]
+pub(super) struct Footprint {
+    /// Maps and link, the program's hold on the interface.
+    pub(super) pins: Option<Pins>,
+    /// Keeps other daemons away from them.
+    pub(super) pins_lock: Option<Flock<File>>,
+    /// A former run's pins were adopted.
+    pub(super) adopted: bool,
+    /// The interface with the VIPs, and the connection to remove it by.
+    pub(super) dummy: Option<(Netlink, String)>,
+    /// The sysctls of the interface.
+    pub(super) sysctls: Option<ArpSysctls>,
+}
+
+impl Footprint {
+    /// Takes everything off, VIPs first, the fence last. After a failed start, what a former run had left stays: its
+    /// promises hold, and the fence with them, until a daemon starts.
+    pub(super) async fn erase(self, orderly: bool) {
+        if self.adopted && !orderly {
+            info!("the data plane of the former run stays, as it was found");
+            return;
+        }
+        if let Some((netlink, dummy)) = &self.dummy
+            && let Err(error) = netlink.remove_dummy(dummy).await
+        {
+            warn!("{error}");
+        }
+        if let Some(Err(error)) = self.pins.map(|pins| pins.remove_all()) {
+            warn!("{error}");
+        }
+        if let Some(Err(error)) = self.sysctls.map(ArpSysctls::restore) {
+            warn!("{error:#}");
+        }
+    }
+}

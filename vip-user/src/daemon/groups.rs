@@ -1,0 +1,191 @@
+//! The groups as the control plane knows them: this node's part, and how it has changed.
+
+use std::time::SystemTime;
+
+use vip_common::lease::held;
+
+use crate::config;
+use crate::dataplane::{Word, Words};
+use crate::election::{GiveUp, State};
+use crate::pace::Pace;
+use crate::status::{GroupState, GroupStatus, rfc3339_millis};
+
+/// A group that nobody holds for so long is worth a warning, in ns.
+const VACANCY_WARNING_DELAY: u64 = 1_000_000_000;
+/// And again so much later, in ns.
+const VACANCY_WARNING_PERIOD: u64 = 10_000_000_000;
+
+/// One group on this node.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) settings: config::Group,
+    /// Its place in the data plane's maps.
+    pub(super) slot: u32,
+    /// Hash of its name.
+    pub(super) id: u32,
+    /// When its acceptor speaks again, in CLOCK_BOOTTIME ns.
+    pub(super) quarantine_until: u64,
+    /// What the election said last.
+    pub(super) part: State,
+    /// The node that held it when that was last looked at.
+    pub(super) last_holder: Option<u16>,
+    /// Why this node was not elected when it stood last.
+    pub(super) last_failure: Option<GiveUp>,
+    /// Candidacies to be told in the log.
+    pub(super) candidacies: Pace,
+    vacant_since: Option<u64>,
+    vacancy_warnings: Pace,
+    state: GroupState,
+    transitions: u64,
+    since: SystemTime,
+}
+
+impl Group {
+    pub(super) fn new(settings: config::Group, slot: u32, id: u32, quarantine_until: u64) -> Self {
+        Self {
+            state: if settings.priority == 0 { GroupState::Witness } else { GroupState::Quarantine },
+            settings,
+            slot,
+            id,
+            quarantine_until,
+            part: State::Follower,
+            last_holder: None,
+            last_failure: None,
+            candidacies: Pace::new(0, VACANCY_WARNING_PERIOD),
+            vacant_since: None,
+            vacancy_warnings: Pace::new(0, VACANCY_WARNING_PERIOD),
+            transitions: 0,
+            since: SystemTime::now(),
+        }
+    }
+
+    /// Looks at the group at `now`, and counts a change of this node's state.
+    pub(super) fn observe(&mut self, word: Word, can_serve: bool, now: u64) {
+        let state = self.state_at(word, can_serve, now);
+        if state != self.state {
+            self.state = state;
+            self.transitions += 1;
+            self.since = SystemTime::now();
+        }
+    }
+
+    fn state_at(&self, word: Word, can_serve: bool, now: u64) -> GroupState {
+        match self.part {
+            _ if self.settings.priority == 0 => GroupState::Witness,
+            State::Holder if held(word.lease_until, now) => GroupState::Master,
+            _ if !can_serve => GroupState::Fault,
+            _ if now < self.quarantine_until => GroupState::Quarantine,
+            State::Candidate if holder(word, now).is_none() => GroupState::Candidate,
+            State::Holder | State::Candidate | State::Follower => GroupState::Backup,
+        }
+    }
+
+    /// Why nobody holds the group although this node stands for it, when that has lasted and is to be said (again).
+    pub(super) fn vacancy(&mut self, word: Word, now: u64) -> Option<GiveUp> {
+        if self.part != State::Candidate || holder(word, now).is_some() {
+            self.vacant_since = None;
+            return None;
+        }
+        let since = *self.vacant_since.get_or_insert(now);
+        let lasts = now.saturating_sub(since) >= VACANCY_WARNING_DELAY;
+        self.last_failure.filter(|_| lasts && self.vacancy_warnings.allows(now))
+    }
+
+    /// What `status` shows; `name_of` knows the nodes.
+    pub(super) fn status(&self, words: &Words, now: u64, name_of: impl Fn(u16) -> String) -> GroupStatus {
+        let word = words.read(self.slot);
+        let until = if self.state == GroupState::Master { word.lease_until } else { word.holder_until };
+        GroupStatus {
+            name: self.settings.name.clone(),
+            state: self.state,
+            holder: holder(word, now).map(name_of),
+            ballot: word.holder_ballot.to_string(),
+            lease_remaining_ms: until.saturating_sub(now) as f64 / 1e6,
+            vips: self.settings.vips.iter().map(ToString::to_string).collect(),
+            priority: self.settings.priority,
+            transitions: self.transitions,
+            since: rfc3339_millis(self.since),
+        }
+    }
+}
+
+/// The node whose lease runs, as far as this node's acceptor knows.
+pub(super) fn holder(word: Word, now: u64) -> Option<u16> {
+    Some(word.holder_ballot.node()).filter(|node| *node != 0 && held(word.holder_until, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use vip_common::lease::Ballot;
+
+    use super::*;
+
+    const NOW: u64 = 1_000;
+
+    fn group(priority: u8) -> Group {
+        let settings = config::Group {
+            name: "web".into(),
+            vips: Vec::new(),
+            priority,
+            preempt: false,
+            preempt_delay: Duration::ZERO,
+            stale_forwarding: false,
+        };
+        Group::new(settings, 1, 7, NOW - 1)
+    }
+
+    fn word(lease_until: u64, holder_until: u64) -> Word {
+        Word { lease_until, holder_until, holder_ballot: Ballot::new(3, 2) }
+    }
+
+    fn state(part: State, word: Word, can_serve: bool) -> GroupState {
+        let mut group = group(100);
+        group.part = part;
+        group.observe(word, can_serve, NOW);
+        group.state
+    }
+
+    #[test]
+    fn a_holder_is_master_while_its_word_runs_and_not_longer() {
+        assert_eq!(state(State::Holder, word(NOW + 1, NOW + 1), true), GroupState::Master);
+        assert_eq!(state(State::Holder, word(NOW, NOW), true), GroupState::Backup);
+    }
+
+    #[test]
+    fn a_node_that_stands_is_a_candidate_until_another_one_holds() {
+        assert_eq!(state(State::Candidate, word(0, NOW), true), GroupState::Candidate);
+        assert_eq!(state(State::Candidate, word(0, NOW + 1), true), GroupState::Backup);
+    }
+
+    #[test]
+    fn a_node_that_cannot_serve_is_at_fault_and_a_witness_stays_one() {
+        assert_eq!(state(State::Follower, word(0, NOW + 1), false), GroupState::Fault);
+        let mut witness = group(0);
+        witness.observe(word(0, NOW + 1), false, NOW);
+        assert_eq!((witness.state, witness.transitions), (GroupState::Witness, 0));
+    }
+
+    #[test]
+    fn a_group_is_in_quarantine_until_its_acceptor_speaks() {
+        let mut group = group(100);
+        group.quarantine_until = NOW + 1;
+        group.observe(word(0, 0), true, NOW);
+        assert_eq!((group.state, group.transitions), (GroupState::Quarantine, 0));
+        group.observe(word(0, 0), true, NOW + 1);
+        assert_eq!((group.state, group.transitions), (GroupState::Backup, 1));
+    }
+
+    #[test]
+    fn a_vacancy_is_told_when_it_lasts_and_then_now_and_then() {
+        let mut group = group(100);
+        group.part = State::Candidate;
+        group.last_failure = Some(GiveUp::NoAnswer);
+        let times = [0, 1, 2, 11, 12].map(|seconds| NOW + seconds * 1_000_000_000);
+        let told = times.map(|now| group.vacancy(word(0, 0), now).is_some());
+        assert_eq!(told, [false, true, false, true, false]);
+        assert_eq!(group.vacancy(word(0, times[4] + 1), times[4]), None);
+        assert_eq!(group.vacancy(word(0, 0), times[4] + 1), None);
+    }
+}

@@ -1,0 +1,482 @@
+//! The lease thread: runs the elections and does what they ask for. It alone sends, so that nothing else can delay a
+//! renewal: it takes no lock, allocates nothing between two heartbeats, and hands slow work to the daemon.
+//!
+//! A round: wait for a datagram, an event, an order or the next deadline; tell the elections; carry out their
+//! actions at once. A holder's round is three system calls per interval and group: wait, own vote, send.
+
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::{self, JoinHandle};
+
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::time::TimeSpec;
+use tokio::sync::mpsc;
+use tracing::{debug, error, warn};
+use vip_common::lease::{Ballot, Request};
+use vip_common::maps::{Event, EventKind};
+use vip_common::wire::{Kind, Message, Reason};
+
+use super::own_vote::OwnVote;
+use crate::announce::Announcer;
+use crate::clock;
+use crate::dataplane::{Events, RenewalTable, Words};
+use crate::election::{Action, Answer, Election, Refusal, View};
+use crate::membership::Sender;
+use crate::pace::Pace;
+use crate::realtime;
+use crate::signer::Signer;
+use crate::transport::{MAX_DATAGRAM, Transport};
+
+/// SCHED_FIFO priority: above the announcer's, below the kernel's own threads'.
+const PRIORITY: i32 = 50;
+/// Datagrams, events and orders taken in one round, so that a flood of one kind cannot keep the renewals waiting.
+const BATCH: usize = 64;
+/// Orders that may wait.
+const ORDERS: usize = 256;
+/// Reports that may wait for the daemon; more of them are lost, and the thread goes on.
+const REPORTS: usize = 1024;
+const SECOND: u64 = 1_000_000_000;
+
+/// What the daemon tells the thread.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// The data plane has this configuration from now on.
+    Configure { epoch: u32, voters: Vec<u16> },
+    /// The nodes that may hold a group, fittest first.
+    Candidates { slot: u32, order: Vec<u16> },
+    /// Whether this node may hold a group.
+    Eligible { slot: u32, eligible: bool },
+    /// Send this to all nodes.
+    Letter { kind: Kind, body: Vec<u8> },
+    /// Give a group back; another node takes it.
+    Release { slot: u32 },
+    /// Release everything, send this last Hello, and end.
+    Stop { farewell: Vec<u8> },
+}
+
+/// What the thread tells the daemon.
+#[derive(Debug)]
+pub(super) enum Report {
+    /// An election has something to tell: one of its actions that need no effect.
+    Election { slot: u32, said: Action },
+    /// A message with a body came in.
+    Letter { kind: Kind, from: Sender, body: Vec<u8> },
+    /// The data plane has something to say.
+    Event(Event),
+    /// A node that was there before has this node's id.
+    IdTaken { by: Ipv4Addr },
+}
+
+/// Where orders for the thread are given.
+#[derive(Clone, Debug)]
+pub(super) struct OrderBook {
+    orders: SyncSender<Order>,
+    doorbell: Arc<EventFd>,
+}
+
+impl OrderBook {
+    /// Gives an order; they are carried out in the order given. Blocks only while hundreds of them wait.
+    pub(super) fn give(&self, order: Order) {
+        if self.orders.send(order).is_err() {
+            error!("the lease thread has ended");
+        }
+        // Fails only when the counter is full, and then the bell has been heard.
+        let _ = self.doorbell.write(1);
+    }
+}
+
+/// The thread's handle.
+#[derive(Debug)]
+pub(super) struct LeaseThread {
+    orders: OrderBook,
+    thread: JoinHandle<()>,
+}
+
+impl LeaseThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no thread or descriptor left.
+    pub(super) fn spawn(parts: Parts) -> io::Result<(Self, mpsc::Receiver<Report>)> {
+        let (orders, inbox) = sync_channel(ORDERS);
+        let (reports, outbox) = mpsc::channel(REPORTS);
+        let doorbell = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        let driver = Driver {
+            parts,
+            inbox,
+            doorbell: Arc::clone(&doorbell),
+            reports,
+            paces: Paces::once_a_second(),
+            stopping: false,
+        };
+        let thread = thread::Builder::new().name("lease".into()).spawn(move || driver.run())?;
+        Ok((Self { orders: OrderBook { orders, doorbell }, thread }, outbox))
+    }
+
+    /// Where to give it orders.
+    pub(super) fn orders(&self) -> OrderBook {
+        self.orders.clone()
+    }
+
+    /// Releases all leases, sends a last Hello, and waits for the thread's end.
+    pub(super) fn stop(self, farewell: Vec<u8>) {
+        self.orders.give(Order::Stop { farewell });
+        if self.thread.join().is_err() {
+            error!("the lease thread has panicked; its leases run out by themselves");
+        }
+    }
+}
+
+/// What the thread works with.
+#[derive(Debug)]
+pub(super) struct Parts {
+    pub(super) groups: Vec<GroupLease>,
+    pub(super) words: Words,
+    pub(super) renewals: RenewalTable,
+    pub(super) events: Events,
+    pub(super) own_vote: OwnVote,
+    pub(super) signer: Signer,
+    pub(super) transport: Transport,
+    pub(super) announcer: Announcer,
+}
+
+/// One group, as the thread sees it.
+#[derive(Debug)]
+pub(super) struct GroupLease {
+    pub(super) slot: u32,
+    /// Hash of its name.
+    pub(super) id: u32,
+    pub(super) quarantine_until: u64,
+    pub(super) election: Election,
+}
+
+/// Logging that a dead network or a flood must not turn into a flood of its own.
+#[derive(Debug)]
+struct Paces {
+    send: Pace,
+    vote: Pace,
+    renewal: Pace,
+    reports: Pace,
+    probe: Pace,
+}
+
+impl Paces {
+    const fn once_a_second() -> Self {
+        let pace = Pace::new(0, SECOND);
+        Self { send: pace, vote: pace, renewal: pace, reports: pace, probe: pace }
+    }
+}
+
+struct Driver {
+    parts: Parts,
+    inbox: Receiver<Order>,
+    doorbell: Arc<EventFd>,
+    reports: mpsc::Sender<Report>,
+    paces: Paces,
+    stopping: bool,
+}
+
+/// What a wait ended with.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ready {
+    datagrams: bool,
+    events: bool,
+    orders: bool,
+}
+
+impl Driver {
+    fn run(mut self) {
+        make_punctual();
+        while !self.stopping {
+            let ready = self.wait();
+            if ready.events {
+                self.take_events();
+            }
+            if ready.datagrams {
+                self.take_datagrams();
+            }
+            if ready.orders {
+                self.take_orders();
+            }
+            self.meet_deadlines();
+        }
+        debug!("lease thread ends");
+    }
+
+    /// Sleeps until there is something to do.
+    fn wait(&self) -> Ready {
+        let deadline = self.parts.groups.iter().filter_map(|group| group.election.next_deadline()).min();
+        let timeout = deadline.map(|deadline| timespec(deadline.saturating_sub(clock::now())));
+        let mut fds = [
+            PollFd::new(self.parts.transport.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.parts.events.as_fd(), PollFlags::POLLIN),
+            PollFd::new(self.doorbell.as_fd(), PollFlags::POLLIN),
+        ];
+        // Interrupted or refused, everything is looked at: the deadlines must be met in any case.
+        if ppoll(&mut fds, timeout, None).is_err() {
+            return Ready { datagrams: true, events: true, orders: true };
+        }
+        let [datagrams, events, orders] = fds.map(|fd| fd.any().unwrap_or(true));
+        Ready { datagrams, events, orders }
+    }
+
+    fn take_orders(&mut self) {
+        let _ = self.doorbell.read();
+        for _ in 0..ORDERS {
+            match self.inbox.try_recv() {
+                Ok(order) => self.obey(order),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Configure { epoch, voters } => {
+                self.parts.signer.set_epoch(epoch);
+                self.tell_all(|election, view| election.set_voters(&voters, view));
+            }
+            Order::Candidates { slot, order } => {
+                self.tell(slot, |election, view| election.set_candidates(&order, view));
+            }
+            Order::Eligible { slot, eligible } => {
+                self.tell(slot, |election, view| election.set_eligible(eligible, view));
+            }
+            Order::Letter { kind, body } => {
+                let letter = self.parts.signer.letter(kind, &body);
+                self.send(&letter);
+            }
+            Order::Release { slot } => self.tell(slot, Election::release),
+            Order::Stop { farewell } => {
+                self.tell_all(Election::release);
+                let letter = self.parts.signer.letter(Kind::Hello, &farewell);
+                self.send(&letter);
+                self.stopping = true;
+            }
+        }
+    }
+
+    fn take_datagrams(&mut self) {
+        let mut buffer = [0; MAX_DATAGRAM];
+        for _ in 0..BATCH {
+            match self.parts.transport.receive(&mut buffer) {
+                Ok(Some((datagram, source))) => self.read(datagram, source),
+                Ok(None) => return,
+                // The error of an earlier send, such as an unreachable peer: the socket goes on.
+                Err(error) => debug!("receiving: {error}"),
+            }
+        }
+    }
+
+    fn read(&mut self, datagram: &[u8], source: Ipv4Addr) {
+        // XDP has counted what it rejected; this is the same check where XDP did not see the datagram.
+        let Ok((message, kind, body)) = self.parts.signer.open(datagram) else { return };
+        let origin = self.parts.signer.origin();
+        let ours = message.incarnation.get() == origin.incarnation;
+        match kind {
+            Kind::Promise | Kind::Accepted | Kind::Refused if ours => self.count(&message),
+            Kind::Hello if message.sender.get() != origin.node => {
+                let from = Sender {
+                    id: message.sender.get(),
+                    incarnation: message.incarnation.get(),
+                    address: source,
+                };
+                self.report(Report::Letter { kind, from, body: body.to_vec() });
+            }
+            // Of two nodes with one id, the one that started later has to go.
+            Kind::Probe
+                if message.sender.get() == origin.node && message.incarnation.get() > origin.incarnation =>
+            {
+                let answer = self.parts.signer.taken(&message);
+                if let Err(error) = self.parts.transport.send_to(&answer, source) {
+                    debug!("answering {source}'s probe: {error}");
+                }
+            }
+            Kind::Taken if ours => self.report(Report::IdTaken { by: source }),
+            _ => {}
+        }
+    }
+
+    /// Gives an acceptor's answer to its group's election.
+    fn count(&mut self, message: &Message) {
+        let group = message.group.get();
+        let Some(index) = self.parts.groups.iter().position(|lease| lease.id == group) else { return };
+        if let Some(answer) = answer(message) {
+            let view = self.view(index);
+            self.parts.groups[index].election.handle_answer(message.sender.get(), answer, &view);
+            self.act(index);
+        }
+    }
+
+    fn take_events(&mut self) {
+        for _ in 0..BATCH {
+            let Some(event) = self.parts.events.next() else { return };
+            match EventKind::from_u32(event.kind) {
+                Some(EventKind::Released) => self.tell(event.slot, Election::handle_released),
+                Some(EventKind::DuplicateId) => {
+                    self.probe();
+                    self.report(Report::Event(event));
+                }
+                Some(_) => self.report(Report::Event(event)),
+                None => {}
+            }
+        }
+    }
+
+    /// Asks whether there really is another node with this id: what was heard may be an old message of this node.
+    fn probe(&mut self) {
+        if self.paces.probe.allows(clock::now()) {
+            let probe = self.parts.signer.letter(Kind::Probe, b"");
+            self.send(&probe);
+        }
+    }
+
+    fn meet_deadlines(&mut self) {
+        for index in 0..self.parts.groups.len() {
+            let view = self.view(index);
+            let election = &mut self.parts.groups[index].election;
+            if election.next_deadline().is_some_and(|deadline| deadline <= view.now) {
+                election.handle_timeout(&view);
+                self.act(index);
+            }
+        }
+    }
+
+    fn tell(&mut self, slot: u32, what: impl FnOnce(&mut Election, &View)) {
+        if let Some(index) = self.parts.groups.iter().position(|group| group.slot == slot) {
+            let view = self.view(index);
+            what(&mut self.parts.groups[index].election, &view);
+            self.act(index);
+        }
+    }
+
+    fn tell_all(&mut self, what: impl Fn(&mut Election, &View)) {
+        for index in 0..self.parts.groups.len() {
+            let view = self.view(index);
+            what(&mut self.parts.groups[index].election, &view);
+            self.act(index);
+        }
+    }
+
+    fn view(&self, index: usize) -> View {
+        let group = &self.parts.groups[index];
+        // The clock first: a word that seems to have ended by then has ended, however XDP extends it meanwhile.
+        let now = clock::now();
+        let word = self.parts.words.read(group.slot);
+        View {
+            now,
+            lease_until: word.lease_until,
+            holder_until: word.holder_until,
+            holder_ballot: word.holder_ballot,
+            quarantine_until: group.quarantine_until,
+        }
+    }
+
+    /// Carries out what an election asks for, in its order.
+    fn act(&mut self, index: usize) {
+        while let Some(action) = self.parts.groups[index].election.poll_action() {
+            let slot = self.parts.groups[index].slot;
+            match action {
+                Action::SetRenewal(renewal) => {
+                    if let Err(error) = self.parts.renewals.set(slot, renewal)
+                        && self.paces.renewal.allows(clock::now())
+                    {
+                        error!("a lease cannot be asked for: {error}");
+                    }
+                }
+                Action::Send { request, sent_at } => self.ask(index, request, sent_at),
+                Action::Arm { until } => self.parts.words.arm(slot, until),
+                Action::Disarm => self.parts.words.disarm(slot),
+                Action::SetRole(role) => self.parts.words.set_role(slot, role),
+                Action::Promoted(_) => {
+                    self.parts.announcer.promoted(slot);
+                    self.report(Report::Election { slot, said: action });
+                }
+                Action::Demoted(_) => {
+                    self.parts.announcer.demoted(slot);
+                    self.report(Report::Election { slot, said: action });
+                }
+                Action::Standing(_) | Action::GaveUp(_) | Action::Notice(_) => {
+                    self.report(Report::Election { slot, said: action });
+                }
+            }
+        }
+    }
+
+    /// Asks all acceptors: the others by the network, this node's own by its own program.
+    fn ask(&mut self, index: usize, request: Request, sent_at: u64) {
+        let id = self.parts.groups[index].id;
+        let message = self.parts.signer.request(id, request, sent_at);
+        self.send(&message.to_bytes());
+        let answered = match self.parts.own_vote.cast(&message) {
+            Ok(answered) => answered,
+            Err(error) => {
+                if self.paces.vote.allows(clock::now()) {
+                    error!("this node's own vote failed: {error}");
+                }
+                None
+            }
+        };
+        if let Some((voter, answer)) =
+            answered.and_then(|message| Some((message.sender.get(), answer(&message)?)))
+        {
+            let view = self.view(index);
+            self.parts.groups[index].election.handle_answer(voter, answer, &view);
+        }
+    }
+
+    fn send(&mut self, datagram: &[u8]) {
+        if let Err(error) = self.parts.transport.send(datagram)
+            && self.paces.send.allows(clock::now())
+        {
+            warn!("sending: {error}");
+        }
+    }
+
+    fn report(&mut self, report: Report) {
+        if self.reports.try_send(report).is_err() && self.paces.reports.allows(clock::now()) {
+            warn!("the daemon is busy: reports are lost");
+        }
+    }
+}
+
+/// What an acceptor's message says, for the election; `None` if it is no answer.
+fn answer(message: &Message) -> Option<Answer> {
+    let ballot = Ballot(message.ballot.get());
+    let sent_at = message.sent_at.get();
+    Some(match Kind::from_u8(message.kind)? {
+        Kind::Promise => Answer::Promise(ballot),
+        Kind::Accepted => Answer::Accepted { ballot, sent_at },
+        Kind::Refused => Answer::Refused(Refusal {
+            reason: Reason::from_u8(message.reason)?,
+            ballot,
+            duration: message.duration.get(),
+            epoch: message.epoch.get(),
+            sent_at,
+        }),
+        _ => return None,
+    })
+}
+
+fn make_punctual() {
+    if let Err(error) = realtime::realtime(PRIORITY) {
+        warn!("no real-time priority ({error}): under load, renewals may be late; CAP_SYS_NICE allows it");
+    }
+    if let Err(error) = realtime::lock_memory() {
+        warn!(
+            "memory is not locked ({error}): when the machine swaps, renewals may be late; CAP_IPC_LOCK allows it"
+        );
+    }
+    if let Err(error) = realtime::exact_timers() {
+        debug!("timers are not exact: {error}");
+    }
+}
+
+fn timespec(ns: u64) -> TimeSpec {
+    let (seconds, rest) = (ns / SECOND, ns % SECOND);
+    TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), i64::try_from(rest).unwrap_or(0))
+}

@@ -1,0 +1,123 @@
+//! Preemption: a holder gives its group up to a fitter node that asks for it and has been well for long enough.
+//!
+//! The holder decides, as it alone can release its lease; the fitter node then stands first, by its rank.
+
+use std::collections::BTreeMap;
+
+use crate::membership::{Member, Status};
+
+/// Since when each other node has been alive without interruption, in CLOCK_BOOTTIME ns.
+#[derive(Debug, Default)]
+pub(super) struct Preemption {
+    alive_since: BTreeMap<u16, (u64, u64)>,
+}
+
+impl Preemption {
+    /// Takes note of who is alive at `now`. A node that was restarted starts anew.
+    pub(super) fn observe<'a>(&mut self, members: impl Iterator<Item = &'a Member>, now: u64) {
+        let alive = members.filter(|member| member.status == Status::Alive);
+        self.alive_since = alive
+            .map(|member| {
+                let known = self.alive_since.get(&member.id).filter(|known| known.0 == member.incarnation);
+                (member.id, (member.incarnation, known.map_or(now, |known| known.1)))
+            })
+            .collect();
+    }
+
+    /// The node that takes over a group which this node holds with `priority`, if there is one: of higher priority,
+    /// with preemption switched on, and alive for `delay` ns.
+    pub(super) fn successor<'a>(
+        &self,
+        members: impl Iterator<Item = &'a Member>,
+        group: u32,
+        priority: u8,
+        delay: u64,
+        now: u64,
+    ) -> Option<&'a Member> {
+        members
+            .filter(|member| {
+                let since = self.alive_since.get(&member.id).map(|known| known.1);
+                let well = since.is_some_and(|since| since.saturating_add(delay) <= now);
+                let wants = |offer: &&_| wants(offer, group, priority);
+                well && member.hello.groups.iter().any(|offer| wants(&offer))
+            })
+            .max_by_key(|member| (priority_of(member, group), std::cmp::Reverse(member.id)))
+    }
+}
+
+fn wants(offer: &crate::membership::Offer, group: u32, priority: u8) -> bool {
+    offer.group == group && offer.preempt && offer.priority > priority
+}
+
+/// What a member offers for a group, 0 for nothing.
+pub(super) fn priority_of(member: &Member, group: u32) -> u8 {
+    member.hello.groups.iter().find(|offer| offer.group == group).map_or(0, |offer| offer.priority)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+    use crate::membership::{Hello, Offer, Standing};
+
+    const GROUP: u32 = 7;
+    const DELAY: u64 = 50;
+
+    fn member(id: u16, status: Status, offer: Offer) -> Member {
+        let hello = Hello {
+            name: format!("lb{id}"),
+            version: "1".into(),
+            priority: 100,
+            expect: 3,
+            interval_ns: 10,
+            lease_ns: 50,
+            groups: vec![offer],
+            standing: Standing::Waiting,
+            leaving: false,
+        };
+        Member { id, incarnation: 1, address: Ipv4Addr::LOCALHOST, status, last_heard_ns: 0, hello }
+    }
+
+    fn eager(id: u16, priority: u8) -> Member {
+        member(id, Status::Alive, Offer { group: GROUP, priority, preempt: true })
+    }
+
+    /// The successor of a holder of priority 100 at 100, where all were first seen at 0.
+    fn successor(members: &[Member], now: u64) -> Option<u16> {
+        let mut preemption = Preemption::default();
+        preemption.observe(members.iter(), 0);
+        preemption.successor(members.iter(), GROUP, 100, DELAY, now).map(|member| member.id)
+    }
+
+    #[test]
+    fn a_fitter_node_takes_over_after_the_delay_and_not_before() {
+        assert_eq!(successor(&[eager(2, 120)], DELAY - 1), None);
+        assert_eq!(successor(&[eager(2, 120)], DELAY), Some(2));
+    }
+
+    #[test]
+    fn the_fittest_goes_first_and_the_lower_id_of_two_equals() {
+        assert_eq!(successor(&[eager(2, 120), eager(3, 130)], DELAY), Some(3));
+        assert_eq!(successor(&[eager(3, 120), eager(2, 120)], DELAY), Some(2));
+    }
+
+    #[test]
+    fn equals_others_groups_the_modest_and_the_dead_do_not_take_over() {
+        let offer = Offer { group: GROUP, priority: 120, preempt: true };
+        assert_eq!(successor(&[eager(2, 100)], DELAY), None);
+        assert_eq!(successor(&[member(2, Status::Alive, Offer { group: 8, ..offer })], DELAY), None);
+        assert_eq!(successor(&[member(2, Status::Alive, Offer { preempt: false, ..offer })], DELAY), None);
+        assert_eq!(successor(&[member(2, Status::Failed, offer)], DELAY), None);
+    }
+
+    #[test]
+    fn a_restart_starts_the_delay_anew() {
+        let (before, after) = (eager(2, 120), Member { incarnation: 2, ..eager(2, 120) });
+        let mut preemption = Preemption::default();
+        preemption.observe([&before].into_iter(), 0);
+        preemption.observe([&after].into_iter(), 40);
+        assert!(preemption.successor([&after].into_iter(), GROUP, 100, DELAY, 60).is_none());
+        assert!(preemption.successor([&after].into_iter(), GROUP, 100, DELAY, 90).is_some());
+    }
+}

@@ -1,0 +1,131 @@
+//! The groups' places in the data plane's maps. A group keeps its place, and so its acceptor's promises, across
+//! restarts of the daemon; a new one gets a free place, and a quarantine.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use vip_common::maps::{Role, SLOTS};
+use vip_common::wire::name_hash;
+
+use super::control_plane::nanoseconds;
+use super::groups::Group;
+use super::lease_thread::GroupLease;
+use crate::config::{self, Settings};
+use crate::dataplane::{DataPlane, Error};
+use crate::election::{self, Election};
+use crate::exit::Failure;
+
+/// The slot of the cluster's own lease, a group without VIPs.
+const CLUSTER_SLOT: u32 = 0;
+
+/// One group and its place.
+#[derive(Clone, Debug)]
+pub(super) struct Slot {
+    pub(super) number: u32,
+    /// Hash of the group's name.
+    pub(super) id: u32,
+    /// CLOCK_BOOTTIME, ns.
+    pub(super) quarantine_until: u64,
+    pub(super) settings: config::Group,
+}
+
+impl Slot {
+    /// The group's VIPs.
+    pub(super) fn vips(&self) -> Vec<Ipv4Addr> {
+        self.settings.vips.iter().map(|vip| vip.address).collect()
+    }
+
+    /// The group as the lease thread has it.
+    pub(super) fn lease(&self, settings: election::Settings, seed: u64) -> GroupLease {
+        let election = Election::new(settings, seed);
+        GroupLease { slot: self.number, id: self.id, quarantine_until: self.quarantine_until, election }
+    }
+
+    /// The group as the control plane has it.
+    pub(super) fn group(&self) -> Group {
+        Group::new(self.settings.clone(), self.number, self.id, self.quarantine_until)
+    }
+}
+
+/// All groups, in the order of the configuration.
+#[derive(Debug)]
+pub(super) struct Slots(Vec<Slot>);
+
+impl Slots {
+    /// Places the configured groups, and clears the places of those that are no more. A group without memory stays
+    /// silent for the longest lease from `now` on.
+    pub(super) fn assign(settings: &Settings, plane: &mut DataPlane, now: u64) -> Result<Self, Failure> {
+        let ids = group_ids(settings)?;
+        Self::place(settings, &ids, plane, now).map_err(|error| Failure::refused(error.to_string()))
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
+        self.0.iter()
+    }
+
+    fn place(settings: &Settings, ids: &[u32], plane: &mut DataPlane, now: u64) -> Result<Self, Error> {
+        let known = plane.tables.slots()?;
+        let places = places(&known, ids);
+        let kept: BTreeSet<u32> = ids.iter().filter_map(|id| known.get(id).copied()).collect();
+        for slot in (0..).take(SLOTS).filter(|slot| !kept.contains(slot)) {
+            plane.words.disarm(slot);
+            plane.words.set_role(slot, Role::Follower);
+            plane.words.set_id(slot, 0);
+        }
+        let mut slots = Vec::new();
+        for (group, id) in settings.groups.iter().zip(ids) {
+            let number = places[id];
+            if !kept.contains(&number) {
+                plane.tables.quarantine(number, now + nanoseconds(settings.cluster.lease))?;
+            }
+            plane.words.set_id(number, *id);
+            let quarantine_until = plane.tables.acceptor(number)?.quarantine_until;
+            slots.push(Slot { number, id: *id, quarantine_until, settings: group.clone() });
+        }
+        let vips =
+            slots.iter().flat_map(|slot| slot.vips().into_iter().map(|vip| (vip, slot.number))).collect();
+        plane.tables.set_vips(&vips)?;
+        plane.tables.set_slots(&places)?;
+        Ok(Self(slots))
+    }
+}
+
+/// The groups' numbers on the wire, in the order of the configuration.
+fn group_ids(settings: &Settings) -> Result<Vec<u32>, Failure> {
+    let mut names = BTreeMap::new();
+    let mut ids = Vec::new();
+    for group in &settings.groups {
+        let id = name_hash(&group.name);
+        if let Some(other) = names.insert(id, &group.name) {
+            return Err(Failure::configuration(format!(
+                "the groups {other:?} and {:?} have the same number on the wire: rename one of them",
+                group.name
+            )));
+        }
+        ids.push(id);
+    }
+    Ok(ids)
+}
+
+/// A place for each group (group id → slot): the one that it has, or the lowest that nobody has.
+fn places(known: &BTreeMap<u32, u32>, ids: &[u32]) -> BTreeMap<u32, u32> {
+    let taken: BTreeSet<u32> = ids.iter().filter_map(|id| known.get(id).copied()).collect();
+    let mut free = (CLUSTER_SLOT + 1..).filter(|slot| !taken.contains(slot));
+    ids.iter().filter_map(|id| Some((*id, known.get(id).copied().or_else(|| free.next())?))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn new_groups_get_the_lowest_places_after_the_clusters_own() {
+        assert_eq!(places(&BTreeMap::new(), &[70, 60]), BTreeMap::from([(70, 1), (60, 2)]));
+    }
+
+    #[test]
+    fn a_group_keeps_its_place_and_a_new_one_takes_a_free_one() {
+        let known = BTreeMap::from([(50, 1), (60, 2), (70, 3)]);
+        assert_eq!(places(&known, &[80, 70, 90, 60]), BTreeMap::from([(60, 2), (70, 3), (80, 1), (90, 4)]));
+    }
+}

@@ -1,0 +1,60 @@
+//! Writes to the state directory, away from everything that must go on meanwhile.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
+use tokio::time::sleep;
+use tracing::error;
+
+use crate::membership::Durable;
+use crate::store::Store;
+
+/// Time between two tries of a write that failed: the disk may be full only for now.
+const RETRY: Duration = Duration::from_secs(1);
+/// Writes reported and not yet handled; membership waits for each of them.
+const PENDING: usize = 4;
+
+/// The state directory, written in the background.
+#[derive(Debug)]
+pub(super) struct Storage {
+    store: Arc<Mutex<Store>>,
+    done: mpsc::Sender<Durable>,
+}
+
+impl Storage {
+    /// Writes to `store`, and where the completed writes are reported.
+    pub(super) fn new(store: Store) -> (Self, mpsc::Receiver<Durable>) {
+        let (done, reports) = mpsc::channel(PENDING);
+        (Self { store: Arc::new(Mutex::new(store)), done }, reports)
+    }
+
+    /// Makes this durable, however long it takes, then reports it.
+    pub(super) fn write(&self, durable: Durable) {
+        let (store, done) = (Arc::clone(&self.store), self.done.clone());
+        tokio::spawn(async move {
+            while let Err(reason) = write_once(&store, &durable).await {
+                error!("{reason}; trying again");
+                sleep(RETRY).await;
+            }
+            // Nobody listens any more: the daemon is on its way out.
+            let _ = done.send(durable).await;
+        });
+    }
+}
+
+async fn write_once(store: &Arc<Mutex<Store>>, durable: &Durable) -> Result<(), String> {
+    let (store, durable) = (Arc::clone(store), durable.clone());
+    let written = spawn_blocking(move || {
+        let mut store = store.lock().unwrap_or_else(PoisonError::into_inner);
+        match &durable {
+            Durable::Consent(consent) => store.store_consent(consent),
+            Durable::Configuration(configuration) => store.store_configuration(configuration),
+        }
+    });
+    match written.await {
+        Ok(result) => result.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}

@@ -1,0 +1,184 @@
+//! This daemon's outgoing messages: numbered, stamped and tagged at one place, since a number must never come twice.
+
+use vip_common::lease::{Ballot, Request};
+use vip_common::siphash::Key;
+use vip_common::wire::{Invalid, Kind, MESSAGE_LEN, Message};
+
+use crate::config::Keys;
+
+/// The keys of the cluster as the wire format wants them.
+#[derive(Clone, Debug)]
+pub struct WireKeys {
+    keys: [Key; 2],
+    count: usize,
+}
+
+impl WireKeys {
+    /// The configured keys. Without any, all nodes sign with zeros: still a checksum, no longer a secret.
+    pub fn new(keys: &Keys) -> Self {
+        let mut wire = Self { keys: [Key::default(); 2], count: 1 };
+        if let Keys::Signed(ring) = keys {
+            wire.count = 0;
+            for (to, key) in wire.keys.iter_mut().zip(ring.iter()) {
+                *to = words(key);
+                wire.count += 1;
+            }
+        }
+        wire
+    }
+
+    /// The keys that verify; the first one signs.
+    pub fn verifying(&self) -> &[Key] {
+        &self.keys[..self.count]
+    }
+
+    /// As the data plane has them, with their number.
+    pub const fn as_array(&self) -> ([Key; 2], usize) {
+        (self.keys, self.count)
+    }
+}
+
+/// SipHash takes its key as two little-endian words (Aumasson and Bernstein 2012, section 2.1).
+fn words(key: &[u8; 16]) -> Key {
+    let (low, high) = key.split_at(8);
+    let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+    [word(low), word(high)]
+}
+
+/// Who signs.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin {
+    /// Hash of the cluster's name.
+    pub cluster: u32,
+    /// This node's id.
+    pub node: u16,
+    /// Start of this daemon, Unix ns.
+    pub incarnation: u64,
+}
+
+/// Makes messages of this daemon. There is one per daemon.
+#[derive(Debug)]
+pub struct Signer {
+    origin: Origin,
+    keys: WireKeys,
+    sequence: u64,
+    epoch: u32,
+}
+
+impl Signer {
+    /// The signer of a daemon that has just started.
+    pub const fn new(origin: Origin, keys: WireKeys) -> Self {
+        Self { origin, keys, sequence: 0, epoch: 0 }
+    }
+
+    /// Who signs.
+    pub const fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    /// The configuration epoch in all messages from now on.
+    pub const fn set_epoch(&mut self, epoch: u32) {
+        self.epoch = epoch;
+    }
+
+    /// A request to the acceptors of a group. `sent_at` is this node's clock before the message is sent.
+    pub fn request(&mut self, group: u32, request: Request, sent_at: u64) -> Message {
+        let (kind, Ballot(ballot), lease) = match request {
+            Request::Prepare(ballot) => (Kind::Prepare, ballot, 0),
+            Request::Propose(ballot, lease) => (Kind::Propose, ballot, lease),
+            Request::Release(ballot) => (Kind::Release, ballot, 0),
+        };
+        let mut message = self.message(kind);
+        message.group = group.into();
+        message.sent_at = sent_at.into();
+        message.ballot = ballot.into();
+        message.duration = lease.into();
+        message.seal(&self.keys.keys[0], b"");
+        message
+    }
+
+    /// A message of the daemon's own, with a body of at most [`vip_common::wire::MAX_BODY`] bytes.
+    pub fn letter(&mut self, kind: Kind, body: &[u8]) -> Vec<u8> {
+        let mut message = self.message(kind);
+        message.seal(&self.keys.keys[0], body);
+        [&message.to_bytes(), body].concat()
+    }
+
+    /// Tells a prober that its id is taken.
+    pub fn taken(&self, probe: &Message) -> [u8; MESSAGE_LEN] {
+        let mut message = *probe;
+        message.kind = Kind::Taken as u8;
+        message.seal(&self.keys.keys[0], b"");
+        message.to_bytes()
+    }
+
+    /// Splits a datagram of this cluster into message and body, see [`Message::open`].
+    ///
+    /// # Errors
+    /// The first check that failed.
+    pub fn open<'a>(&self, datagram: &'a [u8]) -> Result<(Message, Kind, &'a [u8]), Invalid> {
+        Message::open(datagram, self.origin.cluster, self.keys.verifying())
+    }
+
+    fn message(&mut self, kind: Kind) -> Message {
+        self.sequence += 1;
+        let mut message = Message::new(kind, self.origin.cluster);
+        message.sender = self.origin.node.into();
+        message.epoch = self.epoch.into();
+        message.incarnation = self.origin.incarnation.into();
+        message.sequence = self.sequence.into();
+        message
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::KeyRing;
+
+    const ORIGIN: Origin = Origin { cluster: 7, node: 3, incarnation: 11 };
+
+    fn signer(keys: &Keys) -> Signer {
+        Signer::new(ORIGIN, WireKeys::new(keys))
+    }
+
+    /// Expected: the words of the key in the appendix of the SipHash paper.
+    #[test]
+    fn a_key_is_read_as_two_little_endian_words() {
+        let key = std::array::from_fn(|i| u8::try_from(i).unwrap());
+        assert_eq!(words(&key), [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);
+    }
+
+    #[test]
+    fn every_message_has_a_higher_number_than_all_before_it() {
+        let mut signer = signer(&Keys::Insecure);
+        let ballot = Ballot::new(1, 3);
+        let first = signer.request(5, Request::Prepare(ballot), 100);
+        let letter = signer.letter(Kind::Hello, b"body");
+        let (second, ..) = signer.open(&letter).unwrap();
+        let third = signer.request(5, Request::Propose(ballot, 50), 101);
+        assert!(first.sequence.get() < second.sequence.get());
+        assert!(second.sequence.get() < third.sequence.get());
+    }
+
+    #[test]
+    fn what_either_key_signed_is_opened_and_the_first_one_signs() {
+        let old = Keys::Signed(KeyRing::new([1; 16], None));
+        let both = Keys::Signed(KeyRing::new([2; 16], Some([1; 16])));
+        let by_old = signer(&old).letter(Kind::Hello, b"x");
+        let by_both = signer(&both).letter(Kind::Hello, b"x");
+        assert_eq!(signer(&both).open(&by_old).unwrap().2, b"x");
+        assert!(signer(&old).open(&by_both).is_err());
+    }
+
+    #[test]
+    fn a_taken_answer_echoes_the_probe() {
+        let mut signer = signer(&Keys::Insecure);
+        let letter = signer.letter(Kind::Probe, b"");
+        let (probe, ..) = signer.open(&letter).unwrap();
+        let answer = signer.taken(&probe);
+        let (taken, kind, _) = signer.open(&answer).unwrap();
+        assert_eq!(kind, Kind::Taken);
+        assert_eq!((taken.incarnation, taken.sequence), (probe.incarnation, probe.sequence));
+    }
+}
