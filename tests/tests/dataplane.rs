@@ -16,5 +16,6 @@ mod dataplane {
     mod node;
     mod pins;
     mod races;
+    mod records;
     mod requests;
 }

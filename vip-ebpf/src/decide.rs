@@ -12,8 +12,8 @@ use crate::vote;
 
 /// Decides on one frame.
 #[inline(always)]
-pub(crate) fn frame(packet: &Packet<'_>, frame: Frame) -> Verdict {
-    match frame {
+pub(crate) fn frame(packet: &Packet<'_>, frame: &Frame) -> Verdict {
+    match *frame {
         Frame::Other => Verdict::Pass(Counter::Other),
         Frame::Arp { offset } => arp(packet, offset),
         Frame::Ipv4 { offset, destination, udp_port } => {

@@ -18,6 +18,7 @@ mod decide;
 mod maps;
 mod parse;
 mod shared;
+mod tell;
 mod verdict;
 mod vote;
 
@@ -30,7 +31,9 @@ use crate::parse::Packet;
 #[xdp]
 fn vip_xdp(context: XdpContext) -> u32 {
     let mut packet = Packet::new(&context);
-    let verdict = decide::frame(&packet, parse::frame(&packet));
+    let frame = parse::frame(&packet);
+    let verdict = decide::frame(&packet, &frame);
+    tell::decision(&packet, &frame, &verdict);
     act::carry_out(&mut packet, verdict)
 }
 

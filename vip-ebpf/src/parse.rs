@@ -175,6 +175,12 @@ impl<'a> Packet<'a> {
         if start + len > self.context.data_end() { None } else { Some(start) }
     }
 
+    /// What the kernel called the program with.
+    #[inline(always)]
+    pub(crate) fn context(&self) -> &XdpContext {
+        self.context
+    }
+
     /// Index of the interface that the frame came in on; the loopback interface's in BPF_PROG_TEST_RUN.
     #[inline(always)]
     pub(crate) fn interface(&self) -> u32 {

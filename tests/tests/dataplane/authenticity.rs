@@ -223,6 +223,9 @@ fn options_and_fragments_are_no_way_round_the_checks() {
             let rest = multicast_packet(&Ipv4 { fragment, ..base }, rest);
             assert_eq!(node.receives(&rest), Outcome::passed(&rest, Counter::Other));
         }
+        // The whole datagram, and only said to be less.
+        let whole = multicast_packet(&Ipv4 { fragment: MORE_FRAGMENTS, ..base }, &datagram);
+        assert_eq!(node.receives(&whole), Outcome::dropped(&whole, Counter::RejectedMalformed));
         let options = &[1; 20];
         let both = multicast_packet(&Ipv4 { fragment: MORE_FRAGMENTS, options, ..base }, &datagram[..8]);
         assert_eq!(node.receives(&both), Outcome::dropped(&both, Counter::RejectedMalformed));

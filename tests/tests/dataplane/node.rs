@@ -38,7 +38,7 @@ pub(super) const MAIL: u32 = 64;
 pub(super) const MAIL_ID: u32 = name_hash("mail");
 pub(super) const MAIL_VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
 
-/// The loopback interface, on which the kernel lets TEST_RUN's frames come in.
+/// The loopback interface.
 const LOOPBACK: u32 = 1;
 /// More than TEST_RUN takes.
 const OUT_LEN: usize = 4096;
@@ -63,10 +63,7 @@ pub(super) struct Node {
 impl Node {
     /// A node that takes the frames it is given for frames from the wire.
     pub(super) fn new() -> Self {
-        let mut node = Self::alone();
-        let interface = Interface { mac: NODE_HOST.mac, reserved: 0, address: NODE_HOST.ip.octets() };
-        node.plane.tables.set_interface(LOOPBACK, interface).unwrap();
-        node
+        Self::alone().on_the_wire()
     }
 
     /// A node without interfaces: the lease messages that it is given are its own daemon's.
@@ -81,6 +78,13 @@ impl Node {
         tables.set_slots(&BTreeMap::from([(WEB_ID, WEB), (MAIL_ID, MAIL)])).unwrap();
         tables.set_vips(&BTreeMap::from([(WEB_VIP, WEB), (MAIL_VIP, MAIL)])).unwrap();
         Self { plane }
+    }
+
+    /// The same node, with the interface that the kernel lets TEST_RUN's frames come in on.
+    pub(super) fn on_the_wire(mut self) -> Self {
+        let interface = Interface { mac: NODE_HOST.mac, reserved: 0, address: NODE_HOST.ip.octets() };
+        self.plane.tables.set_interface(LOOPBACK, interface).unwrap();
+        self
     }
 
     /// A node that holds group "web".

@@ -36,6 +36,20 @@ fn an_answer_goes_back_to_its_source_and_echoes_the_request() {
     assert_eq!(answer, agreed(Kind::Accepted, &request));
 }
 
+/// Input: an address that makes the sum of the header's words overflow once more while its carries are added.
+#[test]
+fn a_checksum_that_carries_twice_is_valid() {
+    let node = Node::new();
+    let sum_but_source: u32 = [0x4500, 20 + 8 + 80, 0, 0x4000, 0x4011, 0x0a4d, 0x0001, 0x0a4d].iter().sum();
+    let low = u16::try_from(0xffff - (sum_but_source & 0xffff)).unwrap();
+    let request = Peer::new(2).prepare(1);
+    let source = host(low);
+    let outcome = node.receives(&lease(source, EVERYBODY, PORT, &request, &[]));
+    assert_eq!(outcome.counter, Counter::LeaseReply);
+    assert_eq!(outcome.frame[14 + 16..34], source.ip.octets());
+    assert_eq!(ones_complement_sum(&outcome.frame[14..34]), 0xffff);
+}
+
 #[test]
 fn prepare_is_promised_and_propose_accepted() {
     let node = Node::new();

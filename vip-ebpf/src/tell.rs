@@ -1,0 +1,116 @@
+//! Tells people what was decided: one record for each lease message and each ARP packet about a VIP, in the daemon's
+//! log at level debug. Traffic, passed or fenced, is counted and not told.
+
+use aya_log_ebpf::debug;
+use aya_log_ebpf::macro_support::{Level, level_enabled};
+use vip_common::lease::Ballot;
+use vip_common::maps::{COUNTERS, Counter};
+
+use crate::parse::{Arp, Datagram, Frame, Packet};
+use crate::verdict::Verdict;
+
+/// Logs what was decided on a frame, before it is carried out. Without logging, the verifier removes this.
+#[inline(always)]
+pub(crate) fn decision(packet: &Packet<'_>, frame: &Frame, verdict: &Verdict) {
+    if !level_enabled(Level::Debug) {
+        return;
+    }
+    let outcome = match verdict {
+        Verdict::Pass(Counter::Other | Counter::VipPassed) | Verdict::Drop(Counter::VipFenced) => return,
+        Verdict::Pass(counter) | Verdict::Drop(counter) => *counter,
+        Verdict::AnswerArp { .. } => Counter::ArpReply,
+        Verdict::AnswerMessage { .. } => Counter::LeaseReply,
+    };
+    match *frame {
+        Frame::Other => {}
+        Frame::Arp { offset } => arp(packet, offset, outcome as u32),
+        Frame::Ipv4 { offset, .. } => message(packet, offset, outcome as u32),
+    }
+}
+
+#[inline(always)]
+fn arp(packet: &Packet<'_>, offset: usize, outcome: u32) {
+    let Some(arp) = packet.at::<Arp>(offset) else { return };
+    debug!(
+        packet.context(),
+        "ARP operation {} of {:i} at {:mac} for {:i}: {}",
+        arp.operation.get(),
+        arp.sender_ip,
+        arp.sender_mac,
+        arp.target_ip,
+        name(&OUTCOMES, outcome)
+    );
+}
+
+#[inline(always)]
+fn message(packet: &Packet<'_>, offset: usize, outcome: u32) {
+    let Some(Datagram { ipv4, message, .. }) = packet.at(offset) else { return };
+    let ballot = Ballot(message.ballot.get());
+    debug!(
+        packet.context(),
+        "{} of node {} at {:i}, group {:x}, ballot {}.{}: {}",
+        name(&KINDS, u32::from(message.kind)),
+        message.sender.get(),
+        ipv4.source,
+        message.group.get(),
+        ballot.round(),
+        ballot.node(),
+        name(&OUTCOMES, outcome)
+    );
+}
+
+/// Names of equal length, which the verifier follows with ease.
+type Name = [u8; 17];
+
+/// By [`Counter`].
+static OUTCOMES: [Name; COUNTERS] = [
+    padded("Other"),
+    padded("ArpReply"),
+    padded("ArpFenced"),
+    padded("ArpConflict"),
+    padded("VipPassed"),
+    padded("VipFenced"),
+    padded("LeaseReply"),
+    padded("LeaseSilent"),
+    padded("LeaseRenewed"),
+    padded("MessagePassed"),
+    padded("OwnEcho"),
+    padded("RejectedMalformed"),
+    padded("RejectedCluster"),
+    padded("RejectedTag"),
+    padded("RejectedReplay"),
+    padded("RejectedSender"),
+    padded("RejectedGroup"),
+    padded("RejectedEpoch"),
+];
+
+/// By [`Kind`](vip_common::wire::Kind); 0 is none.
+static KINDS: [Name; 10] = [
+    padded("?"),
+    padded("Prepare"),
+    padded("Propose"),
+    padded("Release"),
+    padded("Promise"),
+    padded("Accepted"),
+    padded("Refused"),
+    padded("Hello"),
+    padded("Probe"),
+    padded("Taken"),
+];
+
+#[inline(always)]
+fn name(names: &'static [Name], number: u32) -> &'static str {
+    let name = names.get(number as usize).unwrap_or(&names[0]);
+    // SAFETY: made of strings and spaces.
+    unsafe { core::str::from_utf8_unchecked(name) }
+}
+
+const fn padded(name: &str) -> Name {
+    let mut padded = [b' '; size_of::<Name>()];
+    let mut i = 0;
+    while i < name.len() {
+        padded[i] = name.as_bytes()[i];
+        i += 1;
+    }
+    padded
+}
