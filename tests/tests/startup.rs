@@ -1,12 +1,7 @@
 //! Starts that are refused: one line on stderr that says what, where and what to do, the documented exit status, and
 //! a machine as it was before.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a helper of a test fails like the test"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a helper of a test fails like the test")]
 
 use std::{
     fs::{self, Permissions},
