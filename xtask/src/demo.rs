@@ -20,7 +20,7 @@ use vip_tests::{
 use self::{fault::Fault, summary::Summary, timeline::Timeline};
 use crate::{
     cargo::{Profile, build_daemon},
-    setup,
+    duration, setup,
 };
 
 const NODES: u8 = 3;
@@ -33,10 +33,10 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     trials: u32,
     /// Time between two heartbeats of the holder
-    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = duration::parse)]
     interval: Duration,
     /// How long a holder serves without a quorum's renewal
-    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = duration::parse)]
     lease: Duration,
     /// Only this fault; may be repeated
     #[arg(long = "fault", value_name = "NAME")]
@@ -86,30 +86,4 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 fn heading(fault: Fault, round: u32, rounds: u32) -> String {
     let trial = if rounds > 1 { format!(" ({round} of {rounds})") } else { String::new() };
     format!("{}: {}{trial}", fault.name(), fault.story())
-}
-
-/// Reads a duration in the configuration's form: a whole number and its unit, as in "10ms".
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
-    let number: u64 = digits.parse().map_err(|_| format!("{text:?} does not begin with a whole number"))?;
-    match &text[digits.len()..] {
-        "us" => Ok(Duration::from_micros(number)),
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        unit => Err(format!("{unit:?} is not one of the units us, ms, s")),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duration_is_a_whole_number_and_its_unit() {
-        assert_eq!(parse_duration("10ms"), Ok(Duration::from_millis(10)));
-        assert_eq!(parse_duration("500us"), Ok(Duration::from_micros(500)));
-        for wrong in ["10", "ms", "1.5ms", "-1ms", "10 ms", "10min"] {
-            assert!(parse_duration(wrong).is_err(), "{wrong}");
-        }
-    }
 }

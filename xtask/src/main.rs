@@ -1,11 +1,14 @@
 //! `cargo xtask`: the project's commands for building, testing and showing it. One file per command; here they are
 //! only dispatched.
 
+mod bench;
 mod build_ebpf;
 mod cargo;
 mod demo;
+mod duration;
 mod privilege;
 mod setup;
+mod spread;
 mod test;
 
 use std::process::ExitCode;
@@ -34,6 +37,8 @@ enum Command {
     Test(test::Arguments),
     /// Break the holder of a VIP in four ways, and show what a client sees
     Demo(demo::Arguments),
+    /// Measure
+    Bench(bench::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -53,6 +58,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Setup => privilege::as_root("setup", setup::run),
         Command::BuildEbpf => build_ebpf::run(),
         Command::Test(arguments) => privilege::as_root("test", || test::run(&arguments)),
+        Command::Bench(arguments) => privilege::as_root("bench", || bench::run(&arguments)),
         Command::Demo(arguments) => privilege::as_root("demo", || demo::run(&arguments)),
     }
 }

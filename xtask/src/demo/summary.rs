@@ -7,6 +7,7 @@ use serde::Serialize;
 use vip_tests::{clock::Stamp, prober::Outage};
 
 use super::{fault::Fault, timeline::milliseconds_after, trial::Trial};
+use crate::spread::Spread;
 
 /// All trials so far.
 #[derive(Debug)]
@@ -107,13 +108,6 @@ struct FaultRecord {
 }
 
 #[derive(Serialize)]
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
-}
-
-#[derive(Serialize)]
 struct TrialRecord {
     victim: u8,
     successor: u8,
@@ -142,18 +136,6 @@ struct OutageRecord {
     after: Option<u8>,
     /// Much above the probes' period, the host stalled.
     widest_gap_ms: f64,
-}
-
-impl Spread {
-    /// All zero without values.
-    fn of(values: impl Iterator<Item = f64>) -> Self {
-        let mut values: Vec<f64> = values.collect();
-        values.sort_by(f64::total_cmp);
-        let at = |index: usize| values.get(index).copied().unwrap_or_default();
-        let last = values.len().saturating_sub(1);
-        // Of an even number of values, the mean of the two in the middle.
-        Self { median: f64::midpoint(at(last / 2), at(values.len() / 2)), min: at(0), max: at(last) }
-    }
 }
 
 impl From<&Trial> for TrialRecord {
