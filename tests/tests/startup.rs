@@ -118,11 +118,8 @@ mod machine {
 
     #[test]
     fn native_mode_is_refused_where_the_driver_has_none() {
-        // A bridge is software, and has no receive path of its own.
         let attempt = Attempt::new().on("soft0");
-        net::ip(&attempt.netns(), &["link", "add", "soft0", "type", "bridge"]).unwrap();
-        net::ip(&attempt.netns(), &["link", "set", "soft0", "up"]).unwrap();
-        net::ip(&attempt.netns(), &["address", "add", "10.99.0.1/24", "dev", "soft0"]).unwrap();
+        add_bridge(&attempt.netns());
         let line = attempt.with(&["--xdp", "native"]).refused(REFUSED);
         assert_says(&line, &["soft0", "native", "--xdp generic"]);
     }
@@ -251,6 +248,22 @@ mod others {
     }
 
     #[test]
+    fn a_daemon_with_the_pins_of_a_running_one_is_refused_and_the_first_goes_on() {
+        // Input: another interface, runtime and state directory, and the same paths.bpffs.
+        let cluster = Cluster::start(1, &alone()).unwrap();
+        cluster.wait_status(1, "to be master", PATIENCE, |status| status.is_master()).unwrap();
+        let lab = cluster.lab();
+        add_bridge(&lab.node_netns(1));
+        let written = lab.write_config(1, &DaemonOptions { id: Some(2), ..alone() }).unwrap();
+        let text = fs::read_to_string(written).unwrap();
+        let config = lab.home(1).join("other.toml");
+        fs::write(&config, text.replace("/run\"", "/run2\"").replace("/state\"", "/state2\"")).unwrap();
+        let line = refused(lab, 1, REFUSED, &mut command(lab, 1, &[], "soft0", &config, &[]));
+        assert_says(&line, &[&lab.pins(1).display().to_string(), "paths.bpffs"]);
+        assert!(cluster.status(1).unwrap().is_master());
+    }
+
+    #[test]
     fn the_state_of_another_node_is_refused_with_both_ids() {
         let mut cluster = Cluster::start(1, &alone()).unwrap();
         cluster.wait_status(1, "to be master", PATIENCE, |status| status.is_master()).unwrap();
@@ -366,6 +379,13 @@ impl Attempt {
         assert_eq!(Traces::of(&self.lab, 1).unwrap(), before, "{line}");
         Outcome::Refused(line)
     }
+}
+
+/// Makes soft0, an interface whose driver knows no XDP.
+fn add_bridge(netns: &str) {
+    net::ip(netns, &["link", "add", "soft0", "type", "bridge"]).unwrap();
+    net::ip(netns, &["link", "set", "soft0", "up"]).unwrap();
+    net::ip(netns, &["address", "add", "10.99.0.1/24", "dev", "soft0"]).unwrap();
 }
 
 /// A cluster of one, which needs nobody.
