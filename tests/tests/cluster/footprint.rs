@@ -6,6 +6,7 @@ use vip_tests::{
     lab::{DaemonOptions, Lab},
     net,
     traces::Traces,
+    wait,
 };
 
 use crate::{
@@ -38,6 +39,19 @@ fn sigterm_and_sigint_end_the_daemon_and_leave_nothing_behind() {
         assert!(status.success(), "{signal}: {status}{}", daemon.log_tail());
         assert_eq!(Traces::of(cluster.lab(), 1).unwrap(), before, "{signal}");
     }
+}
+
+#[test]
+fn a_daemon_that_is_terminated_while_it_starts_leaves_nothing_behind() {
+    let mut cluster = Cluster::prepare(1, |_| alone()).unwrap();
+    let before = Traces::of(cluster.lab(), 1).unwrap();
+    cluster.restart(1).unwrap();
+    // The first thing that it makes.
+    let socket = cluster.daemon(1).unwrap().socket().to_owned();
+    wait::until("the control socket", PATIENCE, || Ok(socket.exists().then_some(()))).unwrap();
+    let status = cluster.daemon(1).unwrap().terminate().unwrap();
+    assert!(status.success(), "{status}");
+    assert_eq!(Traces::of(cluster.lab(), 1).unwrap(), before);
 }
 
 #[test]

@@ -32,6 +32,57 @@ fn three_nodes_form_one_configuration_whatever_the_order_of_their_start() {
 }
 
 #[test]
+fn a_cluster_that_was_stopped_as_a_whole_comes_back_with_its_configuration() {
+    let (mut cluster, _) = three_whole();
+    for node in 1..=3 {
+        assert!(cluster.daemon(node).unwrap().terminate().unwrap().success());
+    }
+    let watch = Watch::start(cluster.lab());
+    watch.wait_silent();
+    // Two of three are enough: the configuration is on their disks.
+    for node in [2, 3] {
+        cluster.restart(node).unwrap();
+    }
+    cluster.wait_whole_among(&[2, 3], PATIENCE).unwrap();
+    watch.wait_served(&cluster, |node| node != 1);
+    cluster.restart(1).unwrap();
+    cluster.wait_whole(PATIENCE).unwrap();
+    assert_one_configuration(&cluster);
+    watch.finish();
+}
+
+#[test]
+fn a_cluster_whose_daemons_were_all_killed_comes_back_without_a_moment_of_two_holders() {
+    let (mut cluster, holder) = three_whole();
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |node| node == holder);
+    for node in 1..=3 {
+        cluster.daemon(node).unwrap().kill().unwrap();
+    }
+    for node in 1..=3 {
+        cluster.restart(node).unwrap();
+    }
+    let holder = cluster.wait_whole(PATIENCE).unwrap();
+    watch.wait_served(&cluster, |node| node == holder);
+    assert_one_configuration(&cluster);
+    watch.finish();
+}
+
+#[test]
+fn a_node_that_starts_without_a_carrier_joins_when_it_gets_one() {
+    let mut cluster = Cluster::prepare(3, |_| DaemonOptions::default()).unwrap();
+    cluster.lab().cable(3).pull().unwrap();
+    for node in 1..=3 {
+        cluster.restart(node).unwrap();
+    }
+    let at_fault = |status: &vip_tests::cluster::Status| status.groups[0].state == "fault";
+    cluster.wait_status(3, "to be at fault", PATIENCE, at_fault).unwrap();
+    cluster.lab().cable(3).plug().unwrap();
+    cluster.wait_whole(PATIENCE).unwrap();
+    assert_one_configuration(&cluster);
+}
+
+#[test]
 fn a_fourth_node_that_starts_later_neither_votes_nor_holds() {
     // The fourth would be the fittest of all.
     let options = |node| DaemonOptions { priority: if node == 4 { 200 } else { 100 }, ..Default::default() };

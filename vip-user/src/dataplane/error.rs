@@ -64,7 +64,7 @@ pub enum Error {
     )]
     NoLink,
     /// A map access failed.
-    #[error("map {name}: {source}")]
+    #[error("map {name}: {}", chain(.source))]
     Map {
         /// The map.
         name: &'static str,
@@ -75,7 +75,7 @@ pub enum Error {
     #[error("cannot map {0} into memory: {1}")]
     Mmap(&'static str, io::Error),
     /// Another operation on the program failed.
-    #[error("XDP program: {0}")]
+    #[error("XDP program: {}", chain(.0))]
     Program(ProgramError),
 }
 
