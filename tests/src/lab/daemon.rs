@@ -22,6 +22,9 @@ use crate::wait;
 
 /// How long a client command may take: a stopped daemon answers nothing.
 const STATUS_SECONDS: &str = "2";
+/// How long a daemon may take to end: the kernel detaches programs, sockets and interfaces after RCU grace periods, and
+/// each takes seconds where the processors are busy.
+const EXIT: Duration = Duration::from_secs(60);
 /// How much of the log goes into an error.
 const LOG_TAIL_LINES: usize = 15;
 
@@ -170,7 +173,7 @@ impl Daemon {
     /// SIGTERM, and waits for the end.
     pub fn terminate(&mut self) -> Result<ExitStatus> {
         self.signal(Signal::SIGTERM)?;
-        self.wait_exit(Duration::from_secs(10))
+        self.wait_exit(EXIT)
     }
 
     /// Waits until it has ended by itself.

@@ -22,6 +22,9 @@ use crate::{
 };
 
 const PREFIX: &str = "viplab-";
+/// How long killed processes may take to end: what they hold in the kernel goes with them, which takes seconds where
+/// the processors are busy.
+const INHABITANTS_END: Duration = Duration::from_secs(60);
 
 /// The name of the `count`th lab of process `pid`; [`sweep_leftovers`] reads the pid from it.
 pub(super) fn lab_name(pid: u32, count: u32) -> String {
@@ -72,18 +75,14 @@ pub(super) fn remove(namespaces: &[String], dirs: &[PathBuf]) -> Vec<Error> {
 /// they are the lab's. A namespace with a process in it, and every interface in it, would outlive its name.
 fn end_inhabitants(netns: &str) -> Result<()> {
     let namespace = netns_path(netns).metadata()?.st_ino();
-    wait::until_even_if_interrupted(
-        &format!("the processes in {netns} to end"),
-        Duration::from_secs(5),
-        || {
-            let inhabitants = inhabitants(namespace);
-            for pid in &inhabitants {
-                // It may have ended by itself meanwhile.
-                let _ = kill(*pid, Signal::SIGKILL);
-            }
-            if inhabitants.is_empty() { Ok(Some(())) } else { Err(anyhow!("{inhabitants:?} still run")) }
-        },
-    )
+    wait::until_even_if_interrupted(&format!("the processes in {netns} to end"), INHABITANTS_END, || {
+        let inhabitants = inhabitants(namespace);
+        for pid in &inhabitants {
+            // It may have ended by itself meanwhile.
+            let _ = kill(*pid, Signal::SIGKILL);
+        }
+        if inhabitants.is_empty() { Ok(Some(())) } else { Err(anyhow!("{inhabitants:?} still run")) }
+    })
 }
 
 fn inhabitants(namespace: u64) -> Vec<Pid> {

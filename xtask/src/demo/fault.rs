@@ -8,7 +8,7 @@ use nix::sys::signal::Signal;
 use vip_tests::cluster::Cluster;
 
 /// How long a daemon may take to end after a SIGTERM.
-const EXIT: Duration = Duration::from_secs(10);
+const EXIT: Duration = Duration::from_secs(60);
 
 /// A way to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
