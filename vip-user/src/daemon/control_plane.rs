@@ -57,7 +57,7 @@ impl ControlPlane {
     /// Begins: the first orders go to the lease thread.
     pub(super) fn begin(&mut self) {
         if !self.interface.carrier {
-            warn!("{}: no carrier, so this node cannot serve", self.interface.name);
+            warn!(iface = %self.interface.name, "no carrier, so this node cannot serve");
         }
         self.order_eligibility();
         self.settle();
@@ -119,9 +119,9 @@ impl ControlPlane {
         }
         if before.carrier != now.carrier {
             if now.carrier {
-                info!("{}: carrier is back", now.name);
+                info!(iface = %now.name, "carrier is back");
             } else {
-                warn!("{}: no carrier, so this node cannot serve", now.name);
+                warn!(iface = %now.name, "no carrier, so this node cannot serve");
             }
             self.order_eligibility();
         }
@@ -246,7 +246,7 @@ impl ControlPlane {
             error!("the configuration cannot be put in force: {error}");
             return;
         }
-        info!("in force: {configuration}");
+        info!("voters from now on: {configuration}");
         self.orders.give(Order::Configure { epoch, voters: configuration.voters().to_vec() });
         self.rank();
     }
@@ -300,11 +300,11 @@ impl ControlPlane {
                 group.part = State::Candidate;
                 // Without a majority it stands again and again, too fast for a log.
                 if group.candidacies.allows(clock::now()) {
-                    info!("{name}: this node stands for master, ballot {ballot}");
+                    info!(group = %name, %ballot, "this node stands for master");
                 }
             }
             GaveUp(reason) => {
-                debug!("{name}: not elected: {reason}");
+                debug!(group = %name, %reason, "not elected");
                 group.last_failure = Some(reason);
                 // It will stand again, unless somebody else is elected.
                 let stands = matches!(reason, GiveUp::NoAnswer | GiveUp::Refused);
@@ -312,18 +312,18 @@ impl ControlPlane {
             }
             Promoted(ballot) => {
                 group.part = State::Holder;
-                info!("{name}: this node is master now, ballot {ballot}");
+                info!(group = %name, %ballot, "this node is master now");
             }
             Demoted(reason) => {
                 group.part = State::Follower;
                 match reason {
-                    Demotion::Released => info!("{name}: this node is not master any more: {reason}"),
+                    Demotion::Released => info!(group = %name, "this node is not master any more: {reason}"),
                     Demotion::Lapsed | Demotion::Unfit => {
-                        warn!("{name}: this node is not master any more: {reason}")
+                        warn!(group = %name, "this node is not master any more: {reason}")
                     }
                 }
             }
-            Notice(_) => warn!("{name}: {text}"),
+            Notice(_) => warn!(group = %name, "{text}"),
             _ => {}
         }
         self.look_at_holders();
@@ -348,8 +348,8 @@ impl ControlPlane {
             let name = &group.settings.name;
             match holder {
                 Some(id) if id == self.id => {}
-                Some(id) => info!("{name}: {} is master", self.name_of(id)),
-                None => info!("{name}: no master"),
+                Some(id) => info!(group = %name, node = id, "{} is master", self.name_of(id)),
+                None => info!(group = %name, "no master"),
             }
             self.groups[index].last_holder = holder;
         }
@@ -365,7 +365,8 @@ impl ControlPlane {
             if let Some(reason) = group.vacancy(self.words.read(group.slot), now) {
                 let (name, all) = (&group.settings.name, voters.len());
                 warn!(
-                    "{name}: no master; this node stands, but {reason} ({heard} of {all} voters are heard)"
+                    group = %name,
+                    "no master; this node stands, but {reason} ({heard} of {all} voters are heard)"
                 );
             }
         }
@@ -378,7 +379,7 @@ impl ControlPlane {
             let (priority, delay) = (group.settings.priority, nanoseconds(group.settings.preempt_delay));
             let members = self.membership.members();
             if let Some(fitter) = self.preemption.successor(members, group.id, priority, delay, now) {
-                info!("{}: giving way to {}, of higher priority", group.settings.name, fitter.hello.name);
+                info!(group = %group.settings.name, "giving way to {}, of higher priority", fitter.hello.name);
                 self.orders.give(Order::Release { slot: group.slot });
             }
         }
@@ -394,10 +395,10 @@ impl ControlPlane {
                 debug!("{mac}, a member, claims {address}")
             }
             Some(EventKind::Conflict) => {
-                warn!("{mac} claims the VIP {address}: another machine has it configured")
+                warn!(vip = %address, %mac, "another machine claims the VIP: it has the address configured")
             }
             Some(EventKind::DuplicateId) => {
-                warn!("a message with this node's id {} came from {address} ({mac})", self.id);
+                warn!(%address, %mac, "another machine sends with this node's id {}", self.id);
             }
             Some(EventKind::NewerEpoch) => info!("{node} has a newer configuration, epoch {}", event.value),
             Some(EventKind::LeaseTooLong) => warn!(
