@@ -85,7 +85,7 @@ pub struct Member {
     pub name: String,
     /// Its number in ballots.
     pub id: u16,
-    /// The address that it sends from.
+    /// The address that it sends from; empty for a voter that has not been heard yet.
     pub address: String,
     /// Whether it takes part.
     pub status: MemberStatus,

@@ -27,8 +27,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Spread { median: 2.0, min: 1.0, max: 3.0 });
-        assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]), Spread { median: 2.5, min: 1.0, max: 4.0 });
+    fn the_median_is_the_middle_or_the_mean_of_the_two_there() {
+        assert_eq!(Spread::of([3.0, 1.0, 8.0]), Spread { median: 3.0, min: 1.0, max: 8.0 });
+        assert_eq!(Spread::of([4.0, 1.0]).median, 2.5);
+        assert_eq!(Spread::of([7.0]).median, 7.0);
+        assert_eq!(Spread::of([]).median, 0.0);
     }
 }

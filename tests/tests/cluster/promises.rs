@@ -64,6 +64,7 @@ fn a_holder_that_is_restarted_alone_adopts_its_data_plane_and_does_not_serve() {
         .wait_status(holder, "to stand", PATIENCE, |status| status.groups[0].state == "candidate")
         .unwrap();
     assert_eq!(status.epoch, 1, "{status:?}");
+    assert_eq!(status.voters(), [1, 2, 3], "the absent ones are shown: {status:?}");
     assert!(cluster.daemon(holder).unwrap().log().contains("in place of a former run's"));
     watch.wait_silent();
 

@@ -167,7 +167,23 @@ impl ControlPlane {
     pub(super) fn members(&self) -> Vec<status::Member> {
         let now = clock::now();
         let peers = self.tables.peers().unwrap_or_default();
-        self.membership.members().map(|member| self.member(member, &peers, now)).collect()
+        let known = self.membership.members().map(|member| self.member(member, &peers, now));
+        known.chain(self.absent_voters()).collect()
+    }
+
+    /// Voters that have not been heard since this daemon started: who is missing is what an operator looks for.
+    fn absent_voters(&self) -> impl Iterator<Item = status::Member> {
+        let voters = self.membership.configuration().map_or(&[][..], |configuration| configuration.voters());
+        let absent = voters.iter().filter(|id| self.membership.members().all(|member| member.id != **id));
+        absent.map(|id| status::Member {
+            name: self.name_of(*id),
+            id: *id,
+            address: String::new(),
+            status: MemberStatus::Failed,
+            voter: true,
+            priority: 0,
+            last_heard_ms: None,
+        })
     }
 
     fn member(&self, member: &Member, peers: &BTreeMap<u16, maps::Peer>, now: u64) -> status::Member {

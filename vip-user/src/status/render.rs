@@ -45,7 +45,7 @@ pub fn members(members: &[Member], colours: bool) -> String {
         [
             Cell::plain(&member.name),
             Cell::plain(member.id.to_string()),
-            Cell::plain(&member.address),
+            Cell::plain(if member.address.is_empty() { "-" } else { &member.address }),
             Cell::coloured(status, colour),
             Cell::plain(if member.voter { "yes" } else { "no" }),
             Cell::plain(member.priority.to_string()),

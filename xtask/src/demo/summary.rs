@@ -177,17 +177,3 @@ impl OutageRecord {
 fn milliseconds(span: Duration) -> f64 {
     span.as_secs_f64() * 1e3
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_or_the_mean_of_the_two_there() {
-        let spread = Spread::of([3.0, 1.0, 8.0].into_iter());
-        assert_eq!((spread.median, spread.min, spread.max), (3.0, 1.0, 8.0));
-        assert_eq!(Spread::of([4.0, 1.0].into_iter()).median, 2.5);
-        assert_eq!(Spread::of([7.0].into_iter()).median, 7.0);
-        assert_eq!(Spread::of([].into_iter()).median, 0.0);
-    }
-}
