@@ -144,6 +144,16 @@ fn packets_to_other_addresses_pass() {
     }
 }
 
+/// Input: a fragment of somebody's datagram to this node, whose data look like a header for the protocol's port.
+#[test]
+fn the_data_of_later_fragments_are_data() {
+    let base = Ipv4::new(CLIENT.ip, NODE_HOST.ip, PROTOCOL_UDP);
+    for fragment in [1, MORE_FRAGMENTS | 1, 0x1fff] {
+        let frame = ethernet_of(&Ipv4 { fragment, ..base }.around(&udp(1234, PORT, &[0; 100])));
+        assert_eq!(Node::new().receives(&frame), Outcome::passed(&frame, Counter::Other));
+    }
+}
+
 /// The VIP as a source is the holder's traffic on its way through this node.
 #[test]
 fn packets_from_a_vip_pass() {
