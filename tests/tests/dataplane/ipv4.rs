@@ -39,19 +39,16 @@ fn the_fence_closes_when_the_lease_ends_without_anybody_doing_anything() {
     let frame = packet(TCP);
     let end = now() + 20_000_000;
     node.plane.words.arm(WEB, end);
-    let mut passed_at_all = false;
     loop {
         let sent = now();
         let passed = node.receives(&frame).action == Action::Pass;
         let answered = now();
-        passed_at_all |= passed;
         assert!(!passed || sent < end, "passed {} ns after the end", sent - end);
         assert!(passed || answered >= end, "fenced {} ns before the end", end - answered);
         if sent > end {
             break;
         }
     }
-    assert!(passed_at_all || now() > end);
 }
 
 #[test]
