@@ -39,19 +39,16 @@ fn the_fence_closes_when_the_lease_ends_without_anybody_doing_anything() {
     let frame = packet(TCP);
     let end = now() + 20_000_000;
     node.plane.words.arm(WEB, end);
-    let mut passed_at_all = false;
     loop {
         let sent = now();
         let passed = node.receives(&frame).action == Action::Pass;
         let answered = now();
-        passed_at_all |= passed;
         assert!(!passed || sent < end, "passed {} ns after the end", sent - end);
         assert!(passed || answered >= end, "fenced {} ns before the end", end - answered);
         if sent > end {
             break;
         }
     }
-    assert!(passed_at_all || now() > end);
 }
 
 #[test]
@@ -141,6 +138,16 @@ fn packets_to_other_addresses_pass() {
             let frame = ethernet_of(&Ipv4::new(CLIENT.ip, to, protocol).around(&udp(1234, 80, b"data")));
             assert_eq!(node.receives(&frame), Outcome::passed(&frame, Counter::Other));
         }
+    }
+}
+
+/// Input: a fragment of somebody's datagram to this node, whose data look like a header for the protocol's port.
+#[test]
+fn the_data_of_later_fragments_are_data() {
+    let base = Ipv4::new(CLIENT.ip, NODE_HOST.ip, PROTOCOL_UDP);
+    for fragment in [1, MORE_FRAGMENTS | 1, 0x1fff] {
+        let frame = ethernet_of(&Ipv4 { fragment, ..base }.around(&udp(1234, PORT, &[0; 100])));
+        assert_eq!(Node::new().receives(&frame), Outcome::passed(&frame, Counter::Other));
     }
 }
 
