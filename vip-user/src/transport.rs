@@ -1,8 +1,12 @@
 //! The datagrams between the nodes: one UDP socket, to a multicast group or to a list of addresses.
 
-use std::io;
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, UdpSocket};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::io::{self, IoSliceMut};
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+
+use nix::cmsg_space;
+use nix::errno::Errno;
+use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt};
 
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
@@ -19,8 +23,11 @@ const CLASS_SELECTOR_6: u32 = 0xc0;
 #[derive(Debug)]
 pub struct Transport {
     socket: UdpSocket,
+    own: Ipv4Addr,
     destinations: Vec<SocketAddrV4>,
     port: u16,
+    /// Room for the kernel's word on where a datagram was sent to.
+    control: Vec<u8>,
 }
 
 impl Transport {
@@ -62,7 +69,15 @@ impl Transport {
                 others.map(|peer| SocketAddrV4::new(*peer, *port)).collect()
             }
         };
-        Ok(Self { socket: socket.into(), destinations, port })
+        setsockopt(&socket, sockopt::Ipv4PacketInfo, &true)
+            .map_err(|errno| step("IP_PKTINFO")(errno.into()))?;
+        let control = cmsg_space!(libc::in_pktinfo);
+        Ok(Self { socket: socket.into(), own, destinations, port, control })
+    }
+
+    /// The interface has another address.
+    pub const fn set_own(&mut self, own: Ipv4Addr) {
+        self.own = own;
     }
 
     /// Sends to all other nodes: one system call with multicast, one per peer otherwise.
@@ -89,23 +104,57 @@ impl Transport {
 
     /// Takes a datagram that waits, with its source; `None` when none does.
     ///
+    /// Only what was sent to the multicast group or to the own address counts: XDP has verified that and keeps replays
+    /// away. What comes to the port by another address of this machine, a VIP for one, gives an empty datagram.
+    ///
     /// # Errors
     /// The kernel's; an unreachable peer's is one of them, and harmless.
     pub fn receive<'a>(
-        &self,
+        &mut self,
         buffer: &'a mut [u8; MAX_DATAGRAM],
     ) -> io::Result<Option<(&'a [u8], Ipv4Addr)>> {
-        match self.socket.recv_from(buffer) {
-            Ok((len, SocketAddr::V4(source))) => Ok(Some((&buffer[..len], *source.ip()))),
-            Ok(_) => Ok(None),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(error),
-        }
+        let mut room = [IoSliceMut::new(buffer)];
+        let (fd, control) = (self.socket.as_raw_fd(), Some(&mut self.control[..]));
+        let received = match recvmsg::<SockaddrIn>(fd, &mut room, control, MsgFlags::empty()) {
+            Ok(received) => received,
+            Err(Errno::EWOULDBLOCK) => return Ok(None),
+            Err(errno) => return Err(errno.into()),
+        };
+        let source = received.address.map_or(Ipv4Addr::UNSPECIFIED, |address| address.ip());
+        let verified = received.cmsgs()?.any(|message| match message {
+            ControlMessageOwned::Ipv4PacketInfo(info) => {
+                let destination = Ipv4Addr::from(u32::from_be(info.ipi_addr.s_addr));
+                destination.is_multicast() || destination == self.own
+            }
+            _ => false,
+        });
+        let len = if verified { received.bytes } else { 0 };
+        Ok(Some((&buffer[..len], source)))
     }
 }
 
 impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_to_another_address_of_the_machine_is_not_taken() {
+        let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+        // Free, and not given to others for now.
+        let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let settings = config::Transport::Unicast { peers: Vec::new(), port };
+        let mut transport = Transport::open("lo", 1, Ipv4Addr::LOCALHOST, &settings).unwrap();
+        for destination in [Ipv4Addr::new(127, 0, 0, 2), Ipv4Addr::LOCALHOST] {
+            sender.send_to(b"hello", (destination, port)).unwrap();
+        }
+        let mut buffer = [0; MAX_DATAGRAM];
+        let mut taken = || transport.receive(&mut buffer).unwrap().map(|(datagram, _)| datagram.to_vec());
+        assert_eq!([taken(), taken(), taken()], [Some(Vec::new()), Some(b"hello".to_vec()), None]);
     }
 }

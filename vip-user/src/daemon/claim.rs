@@ -19,7 +19,7 @@ const PROBES: u32 = 3;
 const PATIENCE: u64 = 60_000_000;
 
 /// The address of the node that has this id already, if one says so.
-pub(super) fn owner_of_id(transport: &Transport, signer: &mut Signer) -> Option<Ipv4Addr> {
+pub(super) fn owner_of_id(transport: &mut Transport, signer: &mut Signer) -> Option<Ipv4Addr> {
     (0..PROBES).find_map(|_| {
         let probe = signer.letter(Kind::Probe, b"");
         // Without a carrier nobody can hear it, or answer.
@@ -28,7 +28,7 @@ pub(super) fn owner_of_id(transport: &Transport, signer: &mut Signer) -> Option<
     })
 }
 
-fn await_objection(transport: &Transport, signer: &Signer) -> Option<Ipv4Addr> {
+fn await_objection(transport: &mut Transport, signer: &Signer) -> Option<Ipv4Addr> {
     let deadline = clock::now() + PATIENCE;
     let mut buffer = [0; MAX_DATAGRAM];
     loop {

@@ -300,6 +300,7 @@ impl ControlPlane {
             return;
         };
         let entry = maps::Interface { mac: self.interface.mac, reserved: 0, address: address.octets() };
+        self.orders.give(Order::Readdress { own: address });
         match self.tables.set_interface(self.interface.index, entry) {
             Ok(()) => info!("{} has the address {address} now", self.interface.name),
             Err(error) => error!("{error}"),

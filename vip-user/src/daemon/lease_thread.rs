@@ -50,6 +50,8 @@ pub(super) enum Order {
     Candidates { slot: u32, order: Vec<u16> },
     /// Whether this node may hold a group.
     Eligible { slot: u32, eligible: bool },
+    /// The interface has this address from now on.
+    Readdress { own: Ipv4Addr },
     /// Send this to all nodes.
     Letter { kind: Kind, body: Vec<u8> },
     /// Give a group back; another node takes it.
@@ -246,6 +248,7 @@ impl Driver {
             Order::Eligible { slot, eligible } => {
                 self.tell(slot, |election, view| election.set_eligible(eligible, view));
             }
+            Order::Readdress { own } => self.parts.transport.set_own(own),
             Order::Letter { kind, body } => {
                 let letter = self.parts.signer.letter(kind, &body);
                 self.send(&letter);

@@ -50,10 +50,10 @@ pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Res
     let mut place = Place::find(settings).await?;
     let own = Own::open(settings, &place)?;
     let (mut plane, slots) = load(settings, &place, &own, footprint)?;
-    let transport = open_transport(&place, &settings.cluster.transport)?;
+    let mut transport = open_transport(&place, &settings.cluster.transport)?;
     let mut signer = Signer::new(own.origin, own.keys.clone());
     signer.set_epoch(own.epoch());
-    if let Some(owner) = claim::owner_of_id(&transport, &mut signer) {
+    if let Some(owner) = claim::owner_of_id(&mut transport, &mut signer) {
         return Err(id_taken(place.id, owner));
     }
     let dummy = put_on_machine(settings, &mut place, &mut plane, footprint).await?;
