@@ -156,6 +156,22 @@ fn removing_an_absent_dummy_is_no_error() {
 }
 
 #[test]
+fn neighbours_that_were_asked_for_in_vain_are_forgotten_and_others_are_not() {
+    in_namespace(async || {
+        let (netlink, _changes) = Netlink::open().unwrap();
+        let left = cable(&netlink).await;
+        ip("link add other type veth peer name far");
+        ip("neigh add 10.77.0.2 dev left nud incomplete");
+        ip("neigh add 10.77.0.3 dev left nud failed");
+        ip("neigh add 10.77.0.4 dev left lladdr 02:00:00:00:00:04 nud reachable");
+        ip("neigh add 10.77.0.5 dev other nud failed");
+        netlink.forget_unresolved(left.index).await.unwrap();
+        assert_eq!(ip("neigh show dev left"), "10.77.0.4 lladdr 02:00:00:00:00:04 REACHABLE \n");
+        assert!(ip("neigh show dev other nud all").contains("10.77.0.5"));
+    });
+}
+
+#[test]
 fn an_interface_is_described_as_it_is() {
     in_namespace(async || {
         let (netlink, mut changes) = Netlink::open().unwrap();

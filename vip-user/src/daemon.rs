@@ -154,7 +154,12 @@ async fn handle_change(shared: &Shared, netlink: &Netlink, change: Change) -> Re
     };
     if own {
         match netlink.interface(&iface).await {
-            Ok(Some(now)) if now.index == index => shared.with(|plane| plane.handle_interface(&now))?,
+            Ok(Some(now)) if now.index == index => {
+                let back = shared.with(|plane| plane.handle_interface(&now))?;
+                if back && let Err(error) = netlink.forget_unresolved(index).await {
+                    warn!("{error}");
+                }
+            }
             Ok(_) => {
                 return Err(Failure::refused(format!(
                     "the interface {iface} is gone; start again when it is back"

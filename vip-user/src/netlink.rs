@@ -21,6 +21,7 @@ use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
 use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
+use rtnetlink::packet_route::neighbour::NeighbourState;
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use tokio::time::timeout;
 
@@ -266,6 +267,33 @@ impl Netlink {
             owners.extend(vips.into_iter().map(|vip| (vip, name.clone())));
         }
         Ok(owners)
+    }
+
+    /// Forgets the IPv4 neighbours of a link that the kernel has asked for in vain. What a node sends while its cable
+    /// is out leaves such entries behind, and the kernel asks again only a second after its last try
+    /// (`net.ipv4.neigh.*.retrans_time_ms`): until then, all that a new holder answers to that neighbour would wait.
+    ///
+    /// # Errors
+    /// The exchange with the kernel failed, or it refuses.
+    pub async fn forget_unresolved(&self, index: u32) -> Result<()> {
+        let unresolved = [NeighbourState::Incomplete, NeighbourState::Failed];
+        let mut answer =
+            pin!(self.handle.neighbours().get().set_address_family(AddressFamily::Inet).execute());
+        let mut forgotten = Vec::new();
+        while let Some(neighbour) =
+            ask(answer.try_next(), libc::ENODEV, || format!("reading the neighbours of link {index}"))
+                .await?
+                .flatten()
+        {
+            if neighbour.header.ifindex == index && unresolved.contains(&neighbour.header.state) {
+                forgotten.push(neighbour);
+            }
+        }
+        let requests = stream::iter(forgotten).map(|neighbour| {
+            let request = self.handle.neighbours().del(neighbour).execute();
+            ask(request, libc::ENOENT, move || format!("forgetting a neighbour of link {index}"))
+        });
+        all_done(requests).await
     }
 
     /// Finds the dummy or makes it, and sees to its flags.

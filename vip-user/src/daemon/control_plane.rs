@@ -102,11 +102,11 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// The interface has changed.
+    /// The interface has changed. Says whether its carrier is back.
     ///
     /// # Errors
     /// When its MAC address is another one: answers and announcements under way have the old one.
-    pub(super) fn handle_interface(&mut self, now: &Interface) -> Result<(), Failure> {
+    pub(super) fn handle_interface(&mut self, now: &Interface) -> Result<bool, Failure> {
         if now.mac != self.interface.mac {
             return Err(Failure::refused(format!(
                 "the MAC address of {} has changed; start again",
@@ -125,7 +125,7 @@ impl ControlPlane {
             }
             self.order_eligibility();
         }
-        Ok(())
+        Ok(now.carrier && !before.carrier)
     }
 
     /// The interface, its index, the VIPs' interface, and the VIPs: what must be in the kernel.
