@@ -59,7 +59,7 @@ impl core::fmt::Display for Ballot {
     }
 }
 
-/// What a proposer asks of an acceptor. The requesting node is the ballot's.
+/// What a proposer asks of an acceptor. The requesting node is the ballot's, but for a transfer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Request {
     /// Promise this ballot.
@@ -68,6 +68,15 @@ pub enum Request {
     Propose(Ballot, u64),
     /// The holder is done.
     Release(Ballot),
+    /// The holder, this node, serves no more and has given what is left of its lease to another node.
+    Transfer {
+        /// Who holds no more.
+        from: u16,
+        /// The new holder's ballot: a fresh one of its own, under which it will renew.
+        to: Ballot,
+        /// What is left of the lease, in ns.
+        left: u64,
+    },
 }
 
 /// What an acceptor decided.
@@ -81,6 +90,8 @@ pub enum Decision {
     Accepted,
     /// The holder gave its lease back; no answer.
     Released,
+    /// The holder gave its lease to another node; no answer.
+    Transferred,
     /// Another node's lease, under this ballot, runs for so much longer.
     Held(Ballot, u64),
     /// This higher ballot is promised.
@@ -116,6 +127,7 @@ impl Acceptor {
             Request::Prepare(ballot) => self.prepare(ballot, now),
             Request::Propose(ballot, lease) => self.propose(ballot, lease, now, longest),
             Request::Release(ballot) => self.release(ballot, now),
+            Request::Transfer { from, to, left } => self.transfer(from, to, left, now, longest),
         }
     }
 
@@ -157,6 +169,20 @@ impl Acceptor {
         }
         self.expires = now;
         Decision::Released
+    }
+
+    /// From here on the lease is the new holder's, as if that had been granted it. An acceptor that knew of no lease
+    /// takes it as well: the more acceptors keep others out, the safer, and the one that the old holder itself has
+    /// must, or the old holder could stand again before the time it gave is over.
+    #[inline(always)]
+    fn transfer(&mut self, from: u16, to: Ballot, left: u64, now: u64, longest: u64) -> Decision {
+        if left > longest || self.held_by_other_than(from, now) {
+            return Decision::Silent;
+        }
+        self.promised = self.promised.max(to.0);
+        self.ballot = to.0;
+        self.expires = self.expires.max(now.saturating_add(left));
+        Decision::Transferred
     }
 
     #[inline(always)]

@@ -74,9 +74,11 @@ pub struct Message {
     pub sequence: Be64,
     /// The requester's CLOCK_BOOTTIME in ns, taken before the message was sent.
     pub sent_at: Be64,
-    /// The ballot that a request stands on and an answer agrees to; in a refusal, the one in its way.
+    /// The ballot that a request stands on and an answer agrees to; in a refusal, the one in its way. In a handover,
+    /// the one under which the new holder goes on.
     pub ballot: Be64,
-    /// Propose: the lease length. Refused: what remains of the lease in the way, or the longest lease taken. In ns.
+    /// Propose: the lease length. Refused: what remains of the lease in the way, or the longest lease taken. Transfer
+    /// and Grant: what is left of the lease. In ns.
     pub duration: Be64,
     /// SipHash of the body under the sender's key; 0 without a body.
     pub body_tag: Be64,
@@ -112,6 +114,15 @@ pub enum Kind {
     Probe = 8,
     /// Answer to a probe: the id is taken, by the sender of this.
     Taken = 9,
+    /// Request without an answer: the holder has given what is left of its lease, `duration`, to the node of `ballot`.
+    Transfer = 10,
+    /// To the node of `ballot`: ask for my lease, which I hold under that round.
+    Offer = 11,
+    /// To the holder: give me the lease, for me to renew under `ballot`.
+    Ask = 12,
+    /// To the node of `ballot`: yes, so much of the lease is left, `duration`, counted from the `sent_at` of its Ask,
+    /// which this echoes.
+    Grant = 13,
 }
 
 impl Kind {
@@ -128,6 +139,10 @@ impl Kind {
             7 => Self::Hello,
             8 => Self::Probe,
             9 => Self::Taken,
+            10 => Self::Transfer,
+            11 => Self::Offer,
+            12 => Self::Ask,
+            13 => Self::Grant,
             _ => return None,
         })
     }

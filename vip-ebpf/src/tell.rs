@@ -85,7 +85,7 @@ static OUTCOMES: [Name; COUNTERS] = [
 ];
 
 /// By [`Kind`](vip_common::wire::Kind); 0 is none.
-static KINDS: [Name; 10] = [
+static KINDS: [Name; 14] = [
     padded("?"),
     padded("Prepare"),
     padded("Propose"),
@@ -96,6 +96,10 @@ static KINDS: [Name; 10] = [
     padded("Hello"),
     padded("Probe"),
     padded("Taken"),
+    padded("Transfer"),
+    padded("Offer"),
+    padded("Ask"),
+    padded("Grant"),
 ];
 
 #[inline(always)]

@@ -53,10 +53,10 @@ pub(crate) fn message(
         Err(invalid) => return Some(Verdict::Drop(rejection(invalid))),
     };
     Some(match kind {
-        Kind::Prepare | Kind::Propose | Kind::Release => {
+        Kind::Prepare | Kind::Propose | Kind::Release | Kind::Transfer => {
             request(packet, ipv4, message, kind, &source, config)
         }
-        Kind::Hello => hello(message, &source, config),
+        Kind::Hello | Kind::Offer | Kind::Ask | Kind::Grant => to_daemon(message, &source, config),
         Kind::Probe => Verdict::Pass(Counter::MessagePassed),
         Kind::Promise | Kind::Accepted | Kind::Refused | Kind::Taken => answer(message, kind, config),
     })
@@ -110,7 +110,7 @@ fn request(
         return Verdict::Drop(counter);
     }
     let ballot = Ballot(message.ballot.get());
-    if ballot.node() != message.sender.get() {
+    if !matches!(kind, Kind::Transfer) && ballot.node() != message.sender.get() {
         return Verdict::Drop(Counter::RejectedSender);
     }
     if let Err(verdict) = check_epoch(packet, ipv4, message, source, config) {
@@ -123,6 +123,9 @@ fn request(
     let request = match kind {
         Kind::Prepare => Request::Prepare(ballot),
         Kind::Release => Request::Release(ballot),
+        Kind::Transfer => {
+            Request::Transfer { from: message.sender.get(), to: ballot, left: message.duration.get() }
+        }
         _ => Request::Propose(ballot, message.duration.get()),
     };
     let decision = accept(*slot, request, source, config);
@@ -150,7 +153,7 @@ fn request(
 #[inline(always)]
 fn reply(decision: Decision, asked: Ballot, config: &Config) -> Option<Answer> {
     Some(match decision {
-        Decision::Silent | Decision::Released => return None,
+        Decision::Silent | Decision::Released | Decision::Transferred => return None,
         Decision::Promise => Answer::agreed(Kind::Promise, asked),
         Decision::Accepted => Answer::agreed(Kind::Accepted, asked),
         Decision::Held(ballot, remaining) => Answer::refused(Reason::Held, ballot, remaining),
@@ -253,9 +256,9 @@ fn accept(slot: u32, request: Request, source: &Source, config: &Config) -> Deci
     })
 }
 
-/// Hello goes up to the daemon's membership, once.
+/// What only the daemon understands goes up to it, once.
 #[inline(always)]
-fn hello(message: &Message, source: &Source, config: &Config) -> Verdict {
+fn to_daemon(message: &Message, source: &Source, config: &Config) -> Verdict {
     match check_sender(message, source, config) {
         Ok(()) => Verdict::Pass(Counter::MessagePassed),
         Err(counter) => Verdict::Drop(counter),

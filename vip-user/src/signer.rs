@@ -87,6 +87,7 @@ impl Signer {
             Request::Prepare(ballot) => (Kind::Prepare, ballot, 0),
             Request::Propose(ballot, lease) => (Kind::Propose, ballot, lease),
             Request::Release(ballot) => (Kind::Release, ballot, 0),
+            Request::Transfer { to, left, .. } => (Kind::Transfer, to, left),
         };
         let mut message = self.message(kind);
         message.group = group.into();

@@ -178,3 +178,43 @@ fn ballots_order_by_round_then_node_and_read_as_written() {
     assert_eq!((next.round(), next.node()), (8, 2));
     assert_eq!(std::format!("{next}"), "8.2");
 }
+
+fn transfer(left: u64) -> Request {
+    Request::Transfer { from: 1, to: B2, left }
+}
+
+#[test]
+fn a_transferred_lease_is_the_new_holders_until_its_old_end() {
+    let last = 1000 + T - 1;
+    let mut acceptor = granted();
+    assert_eq!(decide(&mut acceptor, transfer(10), 2000), Decision::Transferred);
+    assert_eq!(decide(&mut acceptor, Request::Propose(Ballot::new(3, 1), T), last), Decision::Held(B2, 1));
+    assert_eq!(decide(&mut acceptor, Request::Propose(B2, T), last), Decision::Accepted);
+    assert_eq!(acceptor.expires, last + T);
+}
+
+#[test]
+fn a_transfer_of_a_lease_that_was_not_heard_of_keeps_others_out_for_what_is_left() {
+    let mut acceptor = Acceptor::default();
+    assert_eq!(decide(&mut acceptor, transfer(10), 2000), Decision::Transferred);
+    assert_eq!(decide(&mut acceptor, Request::Prepare(A2), 2009), Decision::Held(B2, 1));
+    assert_eq!(decide(&mut acceptor, Request::Prepare(Ballot::new(3, 1)), 2010), Decision::Promise);
+}
+
+#[test]
+fn a_transfer_by_a_node_that_does_not_hold_and_one_of_too_long_a_lease_change_nothing() {
+    let mut acceptor = granted();
+    let stranger = Request::Transfer { from: 3, to: B2, left: 10 };
+    let before = acceptor;
+    assert_eq!(decide(&mut acceptor, stranger, 2000), Decision::Silent);
+    assert_eq!(decide(&mut acceptor, transfer(T + 1), 2000), Decision::Silent);
+    assert_eq!(acceptor, before);
+}
+
+#[test]
+fn an_older_release_of_the_new_holder_does_not_end_a_transferred_lease() {
+    let mut acceptor = granted();
+    decide(&mut acceptor, transfer(10), 2000);
+    assert_eq!(decide(&mut acceptor, Request::Release(B1), 2001), Decision::Silent);
+    assert_eq!(decide(&mut acceptor, Request::Release(B2), 2001), Decision::Released);
+}

@@ -144,12 +144,15 @@ impl Machine {
 
 /// What an acceptor says to a decision on `ask`.
 pub(super) fn answer(decision: Decision, ask: &Ask, longest: u64) -> Option<Answer> {
-    let (Request::Prepare(asked) | Request::Propose(asked, _) | Request::Release(asked)) = ask.request;
+    let asked = match ask.request {
+        Request::Prepare(asked) | Request::Propose(asked, _) | Request::Release(asked) => asked,
+        Request::Transfer { to, .. } => to,
+    };
     let sent_at = ask.sent_at;
     let refused =
         |reason, ballot, duration| Answer::Refused(Refusal { reason, ballot, duration, epoch: 1, sent_at });
     Some(match decision {
-        Decision::Silent | Decision::Released => return None,
+        Decision::Silent | Decision::Released | Decision::Transferred => return None,
         Decision::Promise => Answer::Promise(asked),
         Decision::Accepted => Answer::Accepted { ballot: asked, sent_at },
         Decision::Held(ballot, remaining) => refused(Reason::Held, ballot, remaining),
