@@ -308,7 +308,7 @@ impl ControlPlane {
     }
 
     fn handle_election(&mut self, slot: u32, said: election::Action) {
-        use election::Action::{Demoted, GaveUp, Notice, Promoted, Standing};
+        use election::Action::{Demoted, GaveUp, HandoverFailed, Notice, Promoted, Standing};
         let text = if let Notice(notice) = said { self.explain(notice) } else { String::new() };
         let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
         let name = &group.settings.name;
@@ -334,12 +334,15 @@ impl ControlPlane {
             Demoted(reason) => {
                 group.part = State::Follower;
                 match reason {
-                    Demotion::Released => info!(group = %name, "this node is not master any more: {reason}"),
+                    Demotion::Released | Demotion::HandedOver { .. } => {
+                        info!(group = %name, "this node is not master any more: {reason}");
+                    }
                     Demotion::Lapsed | Demotion::Unfit => {
                         warn!(group = %name, "this node is not master any more: {reason}")
                     }
                 }
             }
+            HandoverFailed { reason, .. } => warn!(group = %name, "not handed over: {reason}"),
             Notice(_) => warn!(group = %name, "{text}"),
             _ => {}
         }

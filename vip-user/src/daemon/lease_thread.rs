@@ -392,6 +392,13 @@ impl Driver {
                     }
                 }
                 Action::Send { request, sent_at } => self.ask(index, request, sent_at),
+                Action::Offer(ballot) => self.say(index, |signer, group| signer.offer(group, ballot)),
+                Action::Ask { ballot, sent_at } => {
+                    self.say(index, |signer, group| signer.ask(group, ballot, sent_at));
+                }
+                Action::Grant { ballot, sent_at, left } => {
+                    self.say(index, |signer, group| signer.grant(group, ballot, sent_at, left));
+                }
                 Action::Arm { until } => self.parts.words.arm(slot, until),
                 Action::Disarm => self.parts.words.disarm(slot),
                 Action::SetRole(role) => self.parts.words.set_role(slot, role),
@@ -403,7 +410,10 @@ impl Driver {
                     self.parts.announcer.demoted(slot);
                     self.report(Report::Election { slot, said: action });
                 }
-                Action::Standing(_) | Action::GaveUp(_) | Action::Notice(_) => {
+                Action::Standing(_)
+                | Action::GaveUp(_)
+                | Action::HandoverFailed { .. }
+                | Action::Notice(_) => {
                     self.report(Report::Election { slot, said: action });
                 }
             }
@@ -430,6 +440,12 @@ impl Driver {
             let view = self.view(index);
             self.parts.groups[index].election.handle_answer(voter, answer, &view);
         }
+    }
+
+    /// Tells another node's election something.
+    fn say(&mut self, index: usize, message: impl FnOnce(&mut Signer, u32) -> Message) {
+        let message = message(&mut self.parts.signer, self.parts.groups[index].id);
+        self.send(&message.to_bytes());
     }
 
     fn send(&mut self, datagram: &[u8]) {
