@@ -188,6 +188,28 @@ mod tests {
     }
 
     #[test]
+    fn what_a_handover_says_is_in_the_fields_that_the_format_names() {
+        let mut signer = signer(&Keys::Insecure);
+        signer.set_epoch(4);
+        let ballot = Ballot::new(9, 2);
+        let transfer = Request::Transfer { from: 3, to: ballot, left: 40 };
+        let cases = [
+            (signer.request(5, transfer, 100), Kind::Transfer, 100, 40),
+            (signer.offer(5, ballot), Kind::Offer, 0, 0),
+            (signer.ask(5, ballot, 100), Kind::Ask, 100, 0),
+            (signer.grant(5, ballot, 100, 40), Kind::Grant, 100, 40),
+        ];
+        for (message, kind, sent_at, left) in cases {
+            let bytes = message.to_bytes();
+            let (opened, opened_kind, _) = signer.open(&bytes).unwrap();
+            assert_eq!(opened_kind, kind);
+            assert_eq!((opened.sender.get(), opened.epoch.get(), opened.group.get()), (3, 4, 5));
+            assert_eq!(opened.ballot.get(), ballot.0);
+            assert_eq!((opened.sent_at.get(), opened.duration.get()), (sent_at, left), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn what_either_key_signed_is_opened_and_the_first_one_signs() {
         let old = Keys::Signed(KeyRing::new([1; 16], None));
         let both = Keys::Signed(KeyRing::new([2; 16], Some([1; 16])));
