@@ -57,8 +57,8 @@ pub(super) enum Order {
     Readdress { own: Ipv4Addr },
     /// Send this to all nodes.
     Letter { kind: Kind, body: Vec<u8> },
-    /// Give a group back; another node takes it.
-    Release { slot: u32 },
+    /// Hand a group over to this node.
+    HandOver { slot: u32, to: u16 },
     /// Release everything, send this last Hello, and end.
     Stop { farewell: Vec<u8> },
 }
@@ -256,7 +256,7 @@ impl Driver {
                 let letter = self.parts.signer.letter(kind, &body);
                 self.send(&letter);
             }
-            Order::Release { slot } => self.tell(slot, Election::release),
+            Order::HandOver { slot, to } => self.tell(slot, |election, view| election.hand_over(to, view)),
             Order::Stop { farewell } => {
                 self.tell_all(Election::release);
                 let letter = self.parts.signer.letter(Kind::Hello, &farewell);
