@@ -481,6 +481,8 @@ impl Election {
     fn renew(&mut self, view: &View) {
         let now = view.now;
         let Settings { lease, interval, .. } = self.settings;
+        // Before the proposal: of two messages that overtake each other, the first one is taken for a replay.
+        self.offer(view);
         let Stage::Holder(mut tenure) = self.stage else { return };
         tenure.skip_to_next(interval, now);
         if now >= view.quarantine_until {
@@ -493,7 +495,6 @@ impl Election {
             self.send(Request::Propose(tenure.ballot, lease), now);
         }
         self.stage = Stage::Holder(tenure);
-        self.offer(view);
     }
 
     fn outbid(&mut self, voter: u16, refusal: &Refusal, now: u64) {

@@ -348,7 +348,10 @@ impl Driver {
                     self.say(index, |signer, group| signer.ask(group, ballot, sent_at));
                 }
                 Action::Grant { ballot, sent_at, left } => {
-                    self.say(index, |signer, group| signer.grant(group, ballot, sent_at, left));
+                    // Without this node's vote, nothing would keep it out if it were restarted now.
+                    if self.parts.words.read(slot).holder_ballot == ballot {
+                        self.say(index, |signer, group| signer.grant(group, ballot, sent_at, left));
+                    }
                 }
                 Action::Arm { until } => self.parts.words.arm(slot, until),
                 Action::Disarm => self.parts.words.disarm(slot),

@@ -33,7 +33,8 @@ pub enum Action {
         /// The stamp: taken before this leaves, since the lease counts from here.
         sent_at: u64,
     },
-    /// Grant what is left of the lease to the node of this ballot: send that to it.
+    /// Grant what is left of the lease to the node of this ballot: send that to it, unless this node's own acceptor has
+    /// failed to take the Transfer (`View::holder_ballot` is another one).
     Grant {
         /// The one of its Ask.
         ballot: Ballot,

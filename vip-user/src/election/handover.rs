@@ -13,7 +13,8 @@
 //! - The target counts from its own stamp, from before it asked, and takes the drift bound off. So its word ends before
 //!   the one of the old holder would have, and until then a quorum keeps everybody but these two out.
 //! - Who gave a lease away proposes nothing until the time it gave is over: acceptors that missed the Transfer would
-//!   still let it in.
+//!   still let it in. Its own acceptor must not be one of those, as that alone remembers this when the daemon is
+//!   restarted.
 //! - A request is void as soon as the target proposes, wins or gives away anything itself, see [`Following`]: a late
 //!   grant would arm a lease that it no longer has.
 
@@ -134,7 +135,7 @@ impl Election {
             Stage::Holder(tenure) => {
                 let is_offered = tenure.offer.is_some_and(|offer| offer.to == from);
                 // Under a lower ballot it could not renew; it will learn of the round by the next Offer.
-                if is_offered && ballot > tenure.ballot && held(view.lease_until, view.now) {
+                if is_offered && ballot > tenure.ballot && self.can_give(view) {
                     self.give(ballot, sent_at, view);
                 }
             }
@@ -147,6 +148,14 @@ impl Election {
             }
             _ => {}
         }
+    }
+
+    /// Whether the lease runs, and this node's own acceptor will take the Transfer: it knows of this lease, and so
+    /// lets nobody else in meanwhile.
+    fn can_give(&self, view: &View) -> bool {
+        let is_granted_here =
+            view.holder_ballot.node() == self.settings.node && held(view.holder_until, view.now);
+        held(view.lease_until, view.now) && is_granted_here && view.quarantine_until <= view.now
     }
 
     /// Gives what is left of the lease to the node of `ballot`.
