@@ -166,7 +166,8 @@ impl Election {
         self.grant(ballot, sent_at, until.saturating_sub(view.now), view);
         self.actions.push_back(Action::Demoted(Demotion::HandedOver { to: ballot.node() }));
         self.seen = self.seen.max(ballot);
-        // Acceptors that miss the Transfer would still let this node in.
+        // Acceptors that miss the Transfer would still let this node in. Its own one takes it, and says the same also
+        // after a restart; this is so that nothing rests on that one vote while the daemon lives.
         self.not_before = self.not_before.max(until);
         let given = Some(Given { ballot, until });
         self.stage = Stage::Follower(Following { given, ..Following::default() });
