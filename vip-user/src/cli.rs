@@ -25,6 +25,8 @@ Examples:
     vip-user --iface eth0 --vip 10.77.0.100/24
   See who holds what, live:
     vip-user status --watch
+  Free this machine for maintenance, without a gap:
+    vip-user handover
 
 Exit status:
   0   done
@@ -63,6 +65,19 @@ pub enum Command {
     Status(StatusArgs),
     /// Show the nodes of the cluster
     Members(MembersArgs),
+    /// Hand groups that this node holds over to another node, without a gap
+    ///
+    /// To be run on the node that holds them. Their leases go over while they run: this node stops
+    /// serving, and the other one starts, within a round trip. The command waits until that is done.
+    ///
+    ///   vip-user handover                  all groups, each to the fittest other node
+    ///   vip-user handover web --to lb2     one group, to a node of your choice
+    ///
+    /// The other node has to be alive, a voter, and of priority above 0 in the group. If it does not
+    /// take the lease within two lease lengths, this node goes on holding, and the command fails.
+    /// A group with `preempt = true` goes back to a fitter node by itself.
+    #[command(verbatim_doc_comment)]
+    Handover(HandoverArgs),
     /// Read the configuration and say what would run; change nothing
     Check(SettingsArgs),
     /// Print a new key for the cluster
@@ -158,6 +173,19 @@ pub struct MembersArgs {
     pub json: bool,
 }
 
+/// What to hand over, and to whom.
+#[derive(Args, Debug)]
+pub struct HandoverArgs {
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// The group to hand over [default: all that this node holds]
+    pub group: Option<String>,
+    /// The name or id of the node to hand over to [default: for each group, the fittest other one]
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
@@ -201,6 +229,19 @@ mod tests {
         assert!(parse("vip-user status --iface eth0 --config /c --json --watch").is_ok());
         let error = parse("vip-user members --socket /s --iface eth0").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_handover_names_a_group_a_node_both_or_none() {
+        let named = |line: &str| match parse(line).unwrap().command {
+            Some(Command::Handover(HandoverArgs { group, to, .. })) => (group, to),
+            command => panic!("{command:?}"),
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(named("vip-user handover"), (None, None));
+        assert_eq!(named("vip-user handover web --iface eth0"), (some("web"), None));
+        assert_eq!(named("vip-user handover --to lb2"), (None, some("lb2")));
+        assert_eq!(named("vip-user handover --to 2 web"), (some("web"), some("2")));
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod claim;
 mod control_plane;
 mod footprint;
 mod groups;
+mod handover;
 mod lease_thread;
 mod own_vote;
 mod preemption;
@@ -88,7 +89,8 @@ async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Fail
     let Node { control_plane, lease_thread, mut reports, mut stored, netlink, mut changes, server, logger } =
         node;
     let shared = Shared::new(control_plane);
-    let clients = tokio::spawn(server.serve(handler(shared.clone())));
+    let asked = shared.clone();
+    let clients = tokio::spawn(server.serve(move |request| answer(asked.clone(), request)));
     let logger = logger.map(|logger| tokio::spawn(logger.forward()));
     let ended = {
         let mut events = pin!(live(&shared, &mut reports, &mut stored, &netlink, &mut changes));
@@ -184,11 +186,13 @@ async fn handle_change(shared: &Shared, netlink: &Netlink, change: Change) -> Re
     Ok(())
 }
 
-fn handler(shared: Shared) -> impl Fn(Request) -> Reply + Send + Sync + 'static {
-    move |request| {
-        shared.with(|plane| match request {
-            Request::Status => Reply::ok(&plane.status()),
-            Request::Members => Reply::ok(&plane.members()),
-        })
+/// Answers the clients of the control socket.
+async fn answer(shared: Shared, request: Request) -> Reply {
+    match request {
+        Request::Status => Reply::ok(&shared.with(ControlPlane::status)),
+        Request::Members => Reply::ok(&shared.with(|plane| plane.members())),
+        Request::Handover { group, to } => {
+            handover::hand_over(&shared, group.as_deref(), to.as_deref()).await
+        }
     }
 }

@@ -33,6 +33,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Some(Command::Status(args)) => client::status(&args),
         Some(Command::Members(args)) => client::members(&args),
+        Some(Command::Handover(args)) => client::handover(args),
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Keygen) => keygen::keygen(),
     }

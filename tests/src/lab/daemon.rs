@@ -22,6 +22,8 @@ use crate::wait;
 
 /// How long a client command may take: a stopped daemon answers nothing.
 const STATUS_SECONDS: &str = "2";
+/// How long a command may take that waits for what it has ordered.
+const ORDER_SECONDS: &str = "60";
 /// How long a daemon may take to end: the kernel detaches programs, sockets and interfaces after RCU grace periods, and
 /// each takes seconds where the processors are busy.
 const EXIT: Duration = Duration::from_secs(60);
@@ -196,9 +198,18 @@ impl Daemon {
 
     /// Runs `vip-user <name> --json` for this daemon, whether it lives or not.
     pub fn client(&self, name: &str) -> Result<Output> {
+        self.ask(STATUS_SECONDS, &[name, "--json"])
+    }
+
+    /// Runs `vip-user <arguments>`, a command that waits for its outcome, for this daemon.
+    pub fn order(&self, arguments: &[&str]) -> Result<Output> {
+        self.ask(ORDER_SECONDS, arguments)
+    }
+
+    fn ask(&self, seconds: &str, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new("timeout");
-        command.args(["--signal=KILL", STATUS_SECONDS]).arg(&self.binary);
-        Ok(command.args([name, "--json", "--socket"]).arg(&self.socket).output()?)
+        command.args(["--signal=KILL", seconds]).arg(&self.binary).args(arguments);
+        Ok(command.arg("--socket").arg(&self.socket).output()?)
     }
 
     /// The last lines of its log, for the message of a failure.

@@ -1,5 +1,7 @@
 //! The client's view of a test: everything it sees must be the work of one node at a time.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use vip_tests::{
     clock::Stamp,
@@ -16,7 +18,7 @@ use crate::PATIENCE;
 /// second of them, ten lease lengths of the default.
 const REQUESTS: u64 = 1000;
 /// Longer than any test.
-const LIMIT: std::time::Duration = std::time::Duration::from_secs(240);
+const LIMIT: Duration = Duration::from_secs(240);
 
 /// Prober and oracle of one client. [`Watch::finish`] checks what they saw.
 pub(super) struct Watch {
@@ -74,11 +76,12 @@ impl Watch {
         .unwrap();
     }
 
-    /// Ends the watch; no request may have had two answerers.
-    pub(super) fn finish(self) {
+    /// Ends the watch; no request may have had two answerers. Gives the longest time that probes were lost for.
+    pub(super) fn finish(self) -> Duration {
         let (probes, requests) = (self.prober.finish(), self.oracle.finish());
         assert_eq!(requests.doubles, 0, "{requests:#?}");
         assert_eq!(probes.doubles, 0, "{probes:#?}");
+        probes.outages.iter().map(|outage| outage.duration).max().unwrap_or_default()
     }
 
     /// As [`Watch::finish`]; moreover, once `successor` has begun to serve, `victim` may never have served again.

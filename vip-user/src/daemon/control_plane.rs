@@ -308,8 +308,12 @@ impl ControlPlane {
     }
 
     fn handle_election(&mut self, slot: u32, said: election::Action) {
-        use election::Action::{Demoted, GaveUp, Notice, Promoted, Standing};
-        let text = if let Notice(notice) = said { self.explain(notice) } else { String::new() };
+        use election::Action::{Demoted, GaveUp, HandoverFailed, Notice, Promoted, Standing};
+        let text = match said {
+            Notice(notice) => self.explain(notice),
+            HandoverFailed { to, .. } | Demoted(Demotion::HandedOver { to }) => self.name_of(to),
+            _ => String::new(),
+        };
         let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
         let name = &group.settings.name;
         match said {
@@ -335,14 +339,19 @@ impl ControlPlane {
                 group.part = State::Follower;
                 match reason {
                     Demotion::Released => info!(group = %name, "this node is not master any more: {reason}"),
+                    Demotion::HandedOver { .. } => {
+                        info!(group = %name, "this node is not master any more: {reason} to {text}");
+                    }
                     Demotion::Lapsed | Demotion::Unfit => {
                         warn!(group = %name, "this node is not master any more: {reason}")
                     }
                 }
             }
+            HandoverFailed { reason, .. } => warn!(group = %name, "not handed over to {text}: {reason}"),
             Notice(_) => warn!(group = %name, "{text}"),
             _ => {}
         }
+        self.end_handover(slot, said);
         self.look_at_holders();
     }
 
@@ -385,19 +394,6 @@ impl ControlPlane {
                     group = %name,
                     "no master; this node stands, but {reason} ({heard} of {all} voters are heard)"
                 );
-            }
-        }
-    }
-
-    /// Gives up what a fitter node asks for.
-    fn yield_to_fitter(&self) {
-        let now = clock::now();
-        for group in self.groups.iter().filter(|group| group.part == State::Holder) {
-            let (priority, delay) = (group.settings.priority, nanoseconds(group.settings.preempt_delay));
-            let members = self.membership.members();
-            if let Some(fitter) = self.preemption.successor(members, group.id, priority, delay, now) {
-                info!(group = %group.settings.name, "giving way to {}, of higher priority", fitter.hello.name);
-                self.orders.give(Order::Release { slot: group.slot });
             }
         }
     }
@@ -446,7 +442,7 @@ impl ControlPlane {
         self.tables.peers().is_ok_and(|peers| peers.values().any(|peer| peer.mac == mac))
     }
 
-    fn name_of(&self, id: u16) -> String {
+    pub(super) fn name_of(&self, id: u16) -> String {
         let known = self.membership.members().find(|member| member.id == id);
         known.map_or_else(|| format!("node {id}"), |member| member.hello.name.clone())
     }

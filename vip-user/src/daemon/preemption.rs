@@ -1,6 +1,6 @@
-//! Preemption: a holder gives its group up to a fitter node that asks for it and has been well for long enough.
+//! Preemption: a holder hands its group over to a fitter node that wants it and has been well for long enough.
 //!
-//! The holder decides, as it alone can release its lease; the fitter node then stands first, by its rank.
+//! Here is who that is. The holder decides, as it alone can give its lease away.
 
 use std::collections::BTreeMap;
 

@@ -510,6 +510,8 @@ impl World {
             Action::SetRole(role) => plane.set_role(role),
             Action::Promoted(_) => self.promotions += 1,
             Action::Standing(_) | Action::GaveUp(_) | Action::Demoted(_) | Action::Notice(_) => {}
+            // Nobody hands over here.
+            Action::Offer(_) | Action::Ask { .. } | Action::Grant { .. } | Action::HandoverFailed { .. } => {}
         }
     }
 
