@@ -225,6 +225,7 @@ impl ControlPlane {
                 Action::StoreConfiguration(configuration) => {
                     self.storage.write(Durable::Configuration(configuration));
                 }
+                Action::StorePledge(pledge) => self.storage.write(Durable::Pledge(pledge)),
                 Action::Adopt(configuration) => self.adopt(&configuration),
                 Action::PeersChanged => self.rank(),
                 Action::Notice(notice) => match notice.severity() {

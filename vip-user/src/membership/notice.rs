@@ -51,6 +51,8 @@ pub enum Notice {
     },
     /// Clusters of this name have been formed more than once.
     FormedApart(Vec<Configuration>),
+    /// This node proposes the next configuration to the voters.
+    Proposes(Configuration),
     /// A node runs with other settings than this one.
     SettingsDiffer {
         /// The other node.
@@ -93,7 +95,8 @@ impl Notice {
             | Self::Left(_)
             | Self::WaitingForNodes { .. }
             | Self::WaitingForProposal(_)
-            | Self::WaitingForConsent { .. } => Severity::Info,
+            | Self::WaitingForConsent { .. }
+            | Self::Proposes(_) => Severity::Info,
             Self::Failed(_) | Self::SettingsDiffer { .. } | Self::SameName(..) | Self::TooManyMembers(_) => {
                 Severity::Warn
             }
@@ -129,6 +132,7 @@ impl fmt::Display for Notice {
                  state directories and start them again",
                 list(configurations)
             ),
+            Self::Proposes(configuration) => write!(f, "proposing {configuration} to the voters"),
             Self::SettingsDiffer { node, differences } => write_differences(f, node, differences),
             Self::SameName(a, b) => {
                 write!(
