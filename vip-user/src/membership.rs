@@ -170,6 +170,7 @@ struct Paces {
     waiting: Pace,
     deadlock: Pace,
     apart: Pace,
+    forgotten: Pace,
     crowded: Pace,
 }
 
@@ -197,6 +198,7 @@ impl Membership {
                 waiting: Pace::new(now.saturating_add(WAITING_NOTICE_DELAY), WAITING_NOTICE_PERIOD),
                 deadlock: Pace::new(now, DEADLOCK_NOTICE_PERIOD),
                 apart: Pace::new(now, RARE_NOTICE_PERIOD),
+                forgotten: Pace::new(now, RARE_NOTICE_PERIOD),
                 crowded: Pace::new(now, RARE_NOTICE_PERIOD),
             },
             actions: stored.configuration.map(Action::Adopt).into_iter().collect(),
@@ -311,6 +313,7 @@ impl Membership {
         self.gather(now);
         match forming::newest(&self.members) {
             Newest::Apart(configurations) => self.report_apart(configurations, now),
+            Newest::One(newest) if self.has_forgotten(&newest) => self.report_forgotten(newest, now),
             Newest::One(newest) => {
                 self.adopt_if_newer(newest);
                 self.change_voters(now);
@@ -332,6 +335,17 @@ impl Membership {
     fn report_apart(&mut self, configurations: Vec<Configuration>, now: u64) {
         if self.pace.apart.allows(now) {
             self.notice(Notice::FormedApart(configurations));
+        }
+    }
+
+    fn has_forgotten(&self, newest: &Configuration) -> bool {
+        let me = &self.members.me;
+        newest.contains(me.id) && succession::is_missed(newest, &me.hello.standing)
+    }
+
+    fn report_forgotten(&mut self, newest: Configuration, now: u64) {
+        if self.pace.forgotten.allows(now) {
+            self.notice(Notice::Forgotten(newest));
         }
     }
 

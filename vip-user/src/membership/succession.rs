@@ -16,18 +16,19 @@
 //!
 //! Everything else serves progress: who proposes, and what. When to act on the rules is in `change`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use vip_common::lease::{Ballot, quorum};
 
 use super::configuration::Configuration;
+use super::hello::Standing;
 use super::members::{Member, Members};
 use super::pledge::{Accepted, Pledge};
 
 /// How long a node must have spoken without a gap before it becomes a voter, in ns.
 pub const VOTER_AFTER: u64 = 5_000_000_000;
 
-/// Nodes become voters by themselves up to this many; an even number of voters would bear no more failures.
+/// Nodes become voters by themselves up to this many: one more would bear no more failures.
 const MOST_VOTERS: usize = 15;
 
 /// The successor of `current`, once a quorum of its voters has accepted it under one ballot.
@@ -119,20 +120,38 @@ pub(super) fn coordinator(members: &Members, current: &Configuration, now: u64) 
     speakers(members, current, now).map(|member| member.id).filter(|id| current.contains(*id)).min()
 }
 
-/// The change that the speaking nodes ask for: removals first, then the additions, each by the lowest id. None that
-/// would leave fewer speaking voters than a quorum.
+/// The change that is to be made next: removals first, then the additions, each by the lowest id. None that would leave
+/// fewer speaking voters than a quorum.
 pub(super) fn wish(members: &Members, current: &Configuration, now: u64) -> Option<Configuration> {
-    let removals = speakers(members, current, now).filter_map(|member| member.hello.remove);
-    let removal = removals.filter(|id| current.contains(*id)).min().and_then(|id| current.without(id));
+    let asked = speakers(members, current, now).filter_map(|member| member.hello.remove);
+    let forgetful = current.voters().iter().copied().filter(|id| has_forgotten(members, current, *id, now));
+    let removals: BTreeSet<u16> = asked.chain(forgetful).collect();
+    let mut removals = removals.into_iter().filter_map(|id| current.without(id));
+    removals.find(|next| has_quorum(members, next, now)).or_else(|| addition(members, current, now))
+}
+
+/// `current` with the lowest node that is to become a voter.
+fn addition(members: &Members, current: &Configuration, now: u64) -> Option<Configuration> {
     let joins = |member: &&Member| {
         let has_settled = member.speaks_since.saturating_add(VOTER_AFTER) <= now;
         let fits = members.me.hello.has_timing_of(&member.hello);
         has_settled && fits && !current.contains(member.id) && member.hello.remove != Some(member.id)
     };
-    let room = current.voters().len() < MOST_VOTERS;
-    let joining = speakers(members, current, now).filter(joins).map(|member| member.id).min();
-    let addition = joining.filter(|_| room).and_then(|id| current.with(id));
-    removal.filter(|next| has_quorum(members, next, now)).or(addition)
+    let joining = speakers(members, current, now).filter(joins).map(|member| member.id).min()?;
+    current.with(joining).filter(|next| next.voters().len() <= MOST_VOTERS)
+}
+
+/// Whether `id`, a voter of `current`, speaks as one that has lost its memory.
+fn has_forgotten(members: &Members, current: &Configuration, id: u16, now: u64) -> bool {
+    let member = members.get(id).filter(|member| members.speaks(member, now));
+    member.is_some_and(|member| is_missed(current, &member.hello.standing))
+}
+
+/// Whether a voter with this standing would be one that has forgotten what it has pledged: nodes have a configuration or
+/// consent to it before they vote. It must not vote until it was counted out. Of two voters, both have to agree to
+/// everything: what one of them forgets, the other one knows.
+pub(super) fn is_missed(current: &Configuration, standing: &Standing) -> bool {
+    *standing == Standing::Waiting && current.voters().len() > 2
 }
 
 /// Whether so many of the voters of `configuration` speak that they can decide anything.
