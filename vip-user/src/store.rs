@@ -278,13 +278,10 @@ impl Item {
             Self::Incarnation => {
                 "if this machine's clock is right, remove this file: the node then starts from the time of day"
             }
-            Self::Consent | Self::Configuration => {
-                "if other nodes of the cluster have a configuration (`vip-user members` there), remove this file: the \
-                 node then takes theirs; if none has one, stop all nodes and remove the state directories of all"
-            }
-            Self::Pledge => {
-                "this node no longer knows what it has agreed to, and must not vote as if it did: run `vip-user forget \
-                 NODE` for it on another node, then remove its whole state directory and start it again as a new node"
+            Self::Consent | Self::Configuration | Self::Pledge => {
+                "this node no longer knows what it has agreed to: if other nodes of the cluster have a configuration \
+                 (`vip-user members` there), remove its whole state directory, and it comes back as a new node; if none \
+                 has one, stop all nodes and remove the state directories of all"
             }
         }
     }
