@@ -12,6 +12,7 @@ use crate::{
 
 pub mod check;
 pub mod client;
+pub mod depart;
 pub mod keygen;
 
 const EXAMPLES: &str = "\
@@ -25,6 +26,9 @@ Examples:
     vip-user --iface eth0 --vip 10.77.0.100/24
   See who holds what, live:
     vip-user status --watch
+  Take this machine out of the cluster for good; or another one that does not come back:
+    vip-user leave
+    vip-user forget lb3
 
 Exit status:
   0   done
@@ -63,6 +67,21 @@ pub enum Command {
     Status(StatusArgs),
     /// Show the nodes of the cluster
     Members(MembersArgs),
+    /// Take this node out of the cluster: it votes no more, and its daemon ends
+    ///
+    /// A daemon that is only stopped stays a voter, and counts as one that has failed: the others still need a majority
+    /// with it. This command lets the voters count the node out first. What the node holds goes to another one, without
+    /// waiting for the lease to end. A majority of the voters has to be there, before and after.
+    ///
+    /// A daemon that is started again on this node later becomes a voter after a few seconds, by itself.
+    Leave(LeaveArgs),
+    /// Take a node that has failed or left out of the voters
+    ///
+    /// For a machine that does not come back: as long as it counts as a voter, the others need a majority with it. A
+    /// majority of the voters has to be there. A node that is alive is not forgotten: run `vip-user leave` there.
+    ///
+    /// A forgotten node that is started after all becomes a voter after a few seconds, by itself.
+    Forget(ForgetArgs),
     /// Read the configuration and say what would run; change nothing
     Check(SettingsArgs),
     /// Print a new key for the cluster
@@ -158,6 +177,25 @@ pub struct MembersArgs {
     pub json: bool,
 }
 
+/// Flags of `leave`.
+#[derive(Args, Debug)]
+pub struct LeaveArgs {
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// Flags of `forget`.
+#[derive(Args, Debug)]
+pub struct ForgetArgs {
+    /// The name or id of the node, as `vip-user members` shows them
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
@@ -201,6 +239,13 @@ mod tests {
         assert!(parse("vip-user status --iface eth0 --config /c --json --watch").is_ok());
         let error = parse("vip-user members --socket /s --iface eth0").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn the_node_to_forget_is_named() {
+        assert!(parse("vip-user leave --iface eth0").is_ok());
+        assert!(parse("vip-user forget lb3 --iface eth0").is_ok());
+        assert_eq!(parse("vip-user forget").unwrap_err().kind(), ErrorKind::MissingRequiredArgument);
     }
 
     #[test]

@@ -17,13 +17,20 @@ mod server;
 pub use self::{client::request, server::Server};
 
 /// What a client asks for, as in `{"command":"status"}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase")]
 pub enum Request {
     /// The whole state: [`Status`](crate::status::Status).
     Status,
     /// The nodes alone: a list of [`Member`](crate::status::Member).
     Members,
+    /// This node is to vote no more, and its daemon to end: [`Departure`](crate::departure::Departure).
+    Leave,
+    /// A failed node is to vote no more: the same.
+    Forget {
+        /// Its name or id.
+        node: String,
+    },
 }
 
 /// What a daemon answers: `{"ok":…}` or `{"error":"…"}`.

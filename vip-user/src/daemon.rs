@@ -6,12 +6,14 @@
 
 mod claim;
 mod control_plane;
+mod departure;
 mod footprint;
 mod groups;
 mod lease_thread;
 mod own_vote;
 mod preemption;
 mod privileges;
+mod shared;
 mod slots;
 mod start;
 mod storage;
@@ -24,9 +26,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use self::control_plane::{ControlPlane, Shared};
+use self::control_plane::ControlPlane;
 use self::footprint::Footprint;
 use self::lease_thread::Report;
+use self::shared::Shared;
 use self::start::Node;
 use crate::clock;
 use crate::config::Settings;
@@ -83,7 +86,7 @@ impl Signals {
     }
 }
 
-/// The daemon's life: its end is a signal, or something that it cannot serve without.
+/// The daemon's life: its end is a signal, an operator's wish, or something that it cannot serve without.
 async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Failure> {
     let Node { control_plane, lease_thread, mut reports, mut stored, netlink, mut changes, server, logger } =
         node;
@@ -97,7 +100,7 @@ async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Fail
                 info!("{name}: releasing all leases");
                 Ok(())
             }
-            failure = &mut events => Err(failure),
+            end = &mut events => end,
         }
     };
     let farewell = shared.with(ControlPlane::farewell);
@@ -110,15 +113,18 @@ async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Fail
     ended
 }
 
-/// Handles what happens, until something does that the daemon cannot live with.
+/// Handles what happens, until something does that the daemon cannot live with, or an operator takes the node out.
 async fn live(
     shared: &Shared,
     reports: &mut mpsc::Receiver<Report>,
     stored: &mut mpsc::Receiver<Durable>,
     netlink: &Netlink,
     changes: &mut Changes,
-) -> Failure {
+) -> Result<(), Failure> {
     loop {
+        if let Some(end) = shared.with(ControlPlane::take_end) {
+            return end;
+        }
         let deadline = shared.with(|plane| plane.next_deadline());
         let result = tokio::select! {
             report = reports.recv() => match report {
@@ -133,14 +139,13 @@ async fn live(
                 Ok(change) => handle_change(shared, netlink, change).await,
                 Err(error) => Err(Failure::refused(format!("netlink notifications have ended: {error}"))),
             },
+            () = shared.asked() => Ok(()),
             () = tokio::time::sleep(Duration::from_nanos(deadline.saturating_sub(clock::now()))) => {
                 shared.with(ControlPlane::handle_timeout);
                 Ok(())
             }
         };
-        if let Err(failure) = result {
-            return failure;
-        }
+        result?;
     }
 }
 
@@ -186,9 +191,11 @@ async fn handle_change(shared: &Shared, netlink: &Netlink, change: Change) -> Re
 
 fn handler(shared: Shared) -> impl Fn(Request) -> Reply + Send + Sync + 'static {
     move |request| {
-        shared.with(|plane| match request {
+        shared.ask(|plane| match request {
             Request::Status => Reply::ok(&plane.status()),
             Request::Members => Reply::ok(&plane.members()),
+            Request::Leave => plane.leave(),
+            Request::Forget { node } => plane.forget(&node),
         })
     }
 }

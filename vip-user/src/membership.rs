@@ -224,6 +224,18 @@ impl Membership {
         self.members.iter()
     }
 
+    /// The members that may hold a lease: alive voters that do not want to leave.
+    pub fn candidates(&self) -> impl Iterator<Item = &Member> {
+        let votes =
+            |member: &&Member| self.configuration().is_some_and(|current| current.contains(member.id));
+        self.members.alive().filter(votes).filter(|member| member.stays())
+    }
+
+    /// Whether this node does not want to leave.
+    pub fn stays(&self) -> bool {
+        self.members.me.stays()
+    }
+
     /// The next thing to do, if any.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

@@ -80,6 +80,8 @@ fn echo(request: Request) -> Reply {
 fn requests_and_replies_look_as_documented() {
     assert_eq!(serde_json::to_string(&Request::Status).unwrap(), r#"{"command":"status"}"#);
     assert_eq!(serde_json::to_string(&Request::Members).unwrap(), r#"{"command":"members"}"#);
+    let forget = Request::Forget { node: "lb3".to_owned() };
+    assert_eq!(serde_json::to_string(&forget).unwrap(), r#"{"command":"forget","node":"lb3"}"#);
     assert_eq!(serde_json::to_string(&Reply::Ok(json!([1]))).unwrap(), r#"{"ok":[1]}"#);
     assert_eq!(serde_json::to_string(&Reply::Error("no".to_owned())).unwrap(), r#"{"error":"no"}"#);
 }
@@ -88,7 +90,8 @@ fn requests_and_replies_look_as_documented() {
 fn a_client_gets_the_handlers_answer_to_its_request() {
     let daemon = Daemon::start(echo);
     for command in [Request::Status, Request::Members, Request::Status] {
-        assert_eq!(request::<String>(&daemon.socket(), command).unwrap(), format!("{command:?}"));
+        let expected = format!("{command:?}");
+        assert_eq!(request::<String>(&daemon.socket(), command).unwrap(), expected);
     }
 }
 

@@ -130,7 +130,7 @@ impl Membership {
             self.change.wish = None;
         }
         if answer.is_ok() != is_wished {
-            self.members.me.hello.remove = self.change.wish.map(|wish| wish.id);
+            self.say_wish();
             self.next_hello = now;
         }
         self.advance(now);
@@ -173,8 +173,14 @@ impl Membership {
 
     fn drop_old_wish(&mut self, now: u64) {
         if self.change.wish.take_if(|wish| wish.until <= now).is_some() {
-            self.members.me.hello.remove = None;
+            self.say_wish();
         }
+    }
+
+    /// From now on, says the wish that there is. Whether this node stays decides on whether it may hold.
+    fn say_wish(&mut self) {
+        self.members.me.hello.remove = self.change.wish.map(|wish| wish.id);
+        self.actions.push_back(Action::PeersChanged);
     }
 
     /// One step of the change of voters.

@@ -84,5 +84,5 @@ impl Membership {
 
 /// What the election ranks a member by.
 fn rank(member: &Member) -> (bool, u8, &[Offer]) {
-    (member.status == Status::Alive, member.hello.priority, &member.hello.groups)
+    (member.status == Status::Alive && member.stays(), member.hello.priority, &member.hello.groups)
 }

@@ -85,6 +85,11 @@ impl Member {
         }
     }
 
+    /// Whether it does not ask to be counted out itself.
+    pub(super) fn stays(&self) -> bool {
+        self.hello.remove != Some(self.id)
+    }
+
     /// The configuration that it has.
     pub(super) fn formed(&self) -> Option<&Configuration> {
         match &self.hello.standing {

@@ -135,7 +135,7 @@ fn addition(members: &Members, current: &Configuration, now: u64) -> Option<Conf
     let joins = |member: &&Member| {
         let has_settled = member.speaks_since.saturating_add(VOTER_AFTER) <= now;
         let fits = members.me.hello.has_timing_of(&member.hello);
-        has_settled && fits && !current.contains(member.id) && member.hello.remove != Some(member.id)
+        has_settled && fits && !current.contains(member.id) && member.stays()
     };
     let joining = speakers(members, current, now).filter(joins).map(|member| member.id).min()?;
     current.with(joining).filter(|next| next.voters().len() <= MOST_VOTERS)
