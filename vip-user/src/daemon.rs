@@ -6,6 +6,7 @@
 
 mod claim;
 mod control_plane;
+mod departure;
 mod footprint;
 mod groups;
 mod handover;
@@ -13,6 +14,7 @@ mod lease_thread;
 mod own_vote;
 mod preemption;
 mod privileges;
+mod shared;
 mod slots;
 mod start;
 mod storage;
@@ -25,9 +27,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use self::control_plane::{ControlPlane, Shared};
+use self::control_plane::ControlPlane;
 use self::footprint::Footprint;
 use self::lease_thread::Report;
+use self::shared::Shared;
 use self::start::Node;
 use crate::clock;
 use crate::config::Settings;
@@ -84,7 +87,7 @@ impl Signals {
     }
 }
 
-/// The daemon's life: its end is a signal, or something that it cannot serve without.
+/// The daemon's life: its end is a signal, an operator's wish, or something that it cannot serve without.
 async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Failure> {
     let Node { control_plane, lease_thread, mut reports, mut stored, netlink, mut changes, server, logger } =
         node;
@@ -99,7 +102,7 @@ async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Fail
                 info!("{name}: releasing all leases");
                 Ok(())
             }
-            failure = &mut events => Err(failure),
+            end = &mut events => end,
         }
     };
     let farewell = shared.with(ControlPlane::farewell);
@@ -112,15 +115,18 @@ async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Fail
     ended
 }
 
-/// Handles what happens, until something does that the daemon cannot live with.
+/// Handles what happens, until something does that the daemon cannot live with, or an operator takes the node out.
 async fn live(
     shared: &Shared,
     reports: &mut mpsc::Receiver<Report>,
     stored: &mut mpsc::Receiver<Durable>,
     netlink: &Netlink,
     changes: &mut Changes,
-) -> Failure {
+) -> Result<(), Failure> {
     loop {
+        if let Some(end) = shared.with(ControlPlane::take_end) {
+            return end;
+        }
         let deadline = shared.with(|plane| plane.next_deadline());
         let result = tokio::select! {
             report = reports.recv() => match report {
@@ -135,14 +141,13 @@ async fn live(
                 Ok(change) => handle_change(shared, netlink, change).await,
                 Err(error) => Err(Failure::refused(format!("netlink notifications have ended: {error}"))),
             },
+            () = shared.asked() => Ok(()),
             () = tokio::time::sleep(Duration::from_nanos(deadline.saturating_sub(clock::now()))) => {
                 shared.with(ControlPlane::handle_timeout);
                 Ok(())
             }
         };
-        if let Err(failure) = result {
-            return failure;
-        }
+        result?;
     }
 }
 
@@ -191,6 +196,8 @@ async fn answer(shared: Shared, request: Request) -> Reply {
     match request {
         Request::Status => Reply::ok(&shared.with(ControlPlane::status)),
         Request::Members => Reply::ok(&shared.with(|plane| plane.members())),
+        Request::Leave => shared.ask(ControlPlane::leave),
+        Request::Forget { node } => shared.ask(|plane| plane.forget(&node)),
         Request::Handover { group, to } => {
             handover::hand_over(&shared, group.as_deref(), to.as_deref()).await
         }

@@ -299,6 +299,7 @@ fn assemble(
         preemption: Preemption::default(),
         orders: lease_thread.orders(),
         storage,
+        end: None,
     };
     control_plane.begin();
     let Place { server, netlink, changes, .. } = place;
