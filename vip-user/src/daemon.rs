@@ -39,6 +39,9 @@ use crate::exit::Failure;
 use crate::membership::Durable;
 use crate::netlink::{Change, Changes, Netlink};
 
+/// How long the VIPs can be without a fence before that is found out. A tenth of a second is what a follower can be
+/// woken for.
+const FENCE_CHECK: Duration = Duration::from_millis(100);
 /// Longest wait for a write to the disk at the end.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
@@ -59,10 +62,13 @@ async fn serve(settings: &Settings) -> Result<(), Failure> {
     let mut signals = Signals::install()?;
     let mut footprint = Footprint::default();
     let result = match start::start(settings, &mut footprint).await {
-        Ok(node) => run_until_stopped(node, &mut signals).await,
+        Ok(node) => {
+            footprint.started();
+            run_until_stopped(node, &footprint, &mut signals).await
+        }
         Err(failure) => Err(failure),
     };
-    footprint.erase(result.is_ok()).await;
+    footprint.erase().await;
     result
 }
 
@@ -88,7 +94,7 @@ impl Signals {
 }
 
 /// The daemon's life: its end is a signal, an operator's wish, or something that it cannot serve without.
-async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Failure> {
+async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Signals) -> Result<(), Failure> {
     let Node { control_plane, lease_thread, mut reports, mut stored, netlink, mut changes, server, logger } =
         node;
     let shared = Shared::new(control_plane);
@@ -103,6 +109,7 @@ async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Fail
                 Ok(())
             }
             end = &mut events => end,
+            failure = fence_lost(footprint) => Err(failure),
         }
     };
     let farewell = shared.with(ControlPlane::farewell);
@@ -113,6 +120,16 @@ async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Fail
         logger.abort();
     }
     ended
+}
+
+/// Looks at the fence now and then, until it is lost.
+async fn fence_lost(footprint: &Footprint) -> Failure {
+    loop {
+        tokio::time::sleep(FENCE_CHECK).await;
+        if let Err(lost) = footprint.check_fence() {
+            return Failure::refused(lost.to_string());
+        }
+    }
 }
 
 /// Handles what happens, until something does that the daemon cannot live with, or an operator takes the node out.
