@@ -2,9 +2,11 @@
 //!
 //! - [`wire`]: the message on the wire and its tag.
 //! - [`lease`]: the rules of the lease: acceptor, quorum, lease word, replay.
+//! - [`vote`]: what a node does with a message: who may speak, what is decided on, what is answered.
 //! - [`maps`]: the layouts of the BPF maps.
 //!
-//! Nothing here knows a clock, a socket, a map or a packet: every function takes plain state and `now`. The XDP
+//! Nothing here knows a clock, a socket, a map or a packet: every function takes plain state and `now`, or memory
+//! that its caller has. The XDP
 //! program, the daemon, the simulator and the tests run these functions and no copies of them.
 //! Functions are `inline(always)` where they run in XDP, because a BPF spin lock forbids calls while it is held.
 #![no_std]
@@ -12,4 +14,5 @@
 pub mod lease;
 pub mod maps;
 pub mod siphash;
+pub mod vote;
 pub mod wire;

@@ -2,11 +2,12 @@
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use vip_common::maps::{Counter, Interface};
+use vip_common::vote::Answer;
 use vip_common::wire::Be16;
 
 use crate::maps::{CONFIG, COUNTERS};
 use crate::parse::{Arp, Datagram, Ethernet, Ipv4, Packet};
-use crate::verdict::{Answer, Verdict};
+use crate::verdict::Verdict;
 use crate::vote::tag_under;
 
 const TTL: u8 = 64;
@@ -73,12 +74,7 @@ fn answer_message(
     let config = CONFIG.get(0)?;
     let datagram = packet.at_mut::<Datagram>(offset)?;
     let message = &mut datagram.message;
-    message.kind = answer.kind as u8;
-    message.reason = answer.reason;
-    message.ballot = answer.ballot.0.into();
-    message.duration = answer.duration.into();
-    message.sender = config.node.into();
-    message.epoch = config.epoch.into();
+    answer.put_into(message, config);
     message.tag = tag_under(message, &config.keys[0]).into();
     if let Some(interface) = interface {
         address_back(datagram, interface);

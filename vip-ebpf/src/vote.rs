@@ -1,18 +1,18 @@
-//! Lease messages: verified first, then decided on by the rules of [`vip_common::lease`].
+//! Lease messages: verified first, then decided on by the rules of [`vip_common::vote`], whose memory is in the maps.
 //!
-//! A request is answered from the group's acceptor; an answer to this node's own renewal extends the lease word.
 //! The daemon casts its own vote by running this program on its own message (BPF_PROG_TEST_RUN), so that all votes
 //! of a node come from here.
 
-use vip_common::lease::{Ballot, Decision, Request, extension};
-use vip_common::maps::{Config, Counter, Event, EventKind, Group, Peer, Role};
-use vip_common::wire::{Invalid, Kind, Message, Reason};
+use vip_common::lease::{Ballot, Decision, Freshness, Request, extension};
+use vip_common::maps::{Config, Counter, Event, EventKind, Peer, Role};
+use vip_common::vote;
+use vip_common::wire::{Invalid, Kind, Message};
 
 use crate::decide::{EMPTY_EVENT, interface, now, report};
 use crate::maps::{ACCEPTORS, GROUPS, PEERS, RENEWALS, SLOTS};
 use crate::parse::{Datagram, Ethernet, Packet, is_multicast};
 use crate::shared::shared;
-use crate::verdict::{Answer, Verdict};
+use crate::verdict::Verdict;
 
 /// Index of the loopback interface in every network namespace, and so of BPF_PROG_TEST_RUN without a context.
 const LOOPBACK: u32 = 1;
@@ -23,7 +23,6 @@ const EXTENSION_TRIES: u32 = 4;
 struct Source {
     mac: [u8; 6],
     address: [u8; 4],
-    own: bool,
 }
 
 /// Decides on a datagram to the protocol's port; `None` if it is addressed to nobody here.
@@ -46,19 +45,16 @@ pub(crate) fn message(
     let Some(datagram) = packet.at::<Datagram>(ipv4) else {
         return Some(Verdict::Drop(Counter::RejectedMalformed));
     };
-    let source = Source { mac: ethernet.source, address: datagram.ipv4.source, own };
     let message = &datagram.message;
     let kind = match verify(message, datagram, config) {
         Ok(kind) => kind,
         Err(invalid) => return Some(Verdict::Drop(rejection(invalid))),
     };
-    Some(match kind {
-        Kind::Prepare | Kind::Propose | Kind::Release | Kind::Transfer => {
-            request(packet, ipv4, message, kind, &source, config)
-        }
-        Kind::Hello | Kind::Offer | Kind::Ask | Kind::Grant => to_daemon(message, &source, config),
-        Kind::Probe => Verdict::Pass(Counter::MessagePassed),
-        Kind::Promise | Kind::Accepted | Kind::Refused | Kind::Taken => answer(message, kind, config),
+    let mut maps = Maps(Source { mac: ethernet.source, address: datagram.ipv4.source });
+    Some(match vote::message(message, kind, own, config, &mut maps) {
+        vote::Verdict::Pass(counter) => Verdict::Pass(counter),
+        vote::Verdict::Drop(counter) => Verdict::Drop(counter),
+        vote::Verdict::Reply(answer) => send_back(packet, ipv4, answer, own),
     })
 }
 
@@ -96,107 +92,103 @@ fn rejection(invalid: Invalid) -> Counter {
     }
 }
 
-/// Prepare, Propose, Release: the acceptor's work.
+/// Has an answer sent to where its request came from.
 #[inline(always)]
-fn request(
-    packet: &Packet<'_>,
-    ipv4: usize,
-    message: &Message,
-    kind: Kind,
-    source: &Source,
-    config: &Config,
-) -> Verdict {
-    if let Err(counter) = check_sender(message, source, config) {
-        return Verdict::Drop(counter);
+fn send_back(packet: &Packet<'_>, ipv4: usize, answer: vote::Answer, own: bool) -> Verdict {
+    let interface = interface(packet);
+    if interface.is_none() && !own {
+        return Verdict::Drop(Counter::LeaseSilent);
     }
-    let ballot = Ballot(message.ballot.get());
-    if !matches!(kind, Kind::Transfer) && ballot.node() != message.sender.get() {
-        return Verdict::Drop(Counter::RejectedSender);
-    }
-    if let Err(verdict) = check_epoch(packet, ipv4, message, source, config) {
-        return verdict;
-    }
-    // SAFETY: an entry deleted meanwhile stays readable until this run of the program ends (RCU).
-    let Some(slot) = (unsafe { SLOTS.get(message.group.get()) }) else {
-        return Verdict::Drop(Counter::RejectedGroup);
-    };
-    let request = match kind {
-        Kind::Prepare => Request::Prepare(ballot),
-        Kind::Release => Request::Release(ballot),
-        Kind::Transfer => {
-            Request::Transfer { from: message.sender.get(), to: ballot, left: message.duration.get() }
-        }
-        _ => Request::Propose(ballot, message.duration.get()),
-    };
-    let decision = accept(*slot, request, source, config);
-    match decision {
-        Decision::Released => {
-            report(Event { kind: EventKind::Released as u32, slot: *slot, value: ballot.0, ..EMPTY_EVENT });
-        }
-        Decision::Accepted if source.own => {
-            renewed(*slot, config.node, ballot, message.sent_at.get());
-        }
-        Decision::TooLong => {
-            let kind = EventKind::LeaseTooLong as u32;
-            let (node, value) = (ballot.node(), message.duration.get());
-            report(Event { kind, slot: *slot, node, value, ..EMPTY_EVENT });
-        }
-        _ => {}
-    }
-    match reply(decision, ballot, config) {
-        Some(answer) => send_back(packet, ipv4, answer, source),
-        None => Verdict::Drop(Counter::LeaseSilent),
-    }
+    Verdict::AnswerMessage { ipv4, interface, answer }
 }
 
-/// What an acceptor says to a decision.
-#[inline(always)]
-fn reply(decision: Decision, asked: Ballot, config: &Config) -> Option<Answer> {
-    Some(match decision {
-        Decision::Silent | Decision::Released | Decision::Transferred => return None,
-        Decision::Promise => Answer::agreed(Kind::Promise, asked),
-        Decision::Accepted => Answer::agreed(Kind::Accepted, asked),
-        Decision::Held(ballot, remaining) => Answer::refused(Reason::Held, ballot, remaining),
-        Decision::Promised(ballot) => Answer::refused(Reason::Promised, ballot, 0),
-        Decision::TooLong => Answer::refused(Reason::TooLong, asked, config.longest_lease),
-    })
-}
+/// The node's memory, for one message from this source.
+struct Maps(Source);
 
-/// The sender is somebody else, or this daemon itself by way of BPF_PROG_TEST_RUN; and the message is a new one.
-#[inline(always)]
-fn check_sender(message: &Message, source: &Source, config: &Config) -> Result<(), Counter> {
-    let node = message.sender.get();
-    let incarnation = message.incarnation.get();
-    if node == 0 {
-        return Err(Counter::RejectedSender);
+impl vote::Memory for Maps {
+    #[inline(always)]
+    fn now(&self) -> u64 {
+        now()
     }
-    if node == config.node && !source.own {
-        if incarnation == config.incarnation {
-            return Err(Counter::OwnEcho);
+
+    #[inline(always)]
+    fn slot(&self, group: u32) -> Option<u32> {
+        // SAFETY: an entry deleted meanwhile stays readable until this run of the program ends (RCU).
+        unsafe { SLOTS.get(group) }.copied()
+    }
+
+    #[inline(always)]
+    fn admit(&mut self, node: u16, freshness: Freshness, now: u64) -> bool {
+        let Freshness { incarnation, sequence } = freshness;
+        let Some(peer) = peer(u32::from(node)) else { return false };
+        let latest = shared!(peer, freshness);
+        let fresh = latest.locked(shared!(peer, lock), |latest| latest.admit(incarnation, sequence));
+        if fresh {
+            shared!(peer, last_heard).store(now);
+            shared!(peer, mac).store(self.0.mac);
+            shared!(peer, address).store(self.0.address);
         }
-        let kind = EventKind::DuplicateId as u32;
-        let (address, mac) = (source.address, source.mac);
-        report(Event { kind, node, value: incarnation, address, mac, ..EMPTY_EVENT });
-        return Err(Counter::RejectedSender);
+        fresh
     }
-    if admit(message, source) { Ok(()) } else { Err(Counter::RejectedReplay) }
-}
 
-/// Replay check; remembers when and where the sender was heard.
-#[inline(always)]
-fn admit(message: &Message, source: &Source) -> bool {
-    let node = u32::from(message.sender.get());
-    let (incarnation, sequence) = (message.incarnation.get(), message.sequence.get());
-    let heard = now();
-    let Some(peer) = peer(node) else { return false };
-    let freshness = shared!(peer, freshness);
-    let fresh = freshness.locked(shared!(peer, lock), |freshness| freshness.admit(incarnation, sequence));
-    if fresh {
-        shared!(peer, last_heard).store(heard);
-        shared!(peer, mac).store(source.mac);
-        shared!(peer, address).store(source.address);
+    #[inline(always)]
+    fn heard(&mut self, node: u16, now: u64) {
+        if let Some(peer) = PEERS.get_ptr_mut(u32::from(node)) {
+            shared!(peer, last_heard).store(now);
+        }
     }
-    fresh
+
+    #[inline(always)]
+    fn decide(&mut self, slot: u32, request: Request, now: u64, longest: u64) -> Decision {
+        let (Some(acceptor), Some(group)) = (ACCEPTORS.get_ptr_mut(slot), GROUPS.get_ptr_mut(slot)) else {
+            return Decision::Silent;
+        };
+        shared!(acceptor, state).locked(shared!(acceptor, lock), |acceptor| {
+            let decision = acceptor.decide(request, now, longest);
+            shared!(group, holder_until).store(acceptor.expires);
+            shared!(group, holder_ballot).store(acceptor.ballot);
+            shared!(group, holder).store(Ballot(acceptor.ballot).node());
+            if matches!(decision, Decision::Accepted) {
+                shared!(group, holder_mac).store(self.0.mac);
+            }
+            decision
+        })
+    }
+
+    #[inline(always)]
+    fn accepted(&mut self, slot: u32, voter: u16, ballot: Ballot, sent_at: u64, now: u64) -> Option<u64> {
+        let renewal = RENEWALS.get_ptr_mut(slot)?;
+        shared!(renewal, state)
+            .locked(shared!(renewal, lock), |renewal| renewal.accepted(voter, ballot, sent_at, now))
+    }
+
+    /// Never from 0 and never back, whoever else changes the word meanwhile.
+    #[inline(always)]
+    fn extend(&mut self, slot: u32, until: u64) {
+        let Some(group) = GROUPS.get_ptr_mut(slot) else { return };
+        let lease_until = shared!(group, lease_until);
+        for _ in 0..EXTENSION_TRIES {
+            let word = lease_until.load();
+            let Some(new) = extension(word, until) else { return };
+            if lease_until.compare_and_swap(word, new) {
+                return;
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn is_holder(&self, slot: u32) -> bool {
+        GROUPS.get_ptr_mut(slot).is_some_and(|group| shared!(group, role).load() == Role::Holder as u32)
+    }
+
+    #[inline(always)]
+    fn report(&mut self, kind: EventKind, slot: u32, node: u16, value: u64) {
+        let event = Event { kind: kind as u32, slot, node, value, ..EMPTY_EVENT };
+        report(match kind {
+            EventKind::DuplicateId => Event { address: self.0.address, mac: self.0.mac, ..event },
+            _ => event,
+        });
+    }
 }
 
 /// The entry of a node, made at its first message.
@@ -208,126 +200,4 @@ fn peer(node: u32) -> Option<*mut Peer> {
     }
     let _ = PEERS.insert(node, Peer::default(), NO_EXIST);
     PEERS.get_ptr_mut(node)
-}
-
-/// Only messages of this node's configuration are decided on: the answer to an older one says so, and a newer one
-/// makes the daemon look for it.
-#[inline(always)]
-fn check_epoch(
-    packet: &Packet<'_>,
-    ipv4: usize,
-    message: &Message,
-    source: &Source,
-    config: &Config,
-) -> Result<(), Verdict> {
-    let epoch = message.epoch.get();
-    if config.epoch == 0 {
-        return Err(Verdict::Drop(Counter::RejectedEpoch));
-    }
-    if epoch > config.epoch {
-        let kind = EventKind::NewerEpoch as u32;
-        let (node, value) = (message.sender.get(), u64::from(epoch));
-        report(Event { kind, node, value, ..EMPTY_EVENT });
-        return Err(Verdict::Drop(Counter::RejectedEpoch));
-    }
-    if epoch < config.epoch {
-        let answer = Answer::refused(Reason::OldEpoch, Ballot(message.ballot.get()), 0);
-        return Err(send_back(packet, ipv4, answer, source));
-    }
-    Ok(())
-}
-
-/// Lets the group's acceptor decide, and shows its lease to the data plane and the daemon.
-#[inline(always)]
-fn accept(slot: u32, request: Request, source: &Source, config: &Config) -> Decision {
-    let (Some(acceptor), Some(group)) = (ACCEPTORS.get_ptr_mut(slot), GROUPS.get_ptr_mut(slot)) else {
-        return Decision::Silent;
-    };
-    let (now, longest) = (now(), config.longest_lease);
-    shared!(acceptor, state).locked(shared!(acceptor, lock), |acceptor| {
-        let decision = acceptor.decide(request, now, longest);
-        shared!(group, holder_until).store(acceptor.expires);
-        shared!(group, holder_ballot).store(acceptor.ballot);
-        shared!(group, holder).store(Ballot(acceptor.ballot).node());
-        if matches!(decision, Decision::Accepted) {
-            shared!(group, holder_mac).store(source.mac);
-        }
-        decision
-    })
-}
-
-/// What only the daemon understands goes up to it, once.
-#[inline(always)]
-fn to_daemon(message: &Message, source: &Source, config: &Config) -> Verdict {
-    match check_sender(message, source, config) {
-        Ok(()) => Verdict::Pass(Counter::MessagePassed),
-        Err(counter) => Verdict::Drop(counter),
-    }
-}
-
-/// Answers to this daemon's own messages: renewals end here, the rest is the daemon's.
-#[inline(always)]
-fn answer(message: &Message, kind: Kind, config: &Config) -> Verdict {
-    let ballot = Ballot(message.ballot.get());
-    let (sender, sent_at) = (message.sender.get(), message.sent_at.get());
-    let names_us = ballot.node() == config.node || matches!(kind, Kind::Refused | Kind::Taken);
-    if message.incarnation.get() != config.incarnation || !names_us {
-        return Verdict::Drop(Counter::RejectedReplay);
-    }
-    if sender == 0 || (sender == config.node && !matches!(kind, Kind::Taken)) {
-        return Verdict::Drop(Counter::RejectedSender);
-    }
-    if let Some(peer) = PEERS.get_ptr_mut(u32::from(sender)) {
-        shared!(peer, last_heard).store(now());
-    }
-    if !matches!(kind, Kind::Accepted) {
-        return Verdict::Pass(Counter::MessagePassed);
-    }
-    // SAFETY: an entry deleted meanwhile stays readable until this run of the program ends (RCU).
-    let Some(slot) = (unsafe { SLOTS.get(message.group.get()) }) else {
-        return Verdict::Drop(Counter::RejectedGroup);
-    };
-    match renewed(*slot, sender, ballot, sent_at) {
-        Role::Holder => Verdict::Drop(Counter::LeaseRenewed),
-        Role::Follower => Verdict::Pass(Counter::MessagePassed),
-    }
-}
-
-/// Counts an Accepted of this node's proposal and extends the lease word, if a quorum stands behind it.
-/// Gives the daemon's role: while it does not know that it holds the lease, it needs the answer itself.
-#[inline(always)]
-fn renewed(slot: u32, voter: u16, ballot: Ballot, sent_at: u64) -> Role {
-    let (Some(renewal), Some(group)) = (RENEWALS.get_ptr_mut(slot), GROUPS.get_ptr_mut(slot)) else {
-        return Role::Follower;
-    };
-    let now = now();
-    let until = shared!(renewal, state)
-        .locked(shared!(renewal, lock), |renewal| renewal.accepted(voter, ballot, sent_at, now));
-    if let Some(until) = until {
-        extend(group, until);
-    }
-    if shared!(group, role).load() == Role::Holder as u32 { Role::Holder } else { Role::Follower }
-}
-
-/// Moves the lease word forward, never from 0 and never back.
-#[inline(always)]
-fn extend(group: *mut Group, until: u64) {
-    let lease_until = shared!(group, lease_until);
-    for _ in 0..EXTENSION_TRIES {
-        let word = lease_until.load();
-        let Some(new) = extension(word, until) else { return };
-        if lease_until.compare_and_swap(word, new) {
-            return;
-        }
-    }
-}
-
-/// Has an answer sent to where its request came from.
-#[inline(always)]
-fn send_back(packet: &Packet<'_>, ipv4: usize, answer: Answer, source: &Source) -> Verdict {
-    let interface = interface(packet);
-    if interface.is_none() && !source.own {
-        return Verdict::Drop(Counter::LeaseSilent);
-    }
-    Verdict::AnswerMessage { ipv4, interface, answer }
 }

@@ -12,6 +12,7 @@ use crate::{
 
 pub mod check;
 pub mod client;
+pub mod depart;
 pub mod keygen;
 
 const EXAMPLES: &str = "\
@@ -27,6 +28,9 @@ Examples:
     vip-user status --watch
   Free this machine for maintenance, without a gap:
     vip-user handover
+  Take this machine out of the cluster for good; or another one that does not come back:
+    vip-user leave
+    vip-user forget lb3
 
 Exit status:
   0   done
@@ -78,6 +82,21 @@ pub enum Command {
     /// A group with `preempt = true` goes back to a fitter node by itself.
     #[command(verbatim_doc_comment)]
     Handover(HandoverArgs),
+    /// Take this node out of the cluster: it votes no more, and its daemon ends
+    ///
+    /// A daemon that is only stopped stays a voter, and counts as one that has failed: the others still need a majority
+    /// with it. This command lets the voters count the node out first. What the node holds goes to another one, without
+    /// waiting for the lease to end. A majority of the voters has to be there, before and after.
+    ///
+    /// A daemon that is started again on this node later becomes a voter after a few seconds, by itself.
+    Leave(LeaveArgs),
+    /// Take a node that has failed or left out of the voters
+    ///
+    /// For a machine that does not come back: as long as it counts as a voter, the others need a majority with it. A
+    /// majority of the voters has to be there. A node that is alive is not forgotten: run `vip-user leave` there.
+    ///
+    /// A forgotten node that is started after all becomes a voter after a few seconds, by itself.
+    Forget(ForgetArgs),
     /// Read the configuration and say what would run; change nothing
     Check(SettingsArgs),
     /// Print a new key for the cluster
@@ -186,6 +205,25 @@ pub struct HandoverArgs {
     pub to: Option<String>,
 }
 
+/// Flags of `leave`.
+#[derive(Args, Debug)]
+pub struct LeaveArgs {
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// Flags of `forget`.
+#[derive(Args, Debug)]
+pub struct ForgetArgs {
+    /// The name or id of the node, as `vip-user members` shows them
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
@@ -242,6 +280,13 @@ mod tests {
         assert_eq!(named("vip-user handover web --iface eth0"), (some("web"), None));
         assert_eq!(named("vip-user handover --to lb2"), (None, some("lb2")));
         assert_eq!(named("vip-user handover --to 2 web"), (some("web"), some("2")));
+    }
+
+    #[test]
+    fn the_node_to_forget_is_named() {
+        assert!(parse("vip-user leave --iface eth0").is_ok());
+        assert!(parse("vip-user forget lb3 --iface eth0").is_ok());
+        assert_eq!(parse("vip-user forget").unwrap_err().kind(), ErrorKind::MissingRequiredArgument);
     }
 
     #[test]

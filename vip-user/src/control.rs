@@ -31,6 +31,13 @@ pub enum Request {
         /// To which node, by name or id; none: to the fittest other one.
         to: Option<String>,
     },
+    /// This node is to vote no more, and its daemon to end: [`Departure`](crate::departure::Departure).
+    Leave,
+    /// A failed node is to vote no more: the same.
+    Forget {
+        /// Its name or id.
+        node: String,
+    },
 }
 
 /// How the handover of one group went.

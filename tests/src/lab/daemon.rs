@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fs::{self, File},
     net::Ipv4Addr,
     os::unix::process::CommandExt,
@@ -38,6 +39,10 @@ const KEY: &str = "00112233445566778899aabbccddeeff\n";
 pub struct DaemonOptions {
     /// The program; `None`: see [`daemon_binary`].
     pub binary: Option<PathBuf>,
+    /// A program with arguments that becomes the daemon, whose command line follows them; none: nothing of the kind.
+    pub wrapper: Vec<String>,
+    /// `[cluster] name`.
+    pub cluster: String,
     /// `[node] id`; `None`: the node's number.
     pub id: Option<u16>,
     /// `[node] priority`; 0 makes a witness.
@@ -67,6 +72,8 @@ impl Default for DaemonOptions {
     fn default() -> Self {
         Self {
             binary: None,
+            wrapper: Vec::new(),
+            cluster: "lab".to_owned(),
             id: None,
             key: KEY.to_owned(),
             insecure: false,
@@ -102,8 +109,9 @@ pub(super) fn start(lab: &Lab, node: u8, options: &DaemonOptions) -> Result<Daem
     let log = lab.home(node).join("vip-user.log");
     let stderr = File::options().create(true).append(true).open(&log)?;
 
-    let mut command = lab.command(node, &binary)?;
-    command.args(["--iface", "eth0", "--config"]).arg(config).args(&options.args);
+    let mut words = options.wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
+    let mut command = lab.command(node, words.next().unwrap_or_default())?;
+    command.args(words).args(["--iface", "eth0", "--config"]).arg(config).args(&options.args);
     // A process group of its own: Ctrl-C in a terminal is for the program that made the lab, which ends its daemons.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
     let child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;

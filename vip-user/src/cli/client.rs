@@ -104,7 +104,7 @@ fn json_line(answer: &impl Serialize) -> Result<String, Failure> {
 }
 
 /// The control socket to use. Whether a daemon answers on it is seen when it is asked.
-fn find_daemon(args: &DaemonArgs) -> Result<PathBuf, Failure> {
+pub(super) fn find_daemon(args: &DaemonArgs) -> Result<PathBuf, Failure> {
     if let Some(socket) = &args.socket {
         return Ok(socket.clone());
     }

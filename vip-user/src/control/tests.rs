@@ -85,6 +85,8 @@ fn requests_and_replies_look_as_documented() {
     let written = r#"{"command":"handover","group":"web","to":null}"#;
     assert_eq!(serde_json::to_string(&handover).unwrap(), written);
     assert_eq!(serde_json::from_str::<Request>(r#"{"command":"handover","group":"web"}"#).unwrap(), handover);
+    let forget = Request::Forget { node: "lb3".to_owned() };
+    assert_eq!(serde_json::to_string(&forget).unwrap(), r#"{"command":"forget","node":"lb3"}"#);
     assert_eq!(serde_json::to_string(&Reply::Ok(json!([1]))).unwrap(), r#"{"ok":[1]}"#);
     assert_eq!(serde_json::to_string(&Reply::Error("no".to_owned())).unwrap(), r#"{"error":"no"}"#);
 }

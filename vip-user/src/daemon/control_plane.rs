@@ -1,10 +1,9 @@
 //! The control plane: membership and all that the lease thread need not be kept waiting for.
 //!
-//! One value behind one lock, on a runtime of one thread: no one waits for the lock, and nobody awaits under it.
+//! One value, which all tasks of the daemon share: see `shared`.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{debug, error, info, warn};
 use vip_common::maps::{self, Counter, Event, EventKind};
@@ -23,21 +22,6 @@ use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severi
 use crate::netlink::Interface;
 use crate::status::{self, MemberStatus, Status};
 
-/// The one control plane, for those who share it.
-#[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<ControlPlane>>);
-
-impl Shared {
-    pub(super) fn new(plane: ControlPlane) -> Self {
-        Self(Arc::new(Mutex::new(plane)))
-    }
-
-    /// Does something with it.
-    pub(super) fn with<T>(&self, what: impl FnOnce(&mut ControlPlane) -> T) -> T {
-        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// See the module.
 pub(super) struct ControlPlane {
     pub(super) settings: Settings,
@@ -51,6 +35,8 @@ pub(super) struct ControlPlane {
     pub(super) preemption: Preemption,
     pub(super) orders: OrderBook,
     pub(super) storage: Storage,
+    /// How the daemon is to end, once it is.
+    pub(super) end: Option<Result<(), Failure>>,
 }
 
 impl ControlPlane {
@@ -61,6 +47,16 @@ impl ControlPlane {
         }
         self.order_eligibility();
         self.settle();
+    }
+
+    /// Lets the daemon end, as soon as it looks.
+    pub(super) fn end(&mut self, how: Result<(), Failure>) {
+        self.end.get_or_insert(how);
+    }
+
+    /// How the daemon is to end, if it is.
+    pub(super) fn take_end(&mut self) -> Option<Result<(), Failure>> {
+        self.end.take()
     }
 
     /// When to call [`Self::handle_timeout`], in CLOCK_BOOTTIME ns.
@@ -216,17 +212,24 @@ impl ControlPlane {
         }
     }
 
-    /// Carries out what the membership asks for.
-    fn settle(&mut self) {
-        while let Some(action) = self.membership.poll_action() {
+    /// Carries out what the membership asks for, unless the daemon is to end: what follows an action that has failed
+    /// must not be done.
+    pub(super) fn settle(&mut self) {
+        while self.end.is_none()
+            && let Some(action) = self.membership.poll_action()
+        {
             match action {
                 Action::SendHello => self.send_hello(),
                 Action::StoreConsent(consent) => self.storage.write(Durable::Consent(consent)),
                 Action::StoreConfiguration(configuration) => {
                     self.storage.write(Durable::Configuration(configuration));
                 }
+                Action::StorePledge(pledge) => self.storage.write(Durable::Pledge(pledge)),
                 Action::Adopt(configuration) => self.adopt(&configuration),
-                Action::PeersChanged => self.rank(),
+                Action::PeersChanged => {
+                    self.rank();
+                    self.order_eligibility();
+                }
                 Action::Notice(notice) => match notice.severity() {
                     Severity::Info => info!("{notice}"),
                     Severity::Warn => warn!("{notice}"),
@@ -259,8 +262,8 @@ impl ControlPlane {
         let stored =
             self.tables.config().and_then(|config| self.tables.set_config(maps::Config { epoch, ..config }));
         if let Err(error) = stored {
-            error!("the configuration cannot be put in force: {error}");
-            return;
+            let reason = format!("the configuration cannot be put in force: {error}; start again");
+            return self.end(Err(Failure::refused(reason)));
         }
         info!("voters from now on: {configuration}");
         self.orders.give(Order::Configure { epoch, voters: configuration.voters().to_vec() });
@@ -270,10 +273,10 @@ impl ControlPlane {
     /// Tells the elections who may hold their groups, fittest first.
     fn rank(&mut self) {
         let now = clock::now();
-        self.preemption.observe(self.membership.members(), now);
+        self.preemption.observe(self.membership.candidates(), now);
         for group in &self.groups {
-            let alive = self.membership.members().filter(|member| member.status == membership::Status::Alive);
-            let mut candidates: Vec<(u8, u16)> = alive
+            let candidates = self.membership.candidates();
+            let mut candidates: Vec<(u8, u16)> = candidates
                 .map(|member| (preemption::priority_of(member, group.id), member.id))
                 .filter(|(priority, _)| *priority > 0)
                 .collect();
@@ -284,8 +287,9 @@ impl ControlPlane {
     }
 
     fn order_eligibility(&self) {
+        let stays = self.membership.stays();
         for group in &self.groups {
-            let eligible = group.settings.priority > 0 && self.interface.carrier;
+            let eligible = group.settings.priority > 0 && self.interface.carrier && stays;
             self.orders.give(Order::Eligible { slot: group.slot, eligible });
         }
     }

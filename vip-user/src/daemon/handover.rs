@@ -9,10 +9,11 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::info;
 
-use super::control_plane::{ControlPlane, Shared, nanoseconds};
+use super::control_plane::{ControlPlane, nanoseconds};
 use super::groups::holder;
 use super::lease_thread::Order;
 use super::preemption::priority_of;
+use super::shared::Shared;
 use crate::clock;
 use crate::config::format_duration;
 use crate::control::{Handover, Reply};
@@ -141,8 +142,8 @@ impl ControlPlane {
                 continue;
             }
             let (priority, delay) = (group.settings.priority, nanoseconds(group.settings.preempt_delay));
-            let voters = self.membership.members().filter(|member| self.is_voter(member.id));
-            let fitter = self.preemption.successor(voters, group.id, priority, delay, now);
+            let candidates = self.membership.candidates();
+            let fitter = self.preemption.successor(candidates, group.id, priority, delay, now);
             if let Some((id, name)) = fitter.map(|fitter| (fitter.id, fitter.hello.name.clone())) {
                 info!(group = %group.settings.name, "giving way to {name}, of higher priority");
                 self.order_handover(index, id, None);
@@ -272,9 +273,5 @@ impl ControlPlane {
             Some(id) => format!("{} holds it; run this command there", self.name_of(id)),
             None => "nobody holds it; see `vip-user status`".to_owned(),
         })
-    }
-
-    fn is_voter(&self, id: u16) -> bool {
-        self.membership.configuration().is_some_and(|configuration| configuration.contains(id))
     }
 }

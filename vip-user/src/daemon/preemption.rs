@@ -74,9 +74,21 @@ mod tests {
             lease_ns: 50,
             groups: vec![offer],
             standing: Standing::Waiting,
+            pledge: None,
+            remove: None,
             leaving: false,
         };
-        Member { id, incarnation: 1, address: Ipv4Addr::LOCALHOST, status, last_heard_ns: 0, hello }
+        let address = Ipv4Addr::LOCALHOST;
+        Member {
+            id,
+            incarnation: 1,
+            address,
+            status,
+            last_heard_ns: 0,
+            last_hello_ns: 0,
+            speaks_since: 0,
+            hello,
+        }
     }
 
     fn eager(id: u16, priority: u8) -> Member {
