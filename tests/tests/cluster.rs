@@ -17,6 +17,7 @@ mod cluster {
     mod preemption;
     mod promises;
     mod reach;
+    mod voters;
     mod watch;
 }
 
