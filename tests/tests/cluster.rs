@@ -18,6 +18,7 @@ mod cluster {
     mod preemption;
     mod promises;
     mod reach;
+    mod voters;
     mod watch;
 }
 
