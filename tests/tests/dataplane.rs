@@ -11,6 +11,7 @@ mod dataplane {
     mod attachment;
     mod authenticity;
     mod frames;
+    mod handover;
     mod ipv4;
     mod membership;
     mod node;
