@@ -2,7 +2,12 @@
 //!
 //! Every test loads a program of its own, with maps of its own, so that tests know nothing of each other. Root only.
 
-#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a helper of a test fails like the test")]
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a helper of a test fails like the test"
+)]
 
 mod dataplane {
     mod adoption;
@@ -10,7 +15,9 @@ mod dataplane {
     mod arp;
     mod attachment;
     mod authenticity;
+    mod differential;
     mod frames;
+    mod handover;
     mod ipv4;
     mod membership;
     mod node;

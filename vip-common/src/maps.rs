@@ -22,7 +22,7 @@ pub const EVENTS_BYTES: usize = 64 * 1024;
 pub const CONFLICT_INTERVAL: u64 = 100_000_000;
 
 /// `bpf_spin_lock` of the kernel, by its name in BTF; XDP takes it, user space goes through `BPF_F_LOCK`.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
 pub struct bpf_spin_lock {
     /// Opaque.
@@ -30,7 +30,7 @@ pub struct bpf_spin_lock {
 }
 
 /// Value of `GROUPS` (slot → this), mapped into the daemon.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
 pub struct Group {
     /// The lease word: this node serves while it is later than CLOCK_BOOTTIME, in ns; 0 = disarmed. The daemon
@@ -87,7 +87,7 @@ pub struct LockedRenewal {
 }
 
 /// Value of `PEERS` (node id as u32 → this).
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
 pub struct Peer {
     /// Guards `freshness`.
@@ -147,7 +147,7 @@ pub struct Config {
 }
 
 /// An entry of `EVENTS`.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
 pub struct Event {
     /// An [`EventKind`].

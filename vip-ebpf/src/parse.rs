@@ -231,10 +231,13 @@ fn ipv4(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
 
 #[inline(always)]
 fn udp_port(packet: &Packet<'_>, offset: usize, ipv4: &Ipv4) -> Option<u32> {
-    if ipv4.protocol != PROTOCOL_UDP || ipv4.fragment.get() & FRAGMENT_OFFSET != 0 {
+    let header_len = ipv4.header_len();
+    // RFC 791, section 3.1: a correct header has 5 words at least. In a shorter one, no port is where it should be.
+    let is_datagram = ipv4.protocol == PROTOCOL_UDP && header_len >= size_of::<Ipv4>();
+    if !is_datagram || ipv4.fragment.get() & FRAGMENT_OFFSET != 0 {
         return None;
     }
-    let udp = packet.at::<Udp>(offset + ipv4.header_len())?;
+    let udp = packet.at::<Udp>(offset + header_len)?;
     Some(u32::from(udp.destination.get()))
 }
 

@@ -151,6 +151,20 @@ fn the_data_of_later_fragments_are_data() {
     }
 }
 
+/// Input: header lengths of less than a header, with the protocol's port where a datagram would begin: in the total
+/// length, the checksum and the source address.
+#[test]
+fn a_header_that_is_too_short_leads_to_no_datagram() {
+    let node = Node::new();
+    for words in [0, 2, 3] {
+        let mut frame = ethernet_of(&Ipv4::new(CLIENT.ip, NODE_HOST.ip, PROTOCOL_UDP).around(&[0; 100]));
+        frame[14] = 0x40 | words;
+        let port_at = 14 + 4 * usize::from(words) + 2;
+        frame[port_at..port_at + 2].copy_from_slice(&PORT.to_be_bytes());
+        assert_eq!(node.receives(&frame), Outcome::passed(&frame, Counter::Other), "{words} words");
+    }
+}
+
 /// The VIP as a source is the holder's traffic on its way through this node.
 #[test]
 fn packets_from_a_vip_pass() {

@@ -38,8 +38,8 @@ pub(super) const MAIL: u32 = 64;
 pub(super) const MAIL_ID: u32 = name_hash("mail");
 pub(super) const MAIL_VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
 
-/// The loopback interface.
-const LOOPBACK: u32 = 1;
+/// The loopback interface, which the kernel lets TEST_RUN's frames come in on.
+pub(super) const LOOPBACK: u32 = 1;
 /// More than TEST_RUN takes.
 const OUT_LEN: usize = 4096;
 
@@ -80,7 +80,7 @@ impl Node {
         Self { plane }
     }
 
-    /// The same node, with the interface that the kernel lets TEST_RUN's frames come in on.
+    /// The same node, serving the interface that its frames come in on.
     pub(super) fn on_the_wire(mut self) -> Self {
         let interface = Interface { mac: NODE_HOST.mac, reserved: 0, address: NODE_HOST.ip.octets() };
         self.plane.tables.set_interface(LOOPBACK, interface).unwrap();
@@ -97,16 +97,22 @@ impl Node {
     /// Runs the program on a frame. Panics unless it counts exactly once.
     pub(super) fn receives(&self, frame: &[u8]) -> Outcome {
         let before = self.plane.tables.counters().unwrap();
-        let mut out = vec![0; OUT_LEN];
-        let (action, len) = self.plane.program.run(frame, &mut out).unwrap();
-        out.truncate(len);
+        let (action, frame) = self.run(frame);
         let after = self.plane.tables.counters().unwrap();
         let mut counted = COUNTERS
             .into_iter()
             .flat_map(|counter| (before.get(counter)..after.get(counter)).map(move |_| counter));
         let counter = counted.next().expect("the frame counts");
         assert_eq!(counted.next(), None, "the frame counts as {counter:?} and again");
-        Outcome { action, counter, frame: out }
+        Outcome { action, counter, frame }
+    }
+
+    /// Runs the program on a frame.
+    pub(super) fn run(&self, frame: &[u8]) -> (Action, Vec<u8>) {
+        let mut out = vec![0; OUT_LEN];
+        let (action, len) = self.plane.program.run(frame, &mut out).unwrap();
+        out.truncate(len);
+        (action, out)
     }
 
     /// Runs the program on a multicast lease message.
@@ -259,7 +265,7 @@ pub(super) fn multicast(message: &Message) -> Vec<u8> {
 }
 
 /// Every counter; the length tells when one is missing.
-const COUNTERS: [Counter; maps::COUNTERS] = [
+pub(super) const COUNTERS: [Counter; maps::COUNTERS] = [
     Counter::Other,
     Counter::ArpReply,
     Counter::ArpFenced,

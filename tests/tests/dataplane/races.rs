@@ -1,11 +1,11 @@
 //! Two CPUs in the program at once, or one there and one in the daemon.
 //!
-//! Each test makes its two sides meet within nanoseconds, some hundred thousand times. A program without the locks,
-//! or with a plain store in place of the compare-and-swap, fails here within the first second.
+//! Each test makes its two sides meet within nanoseconds, some ten thousand times. A program without the locks, or with
+//! a plain store in place of the compare-and-swap, fails here.
 
 use std::hint::spin_loop;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use super::frames;
 use super::node::{LEASE, NODE, Node, Peer, WEB, multicast, now};
 
 /// How long the two sides race.
-const DURATION: Duration = Duration::from_secs(2);
+pub(super) const DURATION: Duration = Duration::from_secs(2);
 
 /// Input: one CPU extends the word as fast as it can, while the daemon arms and disarms it on another one.
 /// Expected: a word that was disarmed stays 0 until it is armed again, whatever was under way.
@@ -75,10 +75,15 @@ fn of_two_proposals_at_once_one_is_accepted() {
         tables.quarantine(WEB, 0).unwrap();
         [&mut one, &mut other].map(|peer| multicast(&peer.propose(1, LEASE)))
     };
-    collide(program, proposals, |outcomes| {
-        let accepted = |(_, frame): &&Ran| frames::payload(frame)[5] == Kind::Accepted as u8;
-        assert_eq!(outcomes.iter().filter(accepted).count(), 1);
-    });
+    collide(
+        |frame| run(program, frame),
+        DURATION,
+        proposals,
+        |outcomes| {
+            let accepted = |(_, frame): &&Ran| frames::payload(frame)[5] == Kind::Accepted as u8;
+            assert_eq!(outcomes.iter().filter(accepted).count(), 1);
+        },
+    );
 }
 
 /// Input: the same message twice at the same time, as by a network that doubles frames onto two receive queues.
@@ -91,71 +96,66 @@ fn of_a_message_and_its_replay_at_once_one_is_taken() {
         let hello = multicast(&peer.hello());
         [hello.clone(), hello]
     };
-    collide(&node.plane.program, twins, |outcomes| {
-        assert_eq!(outcomes.iter().filter(|(action, _)| *action == Action::Pass).count(), 1);
-    });
+    collide(
+        |frame| run(&node.plane.program, frame),
+        DURATION,
+        twins,
+        |outcomes| {
+            assert_eq!(outcomes.iter().filter(|(action, _)| *action == Action::Pass).count(), 1);
+        },
+    );
 }
 
-type Ran = (Action, Vec<u8>);
+/// Action and frame.
+pub(super) type Ran = (Action, Vec<u8>);
 
-fn run(program: &Program, frame: &[u8]) -> Ran {
+pub(super) fn run(program: &Program, frame: &[u8]) -> Ran {
     let mut out = vec![0; 256];
     let (action, len) = program.run(frame, &mut out).unwrap();
     out.truncate(len);
     (action, out)
 }
 
-/// Runs the program on two frames at the same time on two CPUs, and again until the time is over.
-fn collide(program: &Program, mut frames: impl FnMut() -> [Vec<u8>; 2], judge: impl Fn([Ran; 2])) {
+/// Runs a program on two frames at the same time on two CPUs, and again until the time is over.
+pub(super) fn collide(
+    run: impl Fn(&[u8]) -> Ran + Sync,
+    duration: Duration,
+    mut frames: impl FnMut() -> [Vec<u8>; 2],
+    mut judge: impl FnMut([Ran; 2]),
+) {
     let [first, second] = two_cpus();
-    let meeting = Meeting::default();
-    let (theirs, ran) = (Mutex::new(Vec::new()), Mutex::new(None));
+    let arrivals = AtomicUsize::new(0);
+    let (run, arrivals) = (&run, &arrivals);
     thread::scope(|scope| {
-        scope.spawn(|| {
-            let _guard = SetOnDrop(&meeting.over);
+        // Each side ends with the other, however that ends: its channel is gone.
+        let (to_them, theirs) = mpsc::channel::<Vec<u8>>();
+        let (to_us, ours) = mpsc::channel();
+        scope.spawn(move || {
             run_on(first);
-            while meeting.wait() {
-                let frame = theirs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                meeting.wait();
-                *ran.lock().unwrap() = Some(run(program, &frame));
-                meeting.wait();
+            for frame in theirs {
+                meet(arrivals);
+                if to_us.send(run(&frame)).is_err() {
+                    break;
+                }
             }
         });
-        let _guard = SetOnDrop(&meeting.over);
         run_on(second);
-        let end = Instant::now() + DURATION;
+        let end = Instant::now() + duration;
         while Instant::now() < end {
             let [our_frame, their_frame] = frames();
-            *theirs.lock().unwrap() = their_frame;
-            meeting.wait();
-            meeting.wait();
-            let our_outcome = run(program, &our_frame);
-            if !meeting.wait() {
-                break;
-            }
-            judge([our_outcome, ran.lock().unwrap().take().expect("they ran as well")]);
+            to_them.send(their_frame).unwrap();
+            meet(arrivals);
+            let our_outcome = run(&our_frame);
+            judge([our_outcome, ours.recv().unwrap()]);
         }
     });
 }
 
-/// Where two threads wait for each other, without sleeping.
-#[derive(Default)]
-struct Meeting {
-    arrivals: AtomicUsize,
-    over: AtomicBool,
-}
-
-impl Meeting {
-    /// Waits for the other side; `false` when it has ended.
-    fn wait(&self) -> bool {
-        let everybody = (self.arrivals.fetch_add(1, Ordering::AcqRel) / 2 + 1) * 2;
-        while self.arrivals.load(Ordering::Acquire) < everybody {
-            if self.over.load(Ordering::Relaxed) {
-                return false;
-            }
-            spin_loop();
-        }
-        true
+/// Waits for the other of two threads without sleeping, so that both go on at the same time.
+fn meet(arrivals: &AtomicUsize) {
+    let everybody = (arrivals.fetch_add(1, Ordering::AcqRel) / 2 + 1) * 2;
+    while arrivals.load(Ordering::Acquire) < everybody {
+        spin_loop();
     }
 }
 

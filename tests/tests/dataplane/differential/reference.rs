@@ -1,0 +1,320 @@
+//! What should become of a frame, by the RFCs and the table below. Knows the program's rules of the lease, which are
+//! everybody's, and none of its code.
+//!
+//! | frame | lease held | not held |
+//! | --- | --- | --- |
+//! | ARP request for a VIP | answered in place | dropped |
+//! | ARP probe for or use of a VIP by a MAC that is neither this node's nor the holder's | conflict | conflict |
+//! | IPv4 packet to a VIP | passed | dropped |
+//! | lease message | verified, decided on, answered | the same |
+//! | anything else, or any doubt | passed | passed |
+//!
+//! A conflict is reported, at most once an interval, and the packet passed, unless it has to be answered.
+
+mod memory;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use vip_common::lease::Decision;
+use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface};
+use vip_common::siphash::siphash;
+use vip_common::vote::{self, Answer};
+use vip_common::wire::{Kind, MESSAGE_LEN, Message};
+use vip_user::dataplane::Action;
+
+use super::super::frames::{
+    ARP_REPLY, ARP_REQUEST, DONT_FRAGMENT, ETHERTYPE_ARP, ETHERTYPE_IPV4, MORE_FRAGMENTS, PROTOCOL_UDP,
+    ones_complement_sum,
+};
+use super::state::{Seen, State, adopt, index};
+pub(super) use memory::Clock;
+use memory::{Memory, Source};
+
+/// IEEE 802.1Q and 802.1ad.
+const VLAN_ETHERTYPES: [u16; 2] = [0x8100, 0x88a8];
+/// Of the fragment field (RFC 791, section 3.1).
+const FRAGMENT_OFFSET: u16 = 0x1fff;
+const IPV4_LEN: usize = 20;
+const UDP_LEN: usize = 8;
+const ARP_LEN: usize = 28;
+/// Bytes of a message before its tag.
+const TAGGED: usize = MESSAGE_LEN - 8;
+
+/// What the node has been told.
+#[derive(Clone, Debug)]
+pub(super) struct Setting {
+    pub(super) config: Config,
+    /// Where the frames come in; `None` = they are the daemon's own.
+    pub(super) interface: Option<Interface>,
+    pub(super) vips: BTreeMap<Ipv4Addr, u32>,
+    pub(super) groups: BTreeMap<u32, u32>,
+}
+
+/// What is to be seen.
+#[derive(Clone, Debug)]
+pub(super) struct Expected {
+    pub(super) seen: Seen,
+    pub(super) counter: Counter,
+    /// Of the acceptor, if it was asked.
+    pub(super) decision: Option<Decision>,
+    /// Where the answered message is in the frame.
+    answer: Option<usize>,
+}
+
+/// The frame on a node in this state, in a run by this clock.
+pub(super) fn receive(setting: &Setting, state: &State, clock: Clock, frame: &[u8]) -> Expected {
+    let mut run = Run {
+        setting,
+        clock,
+        state: state.clone(),
+        frame: frame.to_vec(),
+        events: Vec::new(),
+        decision: None,
+        answer: None,
+    };
+    let (action, counter) = run.frame().unwrap_or((Action::Pass, Counter::Other));
+    run.state.counters[counter as usize] += 1;
+    let seen = Seen { action, frame: run.frame, events: run.events, state: run.state };
+    Expected { seen, counter, decision: run.decision, answer: run.answer }
+}
+
+impl Expected {
+    /// Whether this is what was seen, but for how far the clock had gone, at most by `slack` ns.
+    pub(super) fn explains(&self, setting: &Setting, actual: &Seen, slack: u64) -> bool {
+        let mut expected = self.seen.clone().at_the_times_of(actual, slack);
+        if let Some(at) = self.answer
+            && actual.frame.len() == expected.frame.len()
+        {
+            // What remains of a lease is told by the clock.
+            let duration = at + 56..at + 64;
+            let mut remaining = be64(&expected.frame[duration.clone()]);
+            adopt(&mut remaining, be64(&actual.frame[duration.clone()]), slack);
+            expected.frame[duration].copy_from_slice(&remaining.to_be_bytes());
+            sign(&mut expected.frame[at..], setting);
+        }
+        expected == *actual
+    }
+}
+
+type Outcome = (Action, Counter);
+
+struct Run<'a> {
+    setting: &'a Setting,
+    clock: Clock,
+    state: State,
+    frame: Vec<u8>,
+    events: Vec<Event>,
+    decision: Option<Decision>,
+    answer: Option<usize>,
+}
+
+/// `None` is no concern of ours.
+impl Run<'_> {
+    /// Up to two VLAN tags are looked through.
+    fn frame(&mut self) -> Option<Outcome> {
+        let mut at = 12;
+        let mut ethertype = be16(self.frame.get(at..at + 2)?);
+        for _ in 0..2 {
+            if VLAN_ETHERTYPES.contains(&ethertype) {
+                at += 4;
+                ethertype = be16(self.frame.get(at..at + 2)?);
+            }
+        }
+        match ethertype {
+            ETHERTYPE_ARP => self.arp(at + 2),
+            ETHERTYPE_IPV4 => self.ipv4(at + 2),
+            _ => None,
+        }
+    }
+
+    /// RFC 826 for Ethernet and IPv4; RFC 5227, section 1.1, on what is a probe.
+    fn arp(&mut self, at: usize) -> Option<Outcome> {
+        let interface = self.setting.interface?;
+        let packet: [u8; ARP_LEN] = self.frame.get(at..at + ARP_LEN)?.try_into().ok()?;
+        if packet[..6] != [0, 1, 8, 0, 6, 4] {
+            return None;
+        }
+        let is_request = be16(&packet[6..8]) == ARP_REQUEST;
+        let (sender_mac, sender_ip) = (mac(&packet[8..14]), ip(&packet[14..18]));
+        let target_ip = ip(&packet[24..28]);
+
+        let is_probe = is_request && sender_ip == Ipv4Addr::UNSPECIFIED;
+        let announces = |vip: Ipv4Addr| if is_probe { vip == target_ip } else { vip == sender_ip };
+        let asks = |vip: Ipv4Addr| is_request && vip == target_ip && vip != sender_ip;
+        let vips = &self.setting.vips;
+        let claimed = vips.iter().find(|(vip, _)| announces(**vip));
+        let asked = vips.iter().find(|(vip, _)| asks(**vip)).map(|(_, slot)| *slot);
+        let held = asked.is_some_and(|slot| self.holds(slot));
+        let conflict = claimed.is_some_and(|(vip, slot)| self.claims(sender_mac, *vip, *slot));
+
+        if held {
+            let reply = &mut self.frame[at..at + ARP_LEN];
+            reply[6..8].copy_from_slice(&ARP_REPLY.to_be_bytes());
+            reply[8..14].copy_from_slice(&interface.mac);
+            reply[14..18].copy_from_slice(&target_ip.octets());
+            reply[18..24].copy_from_slice(&sender_mac);
+            reply[24..28].copy_from_slice(&sender_ip.octets());
+            self.frame[..6].copy_from_slice(&sender_mac);
+            self.frame[6..12].copy_from_slice(&interface.mac);
+            return Some((Action::Tx, Counter::ArpReply));
+        }
+        match (conflict, asked) {
+            (true, _) => Some((Action::Pass, Counter::ArpConflict)),
+            (false, Some(_)) => Some((Action::Drop, Counter::ArpFenced)),
+            (false, None) => None,
+        }
+    }
+
+    /// Whether a MAC address that says it has a VIP is a foreign one.
+    fn claims(&mut self, sender: [u8; 6], vip: Ipv4Addr, slot: u32) -> bool {
+        let group = &mut self.state.groups[index(slot)];
+        let own = self.setting.interface.is_some_and(|interface| interface.mac == sender);
+        if own || (group.holder != 0 && group.holder_mac == sender) {
+            return false;
+        }
+        let now = self.clock.read();
+        if now - group.conflict_at >= CONFLICT_INTERVAL {
+            group.conflict_at = now;
+            let event =
+                Event { kind: EventKind::Conflict as u32, slot, address: vip.octets(), ..Event::default() };
+            self.events.push(Event { mac: sender, ..event });
+        }
+        true
+    }
+
+    fn holds(&self, slot: u32) -> bool {
+        self.clock.read() < self.state.groups[index(slot)].lease_until
+    }
+
+    fn ipv4(&mut self, at: usize) -> Option<Outcome> {
+        let packet = self.frame.get(at..).filter(|packet| packet.len() >= IPV4_LEN)?;
+        let destination = ip(&packet[16..20]);
+        let is_own = match self.setting.interface {
+            Some(interface) => interface.address == destination.octets(),
+            None => true,
+        };
+        if udp_port(packet) == Some(self.setting.config.port) && (is_own || destination.is_multicast()) {
+            return Some(self.datagram(at).unwrap_or_else(|counter| (Action::Drop, counter)));
+        }
+        let slot = *self.setting.vips.get(&destination)?;
+        Some(match self.holds(slot) {
+            true => (Action::Pass, Counter::VipPassed),
+            false => (Action::Drop, Counter::VipFenced),
+        })
+    }
+
+    /// A datagram to this node's port for lease messages.
+    fn datagram(&mut self, at: usize) -> Result<Outcome, Counter> {
+        let (bytes, kind) = verified(&self.frame[at..], &self.setting.config)?;
+        let config = &self.setting.config;
+        let mut message = Message::from_bytes(bytes);
+        let mut memory = Memory {
+            setting: self.setting,
+            clock: &self.clock,
+            state: &mut self.state,
+            source: Source { mac: mac(&self.frame[6..12]), address: ip(&self.frame[at + 12..at + 16]) },
+            events: &mut self.events,
+            decision: None,
+        };
+        let own = self.setting.interface.is_none();
+        let verdict = vote::message(&message, kind, own, config, &mut memory);
+        self.decision = memory.decision;
+        Ok(match verdict {
+            vote::Verdict::Pass(counter) => (Action::Pass, counter),
+            vote::Verdict::Drop(counter) => (Action::Drop, counter),
+            vote::Verdict::Reply(answer) => {
+                self.reply(at, &mut message, &answer);
+                (Action::Tx, Counter::LeaseReply)
+            }
+        })
+    }
+
+    /// The answer takes the request's place; on the wire, it goes back to where that came from.
+    fn reply(&mut self, at: usize, message: &mut Message, answer: &Answer) {
+        answer.put_into(message, &self.setting.config);
+        let message_at = at + IPV4_LEN + UDP_LEN;
+        self.frame[message_at..][..MESSAGE_LEN].copy_from_slice(&message.to_bytes());
+        sign(&mut self.frame[message_at..], self.setting);
+        self.answer = Some(message_at);
+        let Some(interface) = self.setting.interface else { return };
+
+        let requester = mac(&self.frame[6..12]);
+        self.frame[..6].copy_from_slice(&requester);
+        self.frame[6..12].copy_from_slice(&interface.mac);
+        let header = &mut self.frame[at..at + IPV4_LEN];
+        header[4..6].fill(0);
+        header[6..8].copy_from_slice(&DONT_FRAGMENT.to_be_bytes());
+        header[8] = 64;
+        header[10..12].fill(0);
+        header.copy_within(12..16, 16);
+        header[12..16].copy_from_slice(&interface.address);
+        let checksum = !ones_complement_sum(header);
+        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+        let udp = &mut self.frame[at + IPV4_LEN..][..UDP_LEN];
+        udp[..4].rotate_left(2);
+        udp[6..8].fill(0);
+    }
+}
+
+/// The port that a UDP datagram, or the first fragment of one, is for (RFC 768).
+fn udp_port(packet: &[u8]) -> Option<u16> {
+    let header_len = usize::from(packet[0] & 0x0f) * 4;
+    let is_first = be16(&packet[6..8]) & FRAGMENT_OFFSET == 0;
+    // RFC 791, section 3.1: "the minimum value for a correct header is 5" words.
+    if header_len < IPV4_LEN || packet[9] != PROTOCOL_UDP || !is_first {
+        return None;
+    }
+    packet.get(header_len..header_len + UDP_LEN).map(|udp| be16(&udp[2..4]))
+}
+
+/// The message in a whole datagram without IP options, tagged under a valid key.
+fn verified(packet: &[u8], config: &Config) -> Result<([u8; MESSAGE_LEN], Kind), Counter> {
+    let message = packet.get(IPV4_LEN + UDP_LEN..).and_then(<[u8]>::first_chunk::<MESSAGE_LEN>);
+    let message = message.ok_or(Counter::RejectedMalformed)?;
+    if message[..5] != *b"VIPL\x01" {
+        return Err(Counter::RejectedMalformed);
+    }
+    if message[8..12] != config.cluster.to_be_bytes() {
+        return Err(Counter::RejectedCluster);
+    }
+    let kind = Kind::from_u8(message[5]).ok_or(Counter::RejectedMalformed)?;
+    let body_len = usize::from(be16(&message[18..20]));
+    let udp_len = UDP_LEN + MESSAGE_LEN + body_len;
+    let is_whole = packet[0] == 0x45
+        && be16(&packet[6..8]) & (FRAGMENT_OFFSET | MORE_FRAGMENTS) == 0
+        && usize::from(be16(&packet[2..4])) == IPV4_LEN + udp_len
+        && usize::from(be16(&packet[24..26])) == udp_len;
+    let may_have_body = [Kind::Hello, Kind::Probe, Kind::Taken].contains(&kind);
+    if !is_whole || (body_len > 0 && !may_have_body) {
+        return Err(Counter::RejectedMalformed);
+    }
+    let keys = &config.keys[..usize::try_from(config.key_count).unwrap()];
+    let tag = be64(&message[TAGGED..]);
+    if !keys.iter().any(|key| siphash(key, &message[..TAGGED]) == tag) {
+        return Err(Counter::RejectedTag);
+    }
+    Ok((*message, kind))
+}
+
+/// Tags the message under the first key.
+fn sign(message: &mut [u8], setting: &Setting) {
+    let tag = siphash(&setting.config.keys[0], &message[..TAGGED]);
+    message[TAGGED..MESSAGE_LEN].copy_from_slice(&tag.to_be_bytes());
+}
+
+fn be16(bytes: &[u8]) -> u16 {
+    u16::from_be_bytes(bytes.try_into().unwrap())
+}
+
+fn be64(bytes: &[u8]) -> u64 {
+    u64::from_be_bytes(bytes.try_into().unwrap())
+}
+
+fn mac(bytes: &[u8]) -> [u8; 6] {
+    bytes.try_into().unwrap()
+}
+
+fn ip(bytes: &[u8]) -> Ipv4Addr {
+    <[u8; 4]>::try_from(bytes).unwrap().into()
+}
