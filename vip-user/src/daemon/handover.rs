@@ -240,24 +240,12 @@ impl ControlPlane {
     fn target_of(&self, index: usize, members: &[Member], named: Option<&str>) -> Result<u16, String> {
         self.check_held(index)?;
         let group = self.groups[index].id;
-        let priority = |id: u16| {
-            let member = self.membership.members().find(|member| member.id == id);
-            member.map_or(0, |member| priority_of(member, group))
-        };
-        let Some(named) = named else {
-            return target::fittest(members, self.id, priority).ok_or_else(|| {
-                "no other node can take it: that has to be alive, a voter, and of priority above 0 in this group; \
-                 see `vip-user members`"
-                    .to_owned()
-            });
-        };
-        let Member { id, name, .. } = target::named(members, self.id, named)?;
-        if priority(*id) == 0 {
-            return Err(format!(
-                "{name} has priority 0 in this group: raise that in its configuration, or choose another node"
-            ));
+        let candidates = self.membership.candidates();
+        let priorities: Vec<_> = candidates.map(|member| (member.id, priority_of(member, group))).collect();
+        match named {
+            Some(node) => target::named(members, &priorities, self.id, node),
+            None => target::fittest(&priorities, self.id),
         }
-        Ok(*id)
     }
 
     fn check_held(&self, index: usize) -> Result<(), String> {
