@@ -4,7 +4,16 @@
 //! starts until all is well again; and all must be well again in the end. [`FAULTS`] says what else. Moments, victims
 //! and luck are drawn from a seed, so that a round can be repeated (but not the machine's own timing).
 //!
-//! `cargo xtask faults` repeats them; `tests/faults.rs` plays each once.
+//! `tests/faults.rs` plays each once. To see one again, or at other moments:
+//!
+//! ```text
+//! cargo xtask faults xdp-detached                  # one round of one fault, with any seed; which one, it says
+//! cargo xtask faults xdp-detached --seed 7         # the same moments and victims as whenever it had seed 7
+//! cargo xtask faults --rounds 10 --json            # all of them, with seeds S, S + 1, ...
+//! cargo test -p vip-tests --test faults storm -- --nocapture
+//! ```
+//!
+//! A new fault is a function on a [`Scene`](scene::Scene), a line in [`FAULTS`], and its name in `tests/faults.rs`.
 
 mod clocks;
 mod disks;
@@ -13,6 +22,7 @@ mod network;
 mod packets;
 mod processes;
 mod scene;
+mod storm;
 
 use std::time::Duration;
 
@@ -147,7 +157,7 @@ faults! {
         "a machine boots with an empty disk",
         "it takes part again, in the cluster that the others have";
     "link-down" = network::link_down,
-        "the holder's cable is pulled, and plugged in later",
+        "the holder's cable is pulled, or its interface switched off, and put right later",
         "another node serves meanwhile";
     "link-flapping" = network::link_flapping,
         "the holder's cable is pulled and plugged in ten times, for up to 80 ms each",
@@ -236,4 +246,10 @@ faults! {
     "clock-back-disk-lost" = clocks::clock_back_disk_lost,
         "the time of day of one node steps back, its disk is lost, and it is started again",
         "its messages are taken for old ones until its clock is right; the others serve";
+    "all-stop" = storm::all_stop,
+        "all daemons are stopped, and go on one after the other, three times",
+        "none goes on with a lease that has ended meanwhile";
+    "storm" = storm::storm,
+        "daemons are killed, started and stopped, cables pulled, lines cut and made bad, thirty times at random",
+        "somebody serves when it is over";
 }

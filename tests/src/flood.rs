@@ -32,6 +32,8 @@ const IPV4: usize = 20;
 const UDP: usize = 8;
 /// Where a message lies in a frame.
 const MESSAGE: usize = ETHERNET + IPV4 + UDP;
+/// The MAC of the machine that sends all this.
+const STRANGER: [u8; 6] = [0x02, 0x77, 0xff, 0, 0, 1];
 /// Of a message without its body.
 const MESSAGE_LEN: usize = 80;
 
@@ -150,6 +152,8 @@ fn next_message(mut socket: &Socket) -> Option<Vec<u8>> {
             let mut frame = frame[..length].to_vec();
             // The card that would have filled the checksum in is none; zero: there is none (RFC 768).
             frame[MESSAGE - 2..MESSAGE].fill(0);
+            // Where it is sent from now: the switch is not to be told where the nodes are.
+            frame[6..12].copy_from_slice(&STRANGER);
             return Some(frame);
         }
     }
@@ -185,9 +189,9 @@ fn random_frame(random: &mut SmallRng) -> Vec<u8> {
     frame
 }
 
-/// From a machine of its own, to all.
+/// From the stranger, to all.
 fn ethernet(frame: &mut [u8], ethertype: [u8; 2]) {
     frame[..6].fill(0xff);
-    frame[6..12].copy_from_slice(&[0x02, 0x77, 0xff, 0, 0, 1]);
+    frame[6..12].copy_from_slice(&STRANGER);
     frame[12..14].copy_from_slice(&ethertype);
 }

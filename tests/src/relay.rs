@@ -11,6 +11,7 @@ use std::{
     collections::{BTreeMap, BinaryHeap},
     io::Read,
     os::fd::AsFd,
+    process::Command,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
@@ -35,10 +36,13 @@ use crate::{
     lab::{Lab, MESSAGE_PORT},
     net::{in_netns, ip, run},
     oracle::packet_socket,
+    realtime,
 };
 
 /// The cable through which messages leave the switch: its switch's end, and the end that is read.
 const OUTLET: [&str; 2] = ["outlet", "relay"];
+/// SCHED_FIFO priority: what is late here is to be late by intent.
+const PRIORITY: i32 = 45;
 /// How often the thread looks whether it should stop.
 const LOOK: Duration = Duration::from_millis(20);
 /// Longer than any message.
@@ -70,6 +74,8 @@ impl Line {
 pub struct Relay {
     switch: String,
     nodes: Vec<u8>,
+    /// The switch's ports whose messages come here.
+    diverted: Vec<String>,
     lines: Arc<Mutex<Lines>>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -87,7 +93,8 @@ impl Relay {
         let nodes: Vec<u8> = lab.nodes().collect();
         // From here on, whatever fails, dropping the value removes the cable.
         let stop = Arc::new(AtomicBool::new(false));
-        let mut relay = Self { switch, nodes, lines: Arc::default(), stop, thread: None };
+        let (diverted, lines) = (Vec::new(), Arc::default());
+        let mut relay = Self { switch, nodes, diverted, lines, stop, thread: None };
         for end in OUTLET {
             ip(&relay.switch, &["link", "set", "dev", end, "up"])?;
         }
@@ -101,8 +108,9 @@ impl Relay {
             count: 0,
         };
         relay.thread = Some(thread::Builder::new().name("relay".into()).spawn(move || worker.run())?);
-        for node in &relay.nodes {
-            divert(&relay.switch, &lab.port(*node), outlet)?;
+        for port in lab.nodes().map(|node| lab.port(node)) {
+            divert(&relay.switch, &port, outlet)?;
+            relay.diverted.push(port);
         }
         Ok(relay)
     }
@@ -141,7 +149,11 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        // The filters go with the cable that they lead to, or else with the lab.
+        // In this order: a filter that leads nowhere would take the messages all the same. What fails here goes with
+        // the lab.
+        for port in &self.diverted {
+            let _ = tc(&self.switch, &format!("qdisc delete dev {port} clsact"));
+        }
         let _ = ip(&self.switch, &["link", "delete", "dev", OUTLET[0]]);
         self.stop.store(true, Ordering::Relaxed);
         // Its only failure is a panic, which has been reported by then.
@@ -164,17 +176,16 @@ fn port(lab: &Lab, node: u8) -> Result<Socket> {
 
 /// Redirects UDP datagrams to the protocol's port that come in by `port`.
 fn divert(netns: &str, port: &str, outlet: &str) -> Result<()> {
-    let tc = |args: &str| {
-        let mut command = std::process::Command::new("tc");
-        run(command.args(["-n", netns]).args(args.split_whitespace())).context("tc of iproute2")
-    };
-    // What an earlier relay has left makes no difference.
-    let _ = tc(&format!("qdisc delete dev {port} clsact"));
-    tc(&format!("qdisc add dev {port} clsact"))?;
-    tc(&format!(
+    tc(netns, &format!("qdisc add dev {port} clsact"))?;
+    let filter = format!(
         "filter add dev {port} ingress protocol ip prio 1 u32 match ip protocol 17 0xff match ip dport {MESSAGE_PORT} \
          0xffff action mirred egress redirect dev {outlet}"
-    ))
+    );
+    tc(netns, &filter)
+}
+
+fn tc(netns: &str, args: &str) -> Result<()> {
+    run(Command::new("tc").args(["-n", netns]).args(args.split_whitespace())).context("tc of iproute2")
 }
 
 /// The thread's side.
@@ -199,6 +210,8 @@ struct Passage {
 
 impl Worker {
     fn run(mut self) {
+        // Without the privilege, a busy machine adds delays of its own.
+        let _ = realtime::fifo(PRIORITY);
         while !self.stop.load(Ordering::Relaxed) {
             self.wait();
             self.take();

@@ -112,6 +112,10 @@ async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Sign
             failure = fence_lost(footprint) => Err(failure),
         }
     };
+    if ended.is_err() {
+        // The fence may be down; leases and threads can take their time.
+        footprint.remove_vips().await;
+    }
     let farewell = shared.with(ControlPlane::farewell);
     lease_thread.stop(farewell);
     clients.abort();

@@ -2,11 +2,11 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rand::Rng;
 
-use super::scene::Scene;
-use crate::net::run;
+use super::scene::{PATIENCE, Scene};
+use crate::{net::run, wait};
 
 /// All files that are state; each is damaged in turn of luck.
 const FILES: [&str; 3] = ["incarnation.toml", "consent.toml", "configuration.toml"];
@@ -18,7 +18,7 @@ pub(super) fn disk_full(scene: &mut Scene) -> Result<()> {
     scene.cluster.options(node)?.wrapper = mounts.wrapper();
     // It has started, and must not vote before its consent is on the disk.
     scene.cluster.restart(node)?;
-    scene.cluster.wait_status(node, "to have started", super::scene::PATIENCE, |_| true)?;
+    scene.cluster.wait_status(node, "to have started", PATIENCE, |_| true)?;
     mounts.fill_disk()?;
     scene.strike();
     for other in scene.others(node) {
@@ -26,7 +26,7 @@ pub(super) fn disk_full(scene: &mut Scene) -> Result<()> {
     }
     let full = |log: &str| log.contains("No space left on device");
     let complains = || Ok(full(&scene.cluster.daemon(node)?.log()).then_some(()));
-    crate::wait::until_calmly("the node to say that its disk is full", super::scene::PATIENCE, complains)?;
+    wait::until_calmly("the node to say that its disk is full", PATIENCE, complains)?;
     scene.watch().stays_silent()?;
     mounts.free_disk()?;
     scene.recovered().map(drop)
@@ -36,15 +36,18 @@ pub(super) fn state_read_only(scene: &mut Scene) -> Result<()> {
     let node = scene.any_node();
     let mounts = scene.lab().mounts(node)?;
     scene.cluster.options(node)?.wrapper = mounts.wrapper();
+    scene.take_long_leases()?;
     let holder = scene.whole()?;
-    let before = scene.cluster.status(holder)?;
+    let before = scene.ballot(holder)?;
     scene.strike();
     mounts.make_state_read_only()?;
-    scene.watch().let_it_ask()?;
-    scene.recovered()?;
-    drop(before);
+    for _ in 0..4 {
+        scene.watch().let_it_ask()?;
+    }
+    ensure!(scene.ballot(holder)? == before, "the lease was lost{}", scene.cluster.log_tails());
+
     scene.cluster.daemon(node)?.kill()?;
-    scene.refuses_to_start(node, &["state"])?;
+    scene.refuses_to_start(node, &["Read-only file system", "state"])?;
     scene.served_without(node)?;
     mounts.make_state_writable()?;
     scene.cluster.restart(node)?;
@@ -81,7 +84,7 @@ pub(super) fn state_old(scene: &mut Scene) -> Result<()> {
     if scene.random().random() {
         // From before the cluster was formed: the node knows nothing of it.
         scene.cluster.restart(node)?;
-        scene.cluster.wait_status(node, "to have started", super::scene::PATIENCE, |_| true)?;
+        scene.cluster.wait_status(node, "to have started", PATIENCE, |_| true)?;
         copy(&state, &backup)?;
     }
     scene.whole()?;

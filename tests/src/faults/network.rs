@@ -8,7 +8,7 @@ use rand::Rng;
 use super::scene::{PATIENCE, Scene};
 use crate::{
     clock::Stamp,
-    interrupt,
+    interrupt, net,
     prober::{Prober, ProberOptions},
     relay::{Line, Relay},
     responder::{PORT, Responder},
@@ -22,11 +22,18 @@ const CUT: Duration = Duration::from_millis(500);
 
 pub(super) fn link_down(scene: &mut Scene) -> Result<()> {
     let holder = scene.whole()?;
+    let at_the_switch: bool = scene.random().random();
+    let netns = scene.lab().node_netns(holder);
+    let set = |scene: &Scene, up: bool| match (at_the_switch, up) {
+        (true, false) => scene.lab().cable(holder).pull(),
+        (true, true) => scene.lab().cable(holder).plug(),
+        (false, up) => net::ip(&netns, &["link", "set", "dev", "eth0", if up { "up" } else { "down" }]),
+    };
     scene.strike();
-    scene.lab().cable(holder).pull()?;
+    set(scene, false)?;
     scene.served_without(holder)?;
     scene.pause_below(CUT)?;
-    scene.lab().cable(holder).plug()?;
+    set(scene, true)?;
     scene.recovered().map(drop)
 }
 
@@ -199,7 +206,7 @@ fn bad_network(scene: &mut Scene, line: impl Fn(&mut rand::rngs::SmallRng) -> Li
     scene.recovered().map(drop)
 }
 
-fn for_each_line(scene: &mut Scene, mut what: impl FnMut(&mut rand::rngs::SmallRng, u8, u8)) {
+pub(super) fn for_each_line(scene: &mut Scene, mut what: impl FnMut(&mut rand::rngs::SmallRng, u8, u8)) {
     let nodes = scene.nodes();
     for from in &nodes {
         for to in nodes.iter().filter(|to| *to != from) {
@@ -208,7 +215,7 @@ fn for_each_line(scene: &mut Scene, mut what: impl FnMut(&mut rand::rngs::SmallR
     }
 }
 
-fn relay(scene: &mut Scene) -> Result<Relay> {
+pub(super) fn relay(scene: &mut Scene) -> Result<Relay> {
     let seed = scene.random().random();
     Relay::start(scene.lab(), seed)
 }

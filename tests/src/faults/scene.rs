@@ -99,6 +99,21 @@ impl Scene {
         self.struck = Some(Stamp::now());
     }
 
+    /// Gives the nodes leases that a busy machine does not let lapse, where a fault must not cost one.
+    pub(super) fn take_long_leases(&mut self) -> Result<()> {
+        for node in self.nodes() {
+            let options = self.cluster.options(node)?;
+            (options.interval, options.lease) = (Duration::from_millis(50), Duration::from_secs(1));
+        }
+        Ok(())
+    }
+
+    /// Under which ballot a node knows the VIP to be held: it stays the same for as long as the lease is not lost.
+    pub(super) fn ballot(&self, node: u8) -> Result<String> {
+        let groups = self.cluster.status(node)?.groups;
+        Ok(groups.into_iter().next().context("no group")?.ballot)
+    }
+
     /// Takes the fence off a node by `what`, and waits until its daemon has noticed and ended, with `words`.
     ///
     /// Between the two, its stack takes in what is broadcast to the VIP, which no client does: the double answers to

@@ -36,6 +36,7 @@ pub(super) fn build(lab: &Lab) -> Result<Vec<OwnedFd>> {
     let quick = ["stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"];
     ip(&switch, &[&["link", "add", "br0", "type", "bridge"], &quick[..]].concat())?;
     ip(&switch, &["link", "set", "dev", "br0", "up"])?;
+    in_netns(&switch, look_into_no_packets)?;
 
     lay_cable(&switch, CLIENT_PORT, &lab.client_netns(), CLIENT)?;
     in_netns(&lab.client_netns(), keep_no_packets)?;
@@ -77,6 +78,17 @@ fn lay_cable(switch: &str, port: &str, netns: &str, address: Ipv4Addr) -> Result
     ip(switch, &["link", "set", "dev", port, "master", "br0", "up"])?;
     ip(netns, &["address", "add", &format!("{address}/24"), "dev", "eth0"])?;
     ip(netns, &["link", "set", "dev", "eth0", "up"])
+}
+
+/// Bridges of kernels with br_netfilter drop IP packets that are not as they should be; switches do not.
+fn look_into_no_packets() -> Result<()> {
+    for protocol in ["iptables", "ip6tables", "arptables"] {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{protocol}");
+        if Path::new(&path).exists() {
+            fs::write(&path, "0").with_context(|| format!("cannot write {path}"))?;
+        }
+    }
+    Ok(())
 }
 
 /// What the client sends to an address that nobody answers for is lost, and not kept until somebody does: an answer

@@ -35,6 +35,15 @@ impl Footprint {
         self.fence.as_ref().map_or(Ok(()), Fence::check)
     }
 
+    /// Takes the VIPs off. The interface that they are on is made anew by the next start.
+    pub(super) async fn remove_vips(&self) {
+        if let Some((netlink, dummy)) = &self.dummy
+            && let Err(error) = netlink.remove_dummy(dummy).await
+        {
+            warn!("{error}");
+        }
+    }
+
     /// The start is done: from now on, all that there is is this run's, and goes with it.
     pub(super) const fn started(&mut self) {
         self.adopted = false;
@@ -47,11 +56,7 @@ impl Footprint {
             info!("the data plane of the former run stays, as it was found");
             return;
         }
-        if let Some((netlink, dummy)) = &self.dummy
-            && let Err(error) = netlink.remove_dummy(dummy).await
-        {
-            warn!("{error}");
-        }
+        self.remove_vips().await;
         drop(self.fence);
         if let Some(Err(error)) = self.pins.map(|pins| pins.remove_all()) {
             warn!("{error}");

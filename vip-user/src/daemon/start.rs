@@ -48,6 +48,10 @@ pub(super) struct Node {
 /// Whatever keeps it from serving, with what to do about it.
 pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Result<Node, Failure> {
     let mut place = Place::find(settings).await?;
+    // Before anything that may fail.
+    if !Pins::new(&settings.paths.bpffs).fence(&place.interface.name, place.interface.index) {
+        expose_no_vips(&place).await?;
+    }
     let own = Own::open(settings, &place)?;
     let (mut plane, slots) = load(settings, &place, &own, footprint).await?;
     let mut transport = open_transport(&place, &settings.cluster.transport)?;
@@ -163,9 +167,6 @@ async fn load(
     let pins = Pins::new(&settings.paths.bpffs);
     footprint.pins_lock = Some(pins.lock().map_err(plane_failure)?);
     let log = if tracing::enabled!(tracing::Level::DEBUG) { ProgramLog::Debug } else { ProgramLog::Off };
-    if !pins.fence(&place.interface.name, place.interface.index) {
-        expose_no_vips(place).await?;
-    }
     let mut plane = dataplane::load(Some(&pins), log).map_err(plane_failure)?;
     if plane.adopted && !is_of(&plane, own.origin)? {
         warn!("the data plane of a former run was another node's or cluster's, and is replaced by a new one");
