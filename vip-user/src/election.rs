@@ -20,8 +20,6 @@ mod attempt;
 mod following;
 mod handover;
 mod quorum;
-#[cfg(test)]
-mod simulation;
 mod tenure;
 #[cfg(test)]
 mod tests;

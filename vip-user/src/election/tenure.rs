@@ -53,8 +53,10 @@ impl Tenure {
     pub(super) fn raise(&mut self, ballot: Ballot, lease: u64, now: u64) {
         self.ballot = ballot;
         self.voters_changed = false;
-        self.outbid = false;
-        self.raise_from = now.saturating_add(lease);
+        // New voters may have promised anything: their first refusal is to be met at once.
+        if std::mem::take(&mut self.outbid) {
+            self.raise_from = now.saturating_add(lease);
+        }
     }
 
     /// Moves on to the first renewal after `now` that keeps the beat: missed ones are not made up for.
