@@ -9,6 +9,7 @@ mod duration;
 mod faults;
 mod privilege;
 mod setup;
+mod simulate;
 mod spread;
 mod test;
 
@@ -34,12 +35,14 @@ enum Command {
     Setup,
     /// Build the XDP object and print its path
     BuildEbpf,
-    /// Run all tests: unit, data-plane and cluster tests
+    /// Run all tests: unit, data-plane and cluster tests, simulation and faults
     Test(test::Arguments),
     /// Break the holder of a VIP in four ways, and show what a client sees
     Demo(demo::Arguments),
     /// Let everything go wrong that can, and check that no two nodes ever serve
     Faults(faults::Arguments),
+    /// Run clusters in simulated time, and look for two holders
+    Simulate(simulate::Arguments),
     /// Measure
     Bench(bench::Arguments),
 }
@@ -62,6 +65,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::BuildEbpf => build_ebpf::run(),
         Command::Test(arguments) => privilege::as_root("test", || test::run(&arguments)),
         Command::Faults(arguments) => privilege::as_root("faults", || faults::run(&arguments)),
+        Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Bench(arguments) => privilege::as_root("bench", || bench::run(&arguments)),
         Command::Demo(arguments) => privilege::as_root("demo", || demo::run(&arguments)),
     }

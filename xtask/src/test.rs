@@ -7,8 +7,11 @@ use vip_tests::{interrupt, lab};
 
 use crate::{
     cargo::{Profile, build_daemon, cargo},
-    setup,
+    setup, simulate,
 };
+
+/// Schedules of the simulation in every test run: about a minute on two processors.
+const SCHEDULES: u64 = 10_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -36,8 +39,11 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     clusters.args(["--package", "vip-tests", "--no-fail-fast"]).env("VIP_USER_BIN", daemon);
     clusters.args(&arguments.filter).args(["--", "--test-threads=1"]).args(&arguments.options);
 
-    let passed = [passes(units)?, passes(clusters)?];
-    Ok(if passed == [true; 2] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let schedules = simulate::Arguments { schedules: SCHEDULES, seed: 0, nodes: None, json: false };
+    let simulation = simulate::command(&schedules);
+
+    let passed = [passes(units)?, passes(simulation)?, passes(clusters)?];
+    Ok(if passed == [true; 3] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs a test command, and removes what it could not remove if it was killed.
