@@ -17,11 +17,13 @@ use vip_common::lease::{Ballot, quorum};
 use super::configuration::Configuration;
 use super::notice::{Node, Notice};
 use super::pledge::{Accepted, Pledge};
-use super::succession::{self, Promises};
+use super::succession;
 use super::{Action, Identity, Membership};
 
-/// How long a ballot may take, in ns, before it is tried again under a higher one, after as long again at most.
+/// How long a ballot may take at first, in ns, before a higher one is tried, after as long again at most. It doubles
+/// with each, for the sake of slow disks, up to [`MOST_DOUBLINGS`].
 const PATIENCE: u64 = 1_000_000_000;
+const MOST_DOUBLINGS: u32 = 4;
 
 /// How long a wish to count a voter out lasts, in ns, if nobody asks for it again.
 pub const WISH_TIME: u64 = 3_000_000_000;
@@ -87,6 +89,8 @@ pub(super) struct Change {
     /// Handed to the driver, not yet reported durable. One at a time, so that pledges reach the disk in order.
     storing: Option<Pledge>,
     attempt: Option<Attempt>,
+    /// Ballots of this node for the current configuration's successor.
+    tries: u32,
     wish: Option<Wish>,
     random: SmallRng,
 }
@@ -112,7 +116,15 @@ impl Change {
     pub(super) fn new(me: &Identity, stored: Option<Pledge>) -> Self {
         // Two nodes with one seed would back off for the same times.
         let random = SmallRng::seed_from_u64(me.incarnation ^ u64::from(me.id).rotate_right(16));
-        Self { had_since: BTreeMap::new(), stored, storing: None, attempt: None, wish: None, random }
+        Self {
+            had_since: BTreeMap::new(),
+            stored,
+            storing: None,
+            attempt: None,
+            tries: 0,
+            wish: None,
+            random,
+        }
     }
 }
 
@@ -217,6 +229,7 @@ impl Membership {
     pub(super) fn change_anew(&mut self) {
         self.change.had_since.clear();
         self.change.attempt = None;
+        self.change.tries = 0;
         self.say_pledge();
     }
 
@@ -256,9 +269,11 @@ impl Membership {
             return;
         }
         let ballot = succession::highest(&self.members, current).successor(self.members.me.id);
-        let retry_at =
-            now.saturating_add(PATIENCE).saturating_add(self.change.random.random_range(0..PATIENCE));
+        let patience = PATIENCE << self.change.tries.min(MOST_DOUBLINGS);
+        let back_off = self.change.random.random_range(0..patience);
+        let retry_at = now.saturating_add(patience).saturating_add(back_off);
         self.change.attempt = Some(Attempt { ballot, retry_at });
+        self.change.tries += 1;
         self.promise(current, ballot);
     }
 
@@ -277,20 +292,18 @@ impl Membership {
         if own.accepted().is_some_and(|accepted| accepted.ballot == ballot) {
             return;
         }
-        let value = match succession::promises(&self.members, current, ballot) {
-            Promises::Pending => return,
-            Promises::Bound(configuration) => Some(configuration),
-            Promises::Free => self.value(current, now),
-        };
-        let Some(configuration) = value else { return };
+        if !succession::is_promised(&self.members, current, ballot) {
+            return;
+        }
+        let Some(configuration) = self.value(current, now) else { return };
         self.notice(Notice::Proposes(configuration.clone()));
         self.pledge_if_valid(own.accepting(Accepted { ballot, configuration }));
     }
 
-    /// What this node would propose if it is free to.
+    /// What is to be proposed, if anything.
     fn value(&self, current: &Configuration, now: u64) -> Option<Configuration> {
-        succession::unsettled(&self.members, current)
-            .or_else(|| succession::wish(&self.members, current, now))
+        let bound = succession::bound(&self.members, current);
+        bound.or_else(|| succession::wish(&self.members, current, now))
     }
 
     fn pledge_if_valid(&mut self, pledge: Result<Pledge, super::PledgeError>) {

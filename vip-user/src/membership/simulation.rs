@@ -256,7 +256,7 @@ impl World {
             _ => {}
         }
         let last = written.max(reported);
-        if last < self.trouble_until && self.rng.random_bool(0.3) {
+        if last < self.trouble_until && self.rng.random_bool(0.5) {
             let crash = self.rng.random_range(self.now..last + 100 * MS);
             let again = crash + self.rng.random_range(0..500 * MS);
             self.schedule(crash, id, Event::Crash);

@@ -66,33 +66,17 @@ pub(super) fn highest(members: &Members, current: &Configuration) -> Ballot {
     pledges(members, current).map(Pledge::promised).max().unwrap_or_default()
 }
 
-/// What the promises of a ballot say to its proposer.
-#[derive(Debug, PartialEq)]
-pub(super) enum Promises {
-    /// Too few.
-    Pending,
-    /// A quorum, and it may propose what it likes.
-    Free,
-    /// A quorum, and this may have been chosen already: it must be proposed again.
-    Bound(Configuration),
+/// Whether a quorum is heard to have promised `ballot`, and nothing higher: then its node may propose.
+pub(super) fn is_promised(members: &Members, current: &Configuration, ballot: Ballot) -> bool {
+    let promises = pledges(members, current).filter(|pledge| pledge.promised() == ballot);
+    promises.count() >= quorum(current.voters().len())
 }
 
-/// What the promises of `ballot`, this node's own, leave it to propose.
-pub(super) fn promises(members: &Members, current: &Configuration, ballot: Ballot) -> Promises {
-    let promised: Vec<&Pledge> =
-        pledges(members, current).filter(|pledge| pledge.promised() == ballot).collect();
-    if promised.len() < quorum(current.voters().len()) {
-        return Promises::Pending;
-    }
-    let newest = promised.into_iter().filter_map(Pledge::accepted).max();
-    newest.map_or(Promises::Free, |accepted| Promises::Bound(accepted.configuration.clone()))
-}
-
-/// A successor that some voter has accepted. As long as it is not known whether it was chosen, it is to be proposed
-/// to its end: else it could come true much later, when nobody wants it any more.
-pub(super) fn unsettled(members: &Members, current: &Configuration) -> Option<Configuration> {
-    let accepted = pledges(members, current).filter_map(Pledge::accepted).max();
-    accepted.map(|accepted| accepted.configuration.clone())
+/// What whoever proposes has to propose: the successor accepted under the highest ballot, as far as was heard. It may
+/// have been chosen already; and if it was not, it could still be much later, when nobody wants it any more.
+pub(super) fn bound(members: &Members, current: &Configuration) -> Option<Configuration> {
+    let newest = pledges(members, current).filter_map(Pledge::accepted).max();
+    newest.map(|accepted| accepted.configuration.clone())
 }
 
 /// When a successor of `current` may be proposed, given since when each of its voters is known to have it; `None` while
