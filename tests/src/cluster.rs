@@ -1,6 +1,6 @@
 //! A lab with a daemon and a service on every node: what the demo breaks, and what cluster tests start from.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, process::Output, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -128,8 +128,16 @@ impl Cluster {
 
     /// What node `node` says now.
     pub fn status(&self, node: u8) -> Result<Status> {
-        let daemon = self.daemons.get(&node).with_context(|| format!("no daemon on node {node}"))?;
-        serde_json::from_value(daemon.status()?).context("status --json")
+        serde_json::from_value(self.started(node)?.status()?).context("status --json")
+    }
+
+    /// Runs `vip-user <arguments>` for node `node`, a command that waits for its outcome.
+    pub fn order(&self, node: u8, arguments: &[&str]) -> Result<Output> {
+        self.started(node)?.order(arguments)
+    }
+
+    fn started(&self, node: u8) -> Result<&Daemon> {
+        self.daemons.get(&node).with_context(|| format!("no daemon on node {node}"))
     }
 
     /// Waits until the status of node `node` is as `wanted` says; gives that status. An error has all logs' ends.

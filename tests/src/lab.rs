@@ -1,13 +1,16 @@
 //! A segment in network namespaces: nodes, a switch that connects them by cables one can pull, and a client.
 //!
 //! Here: what a lab is made of, and its end. How the wires are made is in `topology`, how a daemon is started in
-//! `daemon`, and what removes the remains of killed runs in `sweep`.
+//! `daemon`, what can be done to it from outside in `freezer`, `mounts` and `xdp`, and what removes the remains of
+//! killed runs in `sweep`.
 
 mod config;
 mod daemon;
+mod freezer;
+mod mounts;
 mod sweep;
 mod topology;
-mod xdp_pass;
+mod xdp;
 
 use std::{
     fs,
@@ -22,6 +25,8 @@ use anyhow::{Context, Result, ensure};
 
 pub use self::{
     daemon::{Daemon, DaemonOptions, daemon_binary},
+    freezer::Freezer,
+    mounts::Mounts,
     sweep::sweep_leftovers,
     topology::mount_bpffs,
 };
@@ -31,6 +36,8 @@ use crate::net;
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 /// The client's own address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
+/// The port of the nodes' messages: the product's default.
+pub const MESSAGE_PORT: u16 = 5680;
 /// Where the BPF file system belongs.
 pub const BPFFS: &str = "/sys/fs/bpf";
 /// Addresses above this one are the client's and the VIPs'.
@@ -92,6 +99,16 @@ impl Lab {
         format!("{}-switch", self.name)
     }
 
+    /// The switch's port for node `node`.
+    pub fn port(&self, node: u8) -> String {
+        topology::port(node)
+    }
+
+    /// The node whose eth0 has this MAC.
+    pub fn node_of_mac(mac: [u8; 6]) -> Option<u8> {
+        (1..=MAX_NODES).find(|node| topology::mac(topology::node_address(*node)) == mac)
+    }
+
     /// The address of node `node` on eth0.
     pub fn address(&self, node: u8) -> Ipv4Addr {
         topology::node_address(node)
@@ -114,7 +131,27 @@ impl Lab {
 
     /// Attaches an XDP program that passes everything to eth0 of node `node`, until the result is dropped.
     pub fn occupy_xdp(&self, node: u8) -> Result<OwnedFd> {
-        xdp_pass::accept_xdp_tx(&self.node_netns(node), "eth0")
+        xdp::accept_xdp_tx(&self.node_netns(node), "eth0")
+    }
+
+    /// Takes the daemon's XDP program off eth0 of node `node`, as `bpftool link detach` does.
+    pub fn detach_xdp(&self, node: u8) -> Result<()> {
+        xdp::detach(&self.link_pin(node))
+    }
+
+    /// Puts an XDP program that passes everything in the place of the daemon's on node `node`.
+    pub fn replace_xdp(&self, node: u8) -> Result<()> {
+        xdp::replace(&self.link_pin(node))
+    }
+
+    /// A view of the file system that only the daemon of node `node` has, once it is started in it.
+    pub fn mounts(&self, node: u8) -> Result<Mounts> {
+        Mounts::separate(self, node)
+    }
+
+    /// What holds processes of node `node` still.
+    pub fn freezer(&self, node: u8) -> Result<Freezer> {
+        Freezer::make(&self.node_netns(node))
     }
 
     /// The cable between node `node` and the switch.
@@ -137,6 +174,10 @@ impl Lab {
         daemon::start(self, node, options)
     }
 
+    fn link_pin(&self, node: u8) -> PathBuf {
+        self.pins(node).join("v1/link-eth0")
+    }
+
     fn all_pins(&self) -> PathBuf {
         Path::new(BPFFS).join(&self.name)
     }
@@ -150,7 +191,11 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         let namespaces: Vec<String> = self.namespaces().collect();
-        for problem in sweep::remove(&namespaces, &[self.all_pins(), self.dir.clone()]) {
+        let cgroups: Vec<PathBuf> = freezer::cgroup_root()
+            .iter()
+            .flat_map(|root| self.nodes().map(|node| root.join(self.node_netns(node))))
+            .collect();
+        for problem in sweep::remove(&namespaces, &cgroups, &[self.all_pins(), self.dir.clone()]) {
             eprintln!("{}: left behind: {problem:#}", self.name);
         }
     }
@@ -172,6 +217,17 @@ impl Cable<'_> {
     /// Puts the switch's end back in.
     pub fn plug(&self) -> Result<()> {
         self.set("up")
+    }
+
+    /// Takes the cable away with both its ends: the node loses its interface.
+    pub fn remove(&self) -> Result<()> {
+        net::ip(&self.lab.switch_netns(), &["link", "delete", "dev", &topology::port(self.node)])
+    }
+
+    /// Lays a new cable after [`Cable::remove`]: the node gets an interface of the same name, MAC and address. It has to
+    /// be kept with the result.
+    pub fn renew(&self) -> Result<OwnedFd> {
+        topology::connect(self.lab, self.node)
     }
 
     fn set(&self, state: &str) -> Result<()> {

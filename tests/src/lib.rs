@@ -7,14 +7,22 @@
 
 pub mod clock;
 pub mod cluster;
+pub mod faults;
+pub mod flood;
+pub mod hog;
 pub mod interrupt;
 pub mod lab;
 pub mod net;
 pub mod oracle;
 pub mod prober;
+pub mod realtime;
+pub mod relay;
 pub mod responder;
+pub mod stalls;
 pub mod traces;
 pub mod wait;
+pub mod wall_clock;
+pub mod watch;
 
 #[cfg(test)]
 mod instruments;

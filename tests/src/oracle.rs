@@ -74,6 +74,8 @@ pub struct OracleReport {
     pub udp_answered: u64,
     /// Requests that two nodes answered: 0, always.
     pub doubles: u64,
+    /// The UDP probes among those.
+    pub udp_doubles: u64,
     /// The first few of those.
     pub described: Vec<Double>,
 }
@@ -240,6 +242,7 @@ impl Log {
             arp_answered: answered(arp),
             udp_answered: answered(udp),
             doubles: doubles().count() as u64,
+            udp_doubles: udp.iter().filter_map(|slot| slot.double(node_answerer)).count() as u64,
             described: doubles().take(MAX_DESCRIBED).collect(),
         }
     }

@@ -13,10 +13,12 @@ mod cluster {
     mod faults;
     mod footprint;
     mod forming;
+    mod handover;
     mod partitions;
     mod preemption;
     mod promises;
     mod reach;
+    mod voters;
     mod watch;
 }
 

@@ -12,6 +12,7 @@ use crate::{
 
 pub mod check;
 pub mod client;
+pub mod depart;
 pub mod keygen;
 
 const EXAMPLES: &str = "\
@@ -25,6 +26,11 @@ Examples:
     vip-user --iface eth0 --vip 10.77.0.100/24
   See who holds what, live:
     vip-user status --watch
+  Free this machine for maintenance, without a gap:
+    vip-user handover
+  Take this machine out of the cluster for good; or another one that does not come back:
+    vip-user leave
+    vip-user forget lb3
 
 Exit status:
   0   done
@@ -63,6 +69,34 @@ pub enum Command {
     Status(StatusArgs),
     /// Show the nodes of the cluster
     Members(MembersArgs),
+    /// Hand groups that this node holds over to another node, without a gap
+    ///
+    /// To be run on the node that holds them. Their leases go over while they run: this node stops
+    /// serving, and the other one starts, within a round trip. The command waits until that is done.
+    ///
+    ///   vip-user handover                  all groups, each to the fittest other node
+    ///   vip-user handover web --to lb2     one group, to a node of your choice
+    ///
+    /// The other node has to be alive, a voter, and of priority above 0 in the group. If it does not
+    /// take the lease within two lease lengths, this node goes on holding, and the command fails.
+    /// A group with `preempt = true` goes back to a fitter node by itself.
+    #[command(verbatim_doc_comment)]
+    Handover(HandoverArgs),
+    /// Take this node out of the cluster: it votes no more, and its daemon ends
+    ///
+    /// A daemon that is only stopped stays a voter, and counts as one that has failed: the others still need a majority
+    /// with it. This command lets the voters count the node out first. What the node holds goes to another one, without
+    /// waiting for the lease to end. A majority of the voters has to be there, before and after.
+    ///
+    /// A daemon that is started again on this node later becomes a voter after a few seconds, by itself.
+    Leave(LeaveArgs),
+    /// Take a node that has failed or left out of the voters
+    ///
+    /// For a machine that does not come back: as long as it counts as a voter, the others need a majority with it. A
+    /// majority of the voters has to be there. A node that is alive is not forgotten: run `vip-user leave` there.
+    ///
+    /// A forgotten node that is started after all becomes a voter after a few seconds, by itself.
+    Forget(ForgetArgs),
     /// Read the configuration and say what would run; change nothing
     Check(SettingsArgs),
     /// Print a new key for the cluster
@@ -158,6 +192,38 @@ pub struct MembersArgs {
     pub json: bool,
 }
 
+/// What to hand over, and to whom.
+#[derive(Args, Debug)]
+pub struct HandoverArgs {
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// The group to hand over [default: all that this node holds]
+    pub group: Option<String>,
+    /// The name or id of the node to hand over to [default: for each group, the fittest other one]
+    #[arg(long, value_name = "NODE")]
+    pub to: Option<String>,
+}
+
+/// Flags of `leave`.
+#[derive(Args, Debug)]
+pub struct LeaveArgs {
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// Flags of `forget`.
+#[derive(Args, Debug)]
+pub struct ForgetArgs {
+    /// The name or id of the node, as `vip-user members` shows them
+    #[arg(value_name = "NODE")]
+    pub node: String,
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
@@ -201,6 +267,26 @@ mod tests {
         assert!(parse("vip-user status --iface eth0 --config /c --json --watch").is_ok());
         let error = parse("vip-user members --socket /s --iface eth0").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ArgumentConflict);
+    }
+
+    #[test]
+    fn a_handover_names_a_group_a_node_both_or_none() {
+        let named = |line: &str| match parse(line).unwrap().command {
+            Some(Command::Handover(HandoverArgs { group, to, .. })) => (group, to),
+            command => panic!("{command:?}"),
+        };
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(named("vip-user handover"), (None, None));
+        assert_eq!(named("vip-user handover web --iface eth0"), (some("web"), None));
+        assert_eq!(named("vip-user handover --to lb2"), (None, some("lb2")));
+        assert_eq!(named("vip-user handover --to 2 web"), (some("web"), some("2")));
+    }
+
+    #[test]
+    fn the_node_to_forget_is_named() {
+        assert!(parse("vip-user leave --iface eth0").is_ok());
+        assert!(parse("vip-user forget lb3 --iface eth0").is_ok());
+        assert_eq!(parse("vip-user forget").unwrap_err().kind(), ErrorKind::MissingRequiredArgument);
     }
 
     #[test]

@@ -17,13 +17,36 @@ mod server;
 pub use self::{client::request, server::Server};
 
 /// What a client asks for, as in `{"command":"status"}`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "lowercase")]
 pub enum Request {
     /// The whole state: [`Status`](crate::status::Status).
     Status,
     /// The nodes alone: a list of [`Member`](crate::status::Member).
     Members,
+    /// Hand groups over: a list of [`Handover`].
+    Handover {
+        /// Which one; none: all that the node holds.
+        group: Option<String>,
+        /// To which node, by name or id; none: to the fittest other one.
+        to: Option<String>,
+    },
+    /// This node is to vote no more, and its daemon to end: [`Departure`](crate::departure::Departure).
+    Leave,
+    /// A failed node is to vote no more: the same.
+    Forget {
+        /// Its name or id.
+        node: String,
+    },
+}
+
+/// How the handover of one group went.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Handover {
+    /// The group's name.
+    pub group: String,
+    /// The name of the node that holds it now; or why it was not handed over, and what to do.
+    pub result: Result<String, String>,
 }
 
 /// What a daemon answers: `{"ok":…}` or `{"error":"…"}`.

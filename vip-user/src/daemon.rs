@@ -6,12 +6,15 @@
 
 mod claim;
 mod control_plane;
+mod departure;
 mod footprint;
 mod groups;
+mod handover;
 mod lease_thread;
 mod own_vote;
 mod preemption;
 mod privileges;
+mod shared;
 mod slots;
 mod start;
 mod storage;
@@ -24,9 +27,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{error, info, warn};
 
-use self::control_plane::{ControlPlane, Shared};
+use self::control_plane::ControlPlane;
 use self::footprint::Footprint;
 use self::lease_thread::Report;
+use self::shared::Shared;
 use self::start::Node;
 use crate::clock;
 use crate::config::Settings;
@@ -35,6 +39,9 @@ use crate::exit::Failure;
 use crate::membership::Durable;
 use crate::netlink::{Change, Changes, Netlink};
 
+/// How long the VIPs can be without a fence before that is found out. A tenth of a second is what a follower can be
+/// woken for.
+const FENCE_CHECK: Duration = Duration::from_millis(100);
 /// Longest wait for a write to the disk at the end.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
@@ -55,10 +62,13 @@ async fn serve(settings: &Settings) -> Result<(), Failure> {
     let mut signals = Signals::install()?;
     let mut footprint = Footprint::default();
     let result = match start::start(settings, &mut footprint).await {
-        Ok(node) => run_until_stopped(node, &mut signals).await,
+        Ok(node) => {
+            footprint.started();
+            run_until_stopped(node, &footprint, &mut signals).await
+        }
         Err(failure) => Err(failure),
     };
-    footprint.erase(result.is_ok()).await;
+    footprint.erase().await;
     result
 }
 
@@ -83,12 +93,13 @@ impl Signals {
     }
 }
 
-/// The daemon's life: its end is a signal, or something that it cannot serve without.
-async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Failure> {
+/// The daemon's life: its end is a signal, an operator's wish, or something that it cannot serve without.
+async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Signals) -> Result<(), Failure> {
     let Node { control_plane, lease_thread, mut reports, mut stored, netlink, mut changes, server, logger } =
         node;
     let shared = Shared::new(control_plane);
-    let clients = tokio::spawn(server.serve(handler(shared.clone())));
+    let asked = shared.clone();
+    let clients = tokio::spawn(server.serve(move |request| answer(asked.clone(), request)));
     let logger = logger.map(|logger| tokio::spawn(logger.forward()));
     let ended = {
         let mut events = pin!(live(&shared, &mut reports, &mut stored, &netlink, &mut changes));
@@ -97,9 +108,14 @@ async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Fail
                 info!("{name}: releasing all leases");
                 Ok(())
             }
-            failure = &mut events => Err(failure),
+            end = &mut events => end,
+            failure = fence_lost(footprint) => Err(failure),
         }
     };
+    if ended.is_err() {
+        // The fence may be down; leases and threads can take their time.
+        footprint.remove_vips().await;
+    }
     let farewell = shared.with(ControlPlane::farewell);
     lease_thread.stop(farewell);
     clients.abort();
@@ -110,15 +126,28 @@ async fn run_until_stopped(node: Node, signals: &mut Signals) -> Result<(), Fail
     ended
 }
 
-/// Handles what happens, until something does that the daemon cannot live with.
+/// Looks at the fence now and then, until it is lost.
+async fn fence_lost(footprint: &Footprint) -> Failure {
+    loop {
+        tokio::time::sleep(FENCE_CHECK).await;
+        if let Err(lost) = footprint.check_fence() {
+            return Failure::refused(lost.to_string());
+        }
+    }
+}
+
+/// Handles what happens, until something does that the daemon cannot live with, or an operator takes the node out.
 async fn live(
     shared: &Shared,
     reports: &mut mpsc::Receiver<Report>,
     stored: &mut mpsc::Receiver<Durable>,
     netlink: &Netlink,
     changes: &mut Changes,
-) -> Failure {
+) -> Result<(), Failure> {
     loop {
+        if let Some(end) = shared.with(ControlPlane::take_end) {
+            return end;
+        }
         let deadline = shared.with(|plane| plane.next_deadline());
         let result = tokio::select! {
             report = reports.recv() => match report {
@@ -133,14 +162,13 @@ async fn live(
                 Ok(change) => handle_change(shared, netlink, change).await,
                 Err(error) => Err(Failure::refused(format!("netlink notifications have ended: {error}"))),
             },
+            () = shared.asked() => Ok(()),
             () = tokio::time::sleep(Duration::from_nanos(deadline.saturating_sub(clock::now()))) => {
                 shared.with(ControlPlane::handle_timeout);
                 Ok(())
             }
         };
-        if let Err(failure) = result {
-            return failure;
-        }
+        result?;
     }
 }
 
@@ -184,11 +212,15 @@ async fn handle_change(shared: &Shared, netlink: &Netlink, change: Change) -> Re
     Ok(())
 }
 
-fn handler(shared: Shared) -> impl Fn(Request) -> Reply + Send + Sync + 'static {
-    move |request| {
-        shared.with(|plane| match request {
-            Request::Status => Reply::ok(&plane.status()),
-            Request::Members => Reply::ok(&plane.members()),
-        })
+/// Answers the clients of the control socket.
+async fn answer(shared: Shared, request: Request) -> Reply {
+    match request {
+        Request::Status => Reply::ok(&shared.with(ControlPlane::status)),
+        Request::Members => Reply::ok(&shared.with(|plane| plane.members())),
+        Request::Leave => shared.ask(ControlPlane::leave),
+        Request::Forget { node } => shared.ask(|plane| plane.forget(&node)),
+        Request::Handover { group, to } => {
+            handover::hand_over(&shared, group.as_deref(), to.as_deref()).await
+        }
     }
 }

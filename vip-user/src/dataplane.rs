@@ -4,6 +4,7 @@
 //! the tables say, whether this process lives or not: maps and link are pinned, and a later start adopts them.
 
 mod error;
+mod fence;
 mod pins;
 mod tables;
 mod words;
@@ -22,6 +23,7 @@ use tokio::io::unix::AsyncFd;
 use vip_common::maps::Event;
 
 pub use self::error::Error;
+pub use self::fence::{Fence, FenceLost};
 pub use self::pins::{MAPS, Pins};
 pub use self::tables::{Counters, RenewalTable, Tables};
 pub use self::words::{Word, Words};
@@ -202,6 +204,15 @@ impl Program {
         // aya falls back to a netlink attachment without a word, which cannot be pinned; dropping it detaches it.
         let link = FdLink::try_from(link).map_err(|_| Error::NoLink)?;
         link.pin(pin).map(drop).map_err(|error| Error::pin(pin, error))
+    }
+
+    /// The program's hold on the interface that it was attached to, to be looked at now and then.
+    ///
+    /// # Errors
+    /// When the link is not at `pin`, or the kernel tells nothing of the program.
+    pub fn fence(&self, iface: &str, index: u32, pin: &Path) -> Result<Fence, Error> {
+        let program = self.xdp()?.info().map_err(Error::Program)?.id();
+        Fence::open(iface, index, program, pin).map_err(|source| Error::Pin { path: pin.to_owned(), source })
     }
 
     /// What forwards the program's log records, where it was loaded with [`ProgramLog::Debug`].

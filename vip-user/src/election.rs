@@ -7,7 +7,8 @@
 //! ```text
 //!   Follower ── lease over, delay over ──> Candidate ── quorum of Promise, then of Accepted ──> Holder
 //!      ^───────── no answer, refused ──────────┘                                                  │
-//!      ^───────── lapsed, released, unfit ────────────────────────────────────────────────────────┘
+//!      ^───────── lapsed, released, unfit, handed over ───────────────────────────────────────────┘
+//!      └───────── granted what is left of the holder's lease (see `handover`) ────────────────────^
 //! ```
 //!
 //! Nothing here can make two nodes serve at once, as long as the driver keeps the order of actions: acceptors grant
@@ -16,9 +17,9 @@
 
 mod action;
 mod attempt;
+mod following;
+mod handover;
 mod quorum;
-#[cfg(test)]
-mod simulation;
 mod tenure;
 #[cfg(test)]
 mod tests;
@@ -31,9 +32,10 @@ use vip_common::lease::{Ballot, MAX_VOTERS, Renewal, Request, held};
 use vip_common::maps::Role;
 use vip_common::wire::Reason;
 
-pub use action::{Action, Demotion, GiveUp, Notice};
+pub use action::{Action, Demotion, GiveUp, HandoverFailure, Notice};
 
 use attempt::{Attempt, Step, lifted_at};
+use following::Following;
 use tenure::Tenure;
 
 /// Least time between two candidates of neighbouring rank, in ns: a round trip on a segment, with room.
@@ -144,8 +146,8 @@ pub struct Election {
     reason = "one per group, and candidacies must not allocate while a VIP waits"
 )]
 enum Stage {
-    /// When to look whether to stand; `None` while this node may not.
-    Follower(Option<u64>),
+    /// When to look whether to stand, or to ask for a lease on offer again: [`Following::next_deadline`].
+    Follower(Following),
     /// When to stand anew, or to give up: [`Attempt::next_deadline`].
     Candidate(Attempt),
     /// When to renew: [`Tenure::renew_at`].
@@ -169,7 +171,7 @@ impl Election {
             not_before: 0,
             released: None,
             lapsed: false,
-            stage: Stage::Follower(None),
+            stage: Stage::Follower(Following::default()),
             actions,
         }
     }
@@ -191,7 +193,7 @@ impl Election {
     /// When to call [`Election::handle_timeout`], in CLOCK_BOOTTIME ns; `None` = not before something else happens.
     pub fn next_deadline(&self) -> Option<u64> {
         match &self.stage {
-            Stage::Follower(deadline) => *deadline,
+            Stage::Follower(following) => following.next_deadline(),
             Stage::Candidate(attempt) => Some(attempt.next_deadline()),
             Stage::Holder(tenure) => Some(tenure.renew_at),
         }
@@ -207,6 +209,7 @@ impl Election {
         let could_stand = self.may_stand();
         self.voters.clear();
         self.voters.extend_from_slice(voters);
+        self.void_request();
         if !self.is_voter() {
             // No configuration yet says nothing against a word that an earlier daemon has armed.
             if !voters.is_empty() || self.state() != State::Follower {
@@ -272,7 +275,10 @@ impl Election {
     /// A deadline has been reached. Harmless when none has.
     pub fn handle_timeout(&mut self, view: &View) {
         match &self.stage {
-            Stage::Follower(_) => self.look(view),
+            Stage::Follower(_) => {
+                self.look(view);
+                self.ask_again(view);
+            }
             Stage::Candidate(attempt) => {
                 if attempt.is_to_stand_again(view.now) {
                     self.stand_again(view);
@@ -326,7 +332,9 @@ impl Election {
             self.actions.push_back(Action::Disarm);
         }
         self.follow(view);
-        if self.next_deadline().is_some_and(|deadline| deadline <= view.now) {
+        if let Stage::Follower(Following { look_at: Some(look_at), .. }) = self.stage
+            && look_at <= view.now
+        {
             self.stand(view);
         }
     }
@@ -341,7 +349,12 @@ impl Election {
         } else {
             earliest.max(view.holder_until).saturating_add(self.delay(view.holder_ballot.node()))
         };
-        self.stage = Stage::Follower(self.may_stand().then_some(time));
+        let kept = if let Stage::Follower(following) = self.stage {
+            following.kept(view)
+        } else {
+            Following::default()
+        };
+        self.stage = Stage::Follower(Following { look_at: self.may_stand().then_some(time), ..kept });
     }
 
     /// How long to let fitter candidates go first. The last holder is not waited for: it has just failed or let go.
@@ -394,7 +407,11 @@ impl Election {
         match step {
             Step::Wait => {}
             Step::Propose => self.propose(view),
-            Step::Serve { until } => self.serve(until),
+            Step::Serve { until } => {
+                if let Stage::Candidate(Attempt { ballot, sent_at, .. }) = self.stage {
+                    self.hold(ballot, until, sent_at.saturating_add(self.settings.interval));
+                }
+            }
             Step::StandAgain { possible_at } => {
                 let at = self.back_off(possible_at, view.now);
                 if let Stage::Candidate(attempt) = &mut self.stage {
@@ -438,9 +455,8 @@ impl Election {
         self.send(Request::Propose(ballot, self.settings.lease), view.now);
     }
 
-    fn serve(&mut self, until: u64) {
-        let Stage::Candidate(Attempt { ballot, sent_at, .. }) = self.stage else { return };
-        let renew_at = sent_at.saturating_add(self.settings.interval);
+    /// Holds the lease `until` then, and renews it at `renew_at`.
+    fn hold(&mut self, ballot: Ballot, until: u64, renew_at: u64) {
         self.stage = Stage::Holder(Tenure::new(ballot, renew_at));
         self.lapsed = false;
         self.actions.push_back(Action::Arm { until });
@@ -463,6 +479,8 @@ impl Election {
     fn renew(&mut self, view: &View) {
         let now = view.now;
         let Settings { lease, interval, .. } = self.settings;
+        // Before the proposal: of two messages that overtake each other, the first one is taken for a replay.
+        self.offer(view);
         let Stage::Holder(mut tenure) = self.stage else { return };
         tenure.skip_to_next(interval, now);
         if now >= view.quarantine_until {
@@ -499,6 +517,7 @@ impl Election {
 
     /// Gives up whatever this node has of the lease, and lets the others know.
     fn withdraw(&mut self, demotion: Demotion, view: &View) {
+        self.void_request();
         let before = self.state();
         if before == State::Follower && view.lease_until == 0 {
             return self.follow(view);

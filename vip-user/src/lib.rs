@@ -7,6 +7,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod dataplane;
+pub mod departure;
 pub mod election;
 pub mod exit;
 pub mod logging;

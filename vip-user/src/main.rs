@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 use vip_user::{
-    cli::{Cli, Command, check, client, keygen},
+    cli::{Cli, Command, check, client, depart, keygen},
     daemon,
     exit::Failure,
     logging,
@@ -33,6 +33,9 @@ fn run(cli: Cli) -> Result<(), Failure> {
         }
         Some(Command::Status(args)) => client::status(&args),
         Some(Command::Members(args)) => client::members(&args),
+        Some(Command::Handover(args)) => client::handover(args),
+        Some(Command::Leave(args)) => depart::leave(&args),
+        Some(Command::Forget(args)) => depart::forget(&args),
         Some(Command::Check(args)) => check::check(&args),
         Some(Command::Keygen) => keygen::keygen(),
     }

@@ -6,29 +6,42 @@
 //!
 //! ```text
 //!   Waiting ── proposal, or invitation by another's consent ──> StoreConsent ── stored ──> Consented
-//!   Consented ── all voters heard agreeing ──┐
-//!   any ── a newer configuration heard ──────┴─> StoreConfiguration ── stored ──> Adopt, Formed
+//!   Consented ── all voters heard agreeing ────────────┐
+//!   Formed ── a quorum of voters heard accepting it ───┤
+//!   any ── a newer configuration heard ────────────────┴─> Adopt, StoreConfiguration ── stored ──> Formed
 //! ```
+//!
+//! How a configuration is followed by the next one is in `change`.
 
+mod change;
 mod configuration;
 mod forming;
+mod founding;
+mod hearing;
 mod hello;
 mod members;
 mod notice;
+mod pledge;
 #[cfg(test)]
 mod simulation;
+mod succession;
 #[cfg(test)]
 mod tests;
 
 use std::collections::VecDeque;
 use std::net::Ipv4Addr;
 
+pub use change::{Removal, RemovalRefused, WISH_TIME};
 pub use configuration::{Configuration, ConfigurationError, FIRST_EPOCH, MAX_VOTERS};
 pub use hello::{Hello, HelloError, MAX_HELLO_BYTES, MAX_NAME_BYTES, MAX_OFFERS, Offer, Standing};
 pub use members::{FAILED_AFTER, LEFT_AFTER, MAX_MEMBERS, Member, Status};
 pub use notice::{Node, Notice, Severity};
+pub use pledge::{Accepted, Pledge, PledgeError};
+pub use succession::VOTER_AFTER;
 
+use change::Change;
 use forming::Newest;
+use founding::Gathering;
 use members::Members;
 
 use crate::pace::Pace;
@@ -36,9 +49,12 @@ use crate::pace::Pace;
 /// Time between two Hellos once a configuration is formed, in ns.
 pub const HELLO_INTERVAL: u64 = 1_000_000_000;
 
-/// Time between two Hellos before that, and while leaving, in ns. It is also the least time between a Hello and one
+/// Time between two Hellos before that, while leaving, and for [`EAGER_TIME`] after something new, in ns. It is also the least time between a Hello and one
 /// that greets a newcomer, so that many nodes starting at once make no storm.
 pub const EAGER_HELLO_INTERVAL: u64 = 100_000_000;
+
+/// How long a node repeats a new pledge or configuration eagerly, in ns: others wait for it, and Hellos get lost.
+pub const EAGER_TIME: u64 = 1_000_000_000;
 
 /// How long the set of nodes heard must have stayed the same before a first configuration is proposed, in ns.
 pub const SETTLE_TIME: u64 = 500_000_000;
@@ -80,6 +96,8 @@ pub struct Stored {
     pub consent: Option<Configuration>,
     /// The configuration it has adopted last.
     pub configuration: Option<Configuration>,
+    /// What it has pledged last.
+    pub pledge: Option<Pledge>,
 }
 
 /// Where a Hello came from, as the header of its message says.
@@ -102,10 +120,16 @@ pub enum Action {
     /// later: until it is stored nothing is said of it. Never report it before it is durable, for a node that
     /// forgets a consent it has spoken can make two clusters out of one.
     StoreConsent(Configuration),
+    /// The current configuration is this one from now on: the data plane answers in its epoch only, and the elections
+    /// have its voters. If this cannot be done, end without a word: do nothing of what follows, for it lets others
+    /// count on it. At the start it is on the disk already; else its write follows, and is not waited for: while the
+    /// acceptors are of two epochs, there may be no majority in either.
+    Adopt(Configuration),
     /// Store this configuration durably, then call [`Membership::handle_stored`] with it; else as above.
     StoreConfiguration(Configuration),
-    /// The current configuration is this one from now on. It is on the disk.
-    Adopt(Configuration),
+    /// Store this pledge durably, then call [`Membership::handle_stored`] with it; else as above. Never report it
+    /// before it is durable, for a voter that forgets a pledge it has spoken can make two clusters out of one.
+    StorePledge(Pledge),
     /// The nodes that are alive, or what they offer, have changed: rank the candidates anew.
     PeersChanged,
     /// Write this to the log.
@@ -119,6 +143,8 @@ pub enum Durable {
     Consent(Configuration),
     /// Of [`Action::StoreConfiguration`].
     Configuration(Configuration),
+    /// Of [`Action::StorePledge`].
+    Pledge(Pledge),
 }
 
 /// The membership of one node. After each call that takes `now`, take all actions with
@@ -130,18 +156,13 @@ pub struct Membership {
     storing_consent: Option<Configuration>,
     storing_configuration: Option<Configuration>,
     gathering: Gathering,
+    change: Change,
     next_hello: u64,
     last_hello: Option<u64>,
+    /// Hellos are eager until then.
+    eager_until: u64,
     pace: Paces,
     actions: VecDeque<Action>,
-}
-
-/// The nodes that a first configuration could be formed with, and for how long they have been the same.
-#[derive(Debug, Default)]
-struct Gathering {
-    eligible: Vec<u16>,
-    /// When to propose; `None` once that time has come.
-    settles_at: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -149,6 +170,7 @@ struct Paces {
     waiting: Pace,
     deadlock: Pace,
     apart: Pace,
+    forgotten: Pace,
     crowded: Pace,
 }
 
@@ -161,23 +183,28 @@ impl Membership {
             (None, Some(consent)) => Standing::Consented(consent),
             (None, None) => Standing::Waiting,
         };
+        let change = Change::new(&me, stored.pledge);
         let me = me.into_member(standing, now);
-        me.hello.encode()?;
         let mut membership = Self {
             members: Members::new(me),
             storing_consent: None,
             storing_configuration: None,
             gathering: Gathering::default(),
+            change,
             next_hello: now,
             last_hello: None,
+            eager_until: now,
             pace: Paces {
                 waiting: Pace::new(now.saturating_add(WAITING_NOTICE_DELAY), WAITING_NOTICE_PERIOD),
                 deadlock: Pace::new(now, DEADLOCK_NOTICE_PERIOD),
                 apart: Pace::new(now, RARE_NOTICE_PERIOD),
+                forgotten: Pace::new(now, RARE_NOTICE_PERIOD),
                 crowded: Pace::new(now, RARE_NOTICE_PERIOD),
             },
             actions: stored.configuration.map(Action::Adopt).into_iter().collect(),
         };
+        membership.say_pledge();
+        membership.hello().encode()?;
         membership.advance(now);
         Ok(membership)
     }
@@ -187,14 +214,26 @@ impl Membership {
         self.members.me.hello.clone()
     }
 
-    /// The current configuration, if there is one.
+    /// The current configuration, if there is one: the one adopted last. It may not be on the disk yet.
     pub fn configuration(&self) -> Option<&Configuration> {
-        self.members.me.formed()
+        self.storing_configuration.as_ref().or_else(|| self.members.me.formed())
     }
 
     /// This node first, then all that it knows, by id; also those that have failed or left.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.members.iter()
+    }
+
+    /// The members that may hold a lease: alive voters that do not want to leave.
+    pub fn candidates(&self) -> impl Iterator<Item = &Member> {
+        let votes =
+            |member: &&Member| self.configuration().is_some_and(|current| current.contains(member.id));
+        self.members.alive().filter(votes).filter(|member| member.stays())
+    }
+
+    /// Whether this node does not want to leave.
+    pub fn stays(&self) -> bool {
+        self.members.me.stays()
     }
 
     /// The next thing to do, if any.
@@ -208,7 +247,8 @@ impl Membership {
         silence.into_iter().chain(self.gathering.settles_at).fold(self.next_hello, u64::min)
     }
 
-    /// A Hello was heard. Its tag, cluster and replay have been checked. One from this node's own id, or of an older
+    /// A Hello was heard. Its tag, cluster and replay have been checked, so it is no older than the last one of the same
+    /// incarnation. One from this node's own id, or of an older
     /// incarnation than is known, is ignored.
     pub fn handle_hello(&mut self, from: Sender, hello: Hello, now: u64) {
         let known = self.members.get(from.id);
@@ -217,7 +257,16 @@ impl Membership {
         }
         let status = if hello.leaving { Status::Leaving } else { Status::Alive };
         let Sender { id, incarnation, address } = from;
-        let member = Member { id, incarnation, address, status, last_heard_ns: now, hello };
+        let member = Member {
+            id,
+            incarnation,
+            address,
+            status,
+            last_heard_ns: now,
+            last_hello_ns: now,
+            speaks_since: now,
+            hello,
+        };
         match self.members.insert(member.clone()) {
             Ok(before) => self.greet(&member, before.as_ref(), now),
             Err(refused) if self.pace.crowded.allows(now) => {
@@ -245,11 +294,12 @@ impl Membership {
             }
             Durable::Configuration(configuration) => {
                 if self.storing_configuration.take_if(|storing| *storing == configuration).is_some() {
-                    self.members.me.hello.standing = Standing::Formed(configuration.clone());
-                    self.actions.push_back(Action::Adopt(configuration));
-                    self.next_hello = now;
+                    self.members.me.hello.standing = Standing::Formed(configuration);
+                    self.change_anew();
+                    self.speak_eagerly(now);
                 }
             }
+            Durable::Pledge(pledge) => self.pledged(pledge, now),
         }
         self.advance(now);
     }
@@ -275,140 +325,21 @@ impl Membership {
         self.gather(now);
         match forming::newest(&self.members) {
             Newest::Apart(configurations) => self.report_apart(configurations, now),
-            Newest::One(newest) => self.adopt_if_newer(newest),
+            Newest::One(newest) if self.has_forgotten(&newest) => self.report_forgotten(newest, now),
+            Newest::One(newest) => {
+                self.adopt_if_newer(newest);
+                self.change_voters(now);
+            }
             Newest::None => self.form(now),
         }
         self.greet_if_due(now);
-    }
-
-    fn refresh_statuses(&mut self, now: u64) {
-        let changed = self.members.refresh(now);
-        if !changed.is_empty() {
-            self.actions.push_back(Action::PeersChanged);
-        }
-        for member in changed {
-            self.notice(match member.status {
-                Status::Alive => Notice::Joined { node: node(&member), address: member.address },
-                Status::Leaving => Notice::Leaving(node(&member)),
-                Status::Failed => Notice::Failed(node(&member)),
-                Status::Left => Notice::Left(node(&member)),
-            });
-        }
-    }
-
-    /// Takes note of what `member`'s Hello has changed, given what was known of it `before`.
-    fn greet(&mut self, member: &Member, before: Option<&Member>, now: u64) {
-        let is_new = before.is_none_or(|before| before.incarnation != member.incarnation);
-        if is_new {
-            // Let the newcomer know this node without waiting for the next regular Hello.
-            let earliest = self.last_hello.map_or(now, |last| last.saturating_add(EAGER_HELLO_INTERVAL));
-            self.next_hello = self.next_hello.min(earliest.max(now));
-        }
-        match (member.status, before.map(|before| before.status)) {
-            (Status::Alive, Some(Status::Alive)) if !is_new => {}
-            (Status::Leaving, Some(Status::Leaving)) if !is_new => {}
-            (Status::Leaving, _) => self.notice(Notice::Leaving(node(member))),
-            _ => self.notice(Notice::Joined { node: node(member), address: member.address }),
-        }
-        if before.is_none_or(|before| rank(before) != rank(member)) {
-            self.actions.push_back(Action::PeersChanged);
-        }
-        self.compare_settings(member, before);
-        self.compare_names(member, before);
-    }
-
-    /// Warns of settings that differ from this node's, once per change of theirs.
-    fn compare_settings(&mut self, member: &Member, before: Option<&Member>) {
-        let settings = |hello: &Hello| {
-            let ms = |ns: u64| format!("{} ms", ns as f64 / 1e6);
-            [
-                ("cluster.expect", hello.expect.to_string()),
-                ("cluster.interval", ms(hello.interval_ns)),
-                ("cluster.lease", ms(hello.lease_ns)),
-            ]
-        };
-        let theirs = settings(&member.hello);
-        if before.is_some_and(|before| settings(&before.hello) == theirs) {
-            return;
-        }
-        let pairs = theirs.into_iter().zip(settings(&self.members.me.hello));
-        let differences: Vec<_> = pairs
-            .filter(|((_, theirs), (_, ours))| theirs != ours)
-            .map(|((key, theirs), (_, ours))| (key, theirs, ours))
-            .collect();
-        if !differences.is_empty() {
-            self.notice(Notice::SettingsDiffer { node: node(member), differences });
-        }
-    }
-
-    /// Warns of two nodes of one name, once per name that `member` takes.
-    fn compare_names(&mut self, member: &Member, before: Option<&Member>) {
-        if before.is_some_and(|before| before.hello.name == member.hello.name) {
-            return;
-        }
-        let same = |other: &&Member| other.id != member.id && other.hello.name == member.hello.name;
-        let other = self.members.iter().find(same).map(node);
-        if let Some(other) = other {
-            self.notice(Notice::SameName(other, node(member)));
-        }
-    }
-
-    /// Follows the set of nodes to form the first configuration with, and its settling.
-    fn gather(&mut self, now: u64) {
-        if self.configuration().is_some() {
-            self.gathering = Gathering::default();
-            return;
-        }
-        let eligible = forming::eligible(&self.members);
-        if eligible != self.gathering.eligible {
-            self.gathering = Gathering { eligible, settles_at: Some(now.saturating_add(SETTLE_TIME)) };
-        }
-        self.gathering.settles_at.take_if(|at| *at <= now);
-    }
-
-    /// One step towards the first configuration, while no node that is heard has one.
-    fn form(&mut self, now: u64) {
-        match self.members.me.hello.standing.clone() {
-            Standing::Waiting => {
-                if self.storing_consent.is_none() {
-                    self.consent_if_possible();
-                }
-            }
-            Standing::Consented(consent) => {
-                if forming::is_unanimous(&self.members, &consent) {
-                    self.adopt_if_newer(consent);
-                }
-            }
-            Standing::Formed(_) => {}
-        }
-        self.report_progress(now);
-    }
-
-    fn consent_if_possible(&mut self) {
-        if self.members.me.hello.leaving || self.storing_configuration.is_some() {
-            return;
-        }
-        // A single node has nobody to wait for.
-        let settled = self.gathering.settles_at.is_none() || self.members.me.hello.expect == 1;
-        let proposal = || forming::proposal(&self.members, &self.gathering.eligible).filter(|_| settled);
-        if let Some(choice) = forming::invitation(&self.members).or_else(proposal) {
-            self.storing_consent = Some(choice.clone());
-            self.actions.push_back(Action::StoreConsent(choice));
-        }
-    }
-
-    /// The consent is on the disk: it may be said, unless there is a configuration by now.
-    fn consented(&mut self, consent: Configuration) {
-        let standing = &mut self.members.me.hello.standing;
-        if *standing == Standing::Waiting {
-            *standing = Standing::Consented(consent);
-        }
     }
 
     fn adopt_if_newer(&mut self, configuration: Configuration) {
         let has = self.configuration().map_or(0, Configuration::epoch);
         if configuration.epoch() > has && self.storing_configuration.is_none() {
             self.storing_configuration = Some(configuration.clone());
+            self.actions.push_back(Action::Adopt(configuration.clone()));
             self.actions.push_back(Action::StoreConfiguration(configuration));
         }
     }
@@ -419,41 +350,14 @@ impl Membership {
         }
     }
 
-    /// Says what the first configuration is waiting for, or what is in its way.
-    fn report_progress(&mut self, now: u64) {
-        if self.storing_consent.is_some() || self.storing_configuration.is_some() {
-            return;
-        }
-        if let Some(deadlock) = forming::deadlock(&self.members) {
-            if self.pace.deadlock.allows(now) {
-                let consents = deadlock.consents.into_iter().map(|(id, c)| (self.node(id), c)).collect();
-                let reset = deadlock.reset.into_iter().map(|id| self.node(id)).collect();
-                self.notice(Notice::Deadlock { consents, keep: deadlock.keep, reset });
-            }
-        } else if self.pace.waiting.allows(now) {
-            self.notice(self.awaited());
-        }
+    fn has_forgotten(&self, newest: &Configuration) -> bool {
+        let me = &self.members.me;
+        newest.contains(me.id) && succession::is_missed(newest, &me.hello.standing)
     }
 
-    /// What the first configuration is waiting for.
-    fn awaited(&self) -> Notice {
-        let expect = usize::from(self.members.me.hello.expect);
-        let open = self.members.me.agreed().cloned().or_else(|| forming::open_consent(&self.members));
-        match (open, self.gathering.eligible.first()) {
-            (Some(proposed), _) => {
-                let missing = forming::missing(&self.members, &proposed);
-                Notice::WaitingForConsent {
-                    proposed,
-                    missing: missing.iter().map(|id| self.node(*id)).collect(),
-                }
-            }
-            (None, Some(lowest)) if self.gathering.eligible.len() >= expect => {
-                Notice::WaitingForProposal(self.node(*lowest))
-            }
-            (None, _) => {
-                let heard = self.gathering.eligible.iter().map(|id| self.members.name(*id)).collect();
-                Notice::WaitingForNodes { expect, heard }
-            }
+    fn report_forgotten(&mut self, newest: Configuration, now: u64) {
+        if self.pace.forgotten.allows(now) {
+            self.notice(Notice::Forgotten(newest));
         }
     }
 
@@ -462,12 +366,18 @@ impl Membership {
             return;
         }
         let me = &mut self.members.me;
-        let eager = me.formed().is_none() || me.hello.leaving;
+        let eager = me.formed().is_none() || me.hello.leaving || now < self.eager_until;
         let interval = if eager { EAGER_HELLO_INTERVAL } else { HELLO_INTERVAL };
         me.last_heard_ns = now;
         self.last_hello = Some(now);
         self.next_hello = now.saturating_add(interval);
         self.actions.push_back(Action::SendHello);
+    }
+
+    /// Says Hello at once, and repeats it for a while.
+    fn speak_eagerly(&mut self, now: u64) {
+        self.next_hello = now;
+        self.eager_until = now.saturating_add(EAGER_TIME);
     }
 
     fn node(&self, id: u16) -> Node {
@@ -487,6 +397,8 @@ impl Identity {
             address: self.address,
             status: Status::Alive,
             last_heard_ns: now,
+            last_hello_ns: now,
+            speaks_since: now,
             hello: Hello {
                 name: self.name,
                 version: self.version,
@@ -496,6 +408,8 @@ impl Identity {
                 lease_ns: self.lease_ns,
                 groups: self.groups,
                 standing,
+                pledge: None,
+                remove: None,
                 leaving: false,
             },
         }
@@ -504,9 +418,4 @@ impl Identity {
 
 fn node(member: &Member) -> Node {
     Node { id: member.id, name: member.hello.name.clone() }
-}
-
-/// What the election ranks a member by.
-fn rank(member: &Member) -> (bool, u8, &[Offer]) {
-    (member.status == Status::Alive, member.hello.priority, &member.hello.groups)
 }

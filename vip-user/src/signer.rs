@@ -76,6 +76,11 @@ impl Signer {
         self.origin
     }
 
+    /// The configuration epoch in all messages.
+    pub const fn epoch(&self) -> u32 {
+        self.epoch
+    }
+
     /// The configuration epoch in all messages from now on.
     pub const fn set_epoch(&mut self, epoch: u32) {
         self.epoch = epoch;
@@ -83,17 +88,37 @@ impl Signer {
 
     /// A request to the acceptors of a group. `sent_at` is this node's clock before the message is sent.
     pub fn request(&mut self, group: u32, request: Request, sent_at: u64) -> Message {
-        let (kind, Ballot(ballot), lease) = match request {
+        let (kind, Ballot(ballot), duration) = match request {
             Request::Prepare(ballot) => (Kind::Prepare, ballot, 0),
             Request::Propose(ballot, lease) => (Kind::Propose, ballot, lease),
             Request::Release(ballot) => (Kind::Release, ballot, 0),
             Request::Transfer { to, left, .. } => (Kind::Transfer, to, left),
         };
+        self.about_lease(group, kind, ballot, sent_at, duration)
+    }
+
+    /// To the node of `ballot`: ask for this group's lease.
+    pub fn offer(&mut self, group: u32, ballot: Ballot) -> Message {
+        self.about_lease(group, Kind::Offer, ballot.0, 0, 0)
+    }
+
+    /// To the holder: give this node the group's lease, for it to go on under `ballot`. `sent_at` is this node's clock
+    /// before the message is sent.
+    pub fn ask(&mut self, group: u32, ballot: Ballot, sent_at: u64) -> Message {
+        self.about_lease(group, Kind::Ask, ballot.0, sent_at, 0)
+    }
+
+    /// To the node of `ballot`, which has asked at `sent_at` by its clock: the group's lease is its, `left` ns of it.
+    pub fn grant(&mut self, group: u32, ballot: Ballot, sent_at: u64, left: u64) -> Message {
+        self.about_lease(group, Kind::Grant, ballot.0, sent_at, left)
+    }
+
+    fn about_lease(&mut self, group: u32, kind: Kind, ballot: u64, sent_at: u64, duration: u64) -> Message {
         let mut message = self.message(kind);
         message.group = group.into();
         message.sent_at = sent_at.into();
         message.ballot = ballot.into();
-        message.duration = lease.into();
+        message.duration = duration.into();
         message.seal(&self.keys.keys[0], b"");
         message
     }
@@ -160,6 +185,28 @@ mod tests {
         let third = signer.request(5, Request::Propose(ballot, 50), 101);
         assert!(first.sequence.get() < second.sequence.get());
         assert!(second.sequence.get() < third.sequence.get());
+    }
+
+    #[test]
+    fn what_a_handover_says_is_in_the_fields_that_the_format_names() {
+        let mut signer = signer(&Keys::Insecure);
+        signer.set_epoch(4);
+        let ballot = Ballot::new(9, 2);
+        let transfer = Request::Transfer { from: 3, to: ballot, left: 40 };
+        let cases = [
+            (signer.request(5, transfer, 100), Kind::Transfer, 100, 40),
+            (signer.offer(5, ballot), Kind::Offer, 0, 0),
+            (signer.ask(5, ballot, 100), Kind::Ask, 100, 0),
+            (signer.grant(5, ballot, 100, 40), Kind::Grant, 100, 40),
+        ];
+        for (message, kind, sent_at, left) in cases {
+            let bytes = message.to_bytes();
+            let (opened, opened_kind, _) = signer.open(&bytes).unwrap();
+            assert_eq!(opened_kind, kind);
+            assert_eq!((opened.sender.get(), opened.epoch.get(), opened.group.get()), (3, 4, 5));
+            assert_eq!(opened.ballot.get(), ballot.0);
+            assert_eq!((opened.sent_at.get(), opened.duration.get()), (sent_at, left), "{kind:?}");
+        }
     }
 
     #[test]

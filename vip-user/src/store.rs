@@ -1,11 +1,12 @@
 //! The state directory: what a node must still know after a crash of its daemon or machine.
 //!
-//! That is the last incarnation, the consent given to a first configuration, and the current configuration. All calls
-//! block on the disk, so they belong on a thread that may. The form of a file is in `sealed`; what the items mean is
-//! in `membership`. Leases and promises are not stored: they live in pinned maps, and a quarantine covers their loss.
+//! That is the last incarnation, the consent given to a first configuration, the current configuration, and the pledge
+//! for the choice of the next one. All calls block on the disk, so they belong on a thread that may. The form of a file
+//! is in `sealed`; what the items mean is in `membership`. Leases and their promises are not stored: they live in pinned
+//! maps, and a quarantine covers their loss.
 //!
-//! A damaged file is never replaced by a guess. For consents and configurations a wrong guess could make two clusters
-//! out of one. An incarnation too low would leave the node unheard by its peers until the clock passes the lost one,
+//! A damaged file is never replaced by a guess. For consents, configurations and pledges a wrong guess could make two
+//! clusters out of one. An incarnation too low would leave the node unheard by its peers until the clock passes the lost one,
 //! and neither the clock nor the file's time proves what it was: it may have run ahead of both. The operator decides.
 
 mod sealed;
@@ -21,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::membership::{Configuration, Stored};
+use crate::membership::{Configuration, Pledge, Stored};
 
 pub use sealed::{Damage, FileError};
 
@@ -44,6 +45,7 @@ pub struct Store {
     incarnation: Option<Incarnation>,
     consent: Option<Configuration>,
     configuration: Option<Configuration>,
+    pledge: Option<Pledge>,
     _lock: Flock<File>,
 }
 
@@ -111,6 +113,14 @@ pub enum StoreError {
         /// The one that was to be stored.
         asked: Configuration,
     },
+    /// The pledge on the disk binds this node to more, or in a later epoch.
+    #[error("this node has made a later pledge ({given}) and cannot make this one ({asked})")]
+    PledgeGiven {
+        /// The pledge on the disk.
+        given: Box<Pledge>,
+        /// The one that was to be stored.
+        asked: Box<Pledge>,
+    },
     /// There is no greater incarnation than the last one.
     #[error("{path} holds the greatest incarnation there is: set the clock right, then remove this file", path = .path.display())]
     NoIncarnationLeft {
@@ -137,6 +147,7 @@ impl Store {
             incarnation: load(dir, Item::Incarnation, &owner)?,
             consent: load(dir, Item::Consent, &owner)?,
             configuration: load(dir, Item::Configuration, &owner)?,
+            pledge: load(dir, Item::Pledge, &owner)?,
             dir: dir.to_owned(),
             owner,
             _lock: lock,
@@ -196,9 +207,29 @@ impl Store {
         Ok(())
     }
 
+    /// What this node has pledged last.
+    pub fn pledge(&self) -> Option<&Pledge> {
+        self.pledge.as_ref()
+    }
+
+    /// Makes the pledge durable. Fails when it breaks the stored one; the same one again does no harm.
+    pub fn store_pledge(&mut self, pledge: &Pledge) -> Result<(), StoreError> {
+        match &self.pledge {
+            Some(given) if given == pledge => return Ok(()),
+            Some(given) if !pledge.keeps(given) => {
+                let (given, asked) = (Box::new(given.clone()), Box::new(pledge.clone()));
+                return Err(StoreError::PledgeGiven { given, asked });
+            }
+            _ => self.save(Item::Pledge, pledge)?,
+        }
+        self.pledge = Some(pledge.clone());
+        Ok(())
+    }
+
     /// What membership starts from.
     pub fn stored(&self) -> Stored {
-        Stored { consent: self.consent.clone(), configuration: self.configuration.clone() }
+        let (consent, configuration) = (self.consent.clone(), self.configuration.clone());
+        Stored { consent, configuration, pledge: self.pledge.clone() }
     }
 
     fn save(&self, item: Item, content: impl Serialize) -> Result<(), StoreError> {
@@ -214,6 +245,7 @@ enum Item {
     Incarnation,
     Consent,
     Configuration,
+    Pledge,
 }
 
 impl Item {
@@ -222,6 +254,7 @@ impl Item {
             Self::Incarnation => "incarnation",
             Self::Consent => "consent",
             Self::Configuration => "configuration",
+            Self::Pledge => "pledge",
         }
     }
 
@@ -245,9 +278,10 @@ impl Item {
             Self::Incarnation => {
                 "if this machine's clock is right, remove this file: the node then starts from the time of day"
             }
-            Self::Consent | Self::Configuration => {
-                "if other nodes of the cluster have a configuration (`vip-user members` there), remove this file: the \
-                 node then takes theirs; if none has one, stop all nodes and remove the state directories of all"
+            Self::Consent | Self::Configuration | Self::Pledge => {
+                "this node no longer knows what it has agreed to: if other nodes of the cluster have a configuration \
+                 (`vip-user members` there), remove its whole state directory, and it comes back as a new node; if none \
+                 has one, stop all nodes and remove the state directories of all"
             }
         }
     }

@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: figures for the README. One file per bench; each keeps every trial.
 
+mod alarms;
 mod steady;
 
 use std::process::ExitCode;
@@ -16,10 +17,13 @@ pub(crate) struct Arguments {
 enum Bench {
     /// What a healthy cluster costs: system calls, CPU and memory of a holder and a follower
     Steady(steady::Arguments),
+    /// How often a holder is taken for dead on a busy machine, with the bound that the count supports
+    Alarms(alarms::Arguments),
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.bench {
         Bench::Steady(arguments) => steady::run(arguments),
+        Bench::Alarms(arguments) => alarms::run(arguments),
     }
 }

@@ -6,6 +6,7 @@ mod build_ebpf;
 mod cargo;
 mod demo;
 mod duration;
+mod faults;
 mod privilege;
 mod setup;
 mod spread;
@@ -37,6 +38,8 @@ enum Command {
     Test(test::Arguments),
     /// Break the holder of a VIP in four ways, and show what a client sees
     Demo(demo::Arguments),
+    /// Let everything go wrong that can, and check that no two nodes ever serve
+    Faults(faults::Arguments),
     /// Measure
     Bench(bench::Arguments),
 }
@@ -58,6 +61,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Setup => privilege::as_root("setup", setup::run),
         Command::BuildEbpf => build_ebpf::run(),
         Command::Test(arguments) => privilege::as_root("test", || test::run(&arguments)),
+        Command::Faults(arguments) => privilege::as_root("faults", || faults::run(&arguments)),
         Command::Bench(arguments) => privilege::as_root("bench", || bench::run(&arguments)),
         Command::Demo(arguments) => privilege::as_root("demo", || demo::run(&arguments)),
     }

@@ -31,7 +31,7 @@ pub(super) fn socket(lab: &Lab, node: u8) -> PathBuf {
 }
 
 fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<String> {
-    let DaemonOptions { priority, expect, interval, lease, vips, more_of_group, .. } = options;
+    let DaemonOptions { cluster, priority, expect, interval, lease, vips, more_of_group, .. } = options;
     let (interval, lease) = (duration(*interval), duration(*lease));
     let id = options.id.unwrap_or_else(|| node.into());
     let secrecy = if options.insecure { "insecure = true".to_owned() } else { format!("key_file = {key:?}") };
@@ -51,7 +51,7 @@ id = {id}
 priority = {priority}
 
 [cluster]
-name = "lab"
+name = {cluster:?}
 {secrecy}
 {peers}expect = {expect}
 interval = "{interval}"

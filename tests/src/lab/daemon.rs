@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsStr,
     fs::{self, File},
     net::Ipv4Addr,
     os::unix::process::CommandExt,
@@ -22,6 +23,8 @@ use crate::wait;
 
 /// How long a client command may take: a stopped daemon answers nothing.
 const STATUS_SECONDS: &str = "2";
+/// How long a command may take that waits for what it has ordered.
+const ORDER_SECONDS: &str = "60";
 /// How long a daemon may take to end: the kernel detaches programs, sockets and interfaces after RCU grace periods, and
 /// each takes seconds where the processors are busy.
 const EXIT: Duration = Duration::from_secs(60);
@@ -36,6 +39,10 @@ const KEY: &str = "00112233445566778899aabbccddeeff\n";
 pub struct DaemonOptions {
     /// The program; `None`: see [`daemon_binary`].
     pub binary: Option<PathBuf>,
+    /// A program with arguments that becomes the daemon, whose command line follows them; none: nothing of the kind.
+    pub wrapper: Vec<String>,
+    /// `[cluster] name`.
+    pub cluster: String,
     /// `[node] id`; `None`: the node's number.
     pub id: Option<u16>,
     /// `[node] priority`; 0 makes a witness.
@@ -65,6 +72,8 @@ impl Default for DaemonOptions {
     fn default() -> Self {
         Self {
             binary: None,
+            wrapper: Vec::new(),
+            cluster: "lab".to_owned(),
             id: None,
             key: KEY.to_owned(),
             insecure: false,
@@ -100,8 +109,9 @@ pub(super) fn start(lab: &Lab, node: u8, options: &DaemonOptions) -> Result<Daem
     let log = lab.home(node).join("vip-user.log");
     let stderr = File::options().create(true).append(true).open(&log)?;
 
-    let mut command = lab.command(node, &binary)?;
-    command.args(["--iface", "eth0", "--config"]).arg(config).args(&options.args);
+    let mut words = options.wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
+    let mut command = lab.command(node, words.next().unwrap_or_default())?;
+    command.args(words).args(["--iface", "eth0", "--config"]).arg(config).args(&options.args);
     // A process group of its own: Ctrl-C in a terminal is for the program that made the lab, which ends its daemons.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
     let child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
@@ -196,9 +206,24 @@ impl Daemon {
 
     /// Runs `vip-user <name> --json` for this daemon, whether it lives or not.
     pub fn client(&self, name: &str) -> Result<Output> {
+        self.ask(STATUS_SECONDS, &[name, "--json"])
+    }
+
+    /// Runs `vip-user <arguments>`, a command that waits for its outcome, for this daemon.
+    pub fn order(&self, arguments: &[&str]) -> Result<Output> {
+        self.ask(ORDER_SECONDS, arguments)
+    }
+
+    fn ask(&self, seconds: &str, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new("timeout");
-        command.args(["--signal=KILL", STATUS_SECONDS]).arg(&self.binary);
-        Ok(command.args([name, "--json", "--socket"]).arg(&self.socket).output()?)
+        command.args(["--signal=KILL", seconds]).arg(&self.binary).args(arguments);
+        Ok(command.arg("--socket").arg(&self.socket).output()?)
+    }
+
+    /// Runs `vip-user <command>` for this daemon, in the form for people, for as long as it takes.
+    pub fn command(&self, command: &[&str]) -> Result<Output> {
+        let mut process = Command::new(&self.binary);
+        Ok(process.args(command).arg("--socket").arg(&self.socket).output()?)
     }
 
     /// The last lines of its log, for the message of a failure.

@@ -15,7 +15,7 @@ use nix::{
     unistd::Pid,
 };
 
-use super::BPFFS;
+use super::{BPFFS, freezer::cgroup_root};
 use crate::{
     net::{NETNS_DIR, netns_path, run},
     wait,
@@ -37,6 +37,7 @@ pub(super) fn lab_name(pid: u32, count: u32) -> String {
 pub fn sweep_leftovers() -> Result<Vec<String>> {
     let [namespaces, pins, dirs] =
         [Path::new(NETNS_DIR), Path::new(BPFFS), &std::env::temp_dir()].map(leftovers_in);
+    let cgroups = cgroup_root().map_or_else(Vec::new, |root| leftovers_in(&root));
     let paths: Vec<PathBuf> = pins.iter().chain(&dirs).cloned().collect();
     let namespaces: Vec<String> =
         namespaces.iter().filter_map(|path| Some(file_name(path)?.to_owned())).collect();
@@ -45,30 +46,33 @@ pub fn sweep_leftovers() -> Result<Vec<String>> {
         .iter()
         .filter_map(|path| file_name(path))
         .chain(namespaces.iter().map(String::as_str))
+        .chain(cgroups.iter().filter_map(|path| file_name(path)))
         .filter_map(|name| Some(lab_name(owner(name)?, count(name)?)))
         .collect();
-    match remove(&namespaces, &paths).into_iter().next() {
+    match remove(&namespaces, &cgroups, &paths).into_iter().next() {
         Some(problem) => Err(problem),
         None => Ok(labs.into_iter().collect()),
     }
 }
 
-/// Removes namespaces with what runs in them, then directories; goes on after a failure and gives all of them.
-pub(super) fn remove(namespaces: &[String], dirs: &[PathBuf]) -> Vec<Error> {
+/// Removes namespaces with what runs in them, then cgroups and directories; goes on after a failure and gives all of
+/// them.
+pub(super) fn remove(namespaces: &[String], cgroups: &[PathBuf], dirs: &[PathBuf]) -> Vec<Error> {
     let mut problems = Vec::new();
     for name in namespaces.iter().filter(|name| netns_path(name).exists()) {
         problems.extend(end_inhabitants(name).err());
         problems.extend(run(Command::new("ip").args(["netns", "delete", name])).err());
     }
-    for dir in dirs {
-        match fs::remove_dir_all(dir) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                problems.push(Error::new(error).context(format!("{}", dir.display())));
-            }
-            _ => {}
-        }
-    }
+    // A cgroup's files go with it, and cannot be removed one by one.
+    problems.extend(cgroups.iter().filter_map(|cgroup| problem(cgroup, fs::remove_dir(cgroup))));
+    problems.extend(dirs.iter().filter_map(|dir| problem(dir, fs::remove_dir_all(dir))));
     problems
+}
+
+/// What kept `path` from being removed, if it was there.
+fn problem(path: &Path, removed: io::Result<()>) -> Option<Error> {
+    let error = removed.err().filter(|error| error.kind() != io::ErrorKind::NotFound)?;
+    Some(Error::new(error).context(format!("{}", path.display())))
 }
 
 /// Kills the processes that run in the namespace, and waits until they have left it: a lab made the namespace, so

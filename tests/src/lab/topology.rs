@@ -7,7 +7,7 @@ use std::{fs, net::Ipv4Addr, os::fd::OwnedFd, path::Path, process::Command};
 use anyhow::{Context, Result};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-use super::{BPFFS, CLIENT, Lab, xdp_pass};
+use super::{BPFFS, CLIENT, Lab, xdp};
 use crate::{
     net::{in_netns, ip, run},
     oracle,
@@ -36,17 +36,24 @@ pub(super) fn build(lab: &Lab) -> Result<Vec<OwnedFd>> {
     let quick = ["stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"];
     ip(&switch, &[&["link", "add", "br0", "type", "bridge"], &quick[..]].concat())?;
     ip(&switch, &["link", "set", "dev", "br0", "up"])?;
+    in_netns(&switch, look_into_no_packets)?;
 
     lay_cable(&switch, CLIENT_PORT, &lab.client_netns(), CLIENT)?;
+    in_netns(&lab.client_netns(), keep_no_packets)?;
     let mut attachments = Vec::new();
     for node in lab.nodes() {
-        let netns = lab.node_netns(node);
-        lay_cable(&switch, &port(node), &netns, node_address(node))?;
-        // Where answers to the oracle go: see there.
-        ip(&netns, &["route", "add", oracle::SENDERS, "dev", "eth0"])?;
-        attachments.push(xdp_pass::accept_xdp_tx(&switch, &port(node))?);
+        attachments.push(connect(lab, node)?);
     }
     Ok(attachments)
+}
+
+/// Connects a node to the switch; the attachment has to live as long as the cable.
+pub(super) fn connect(lab: &Lab, node: u8) -> Result<OwnedFd> {
+    let (switch, netns) = (lab.switch_netns(), lab.node_netns(node));
+    lay_cable(&switch, &port(node), &netns, node_address(node))?;
+    // Where answers to the oracle go: see there.
+    ip(&netns, &["route", "add", oracle::SENDERS, "dev", "eth0"])?;
+    xdp::accept_xdp_tx(&switch, &port(node))
 }
 
 /// The switch's port for node `node`.
@@ -59,14 +66,36 @@ pub(super) const fn node_address(node: u8) -> Ipv4Addr {
 }
 
 /// The MAC tells which node it is, for whoever reads a packet trace: 02:77 and the address.
-fn lay_cable(switch: &str, port: &str, netns: &str, address: Ipv4Addr) -> Result<()> {
+pub(super) const fn mac(address: Ipv4Addr) -> [u8; 6] {
     let [a, b, c, d] = address.octets();
-    let mac = format!("02:77:{a:02x}:{b:02x}:{c:02x}:{d:02x}");
+    [0x02, 0x77, a, b, c, d]
+}
+
+fn lay_cable(switch: &str, port: &str, netns: &str, address: Ipv4Addr) -> Result<()> {
+    let mac = mac(address).map(|byte| format!("{byte:02x}")).join(":");
     let peer = ["peer", "name", "eth0", "address", &mac, "netns", netns];
     ip(switch, &[&["link", "add", port, "type", "veth"], &peer[..]].concat())?;
     ip(switch, &["link", "set", "dev", port, "master", "br0", "up"])?;
     ip(netns, &["address", "add", &format!("{address}/24"), "dev", "eth0"])?;
     ip(netns, &["link", "set", "dev", "eth0", "up"])
+}
+
+/// Bridges of kernels with br_netfilter drop IP packets that are not as they should be; switches do not.
+fn look_into_no_packets() -> Result<()> {
+    for protocol in ["iptables", "ip6tables", "arptables"] {
+        let path = format!("/proc/sys/net/bridge/bridge-nf-call-{protocol}");
+        if Path::new(&path).exists() {
+            fs::write(&path, "0").with_context(|| format!("cannot write {path}"))?;
+        }
+    }
+    Ok(())
+}
+
+/// What the client sends to an address that nobody answers for is lost, and not kept until somebody does: an answer
+/// then would hide the outage. (One packet is kept in any case.)
+fn keep_no_packets() -> Result<()> {
+    let path = "/proc/sys/net/ipv4/neigh/eth0/unres_qlen_bytes";
+    fs::write(path, "0").with_context(|| format!("cannot write {path}"))
 }
 
 /// Keeps router solicitations and duplicate detection out of the traces. A kernel without IPv6 has none of this.

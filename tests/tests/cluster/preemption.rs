@@ -2,7 +2,7 @@
 
 use vip_tests::{cluster::Cluster, lab::DaemonOptions};
 
-use crate::{PATIENCE, cluster::watch::Watch};
+use crate::{PATIENCE, cluster::watch::Watch, with_long_leases};
 
 /// The node that is fitter than the others.
 const FIT: u8 = 3;
@@ -14,6 +14,18 @@ fn a_fitter_node_that_comes_back_takes_over_if_preemption_is_on() {
     watch.wait_served(&cluster, |node| node == FIT);
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), FIT);
     watch.finish();
+}
+
+#[test]
+fn a_fitter_node_takes_over_without_a_gap_worth_naming() {
+    let (mut cluster, holder) = fitter_node_back("preempt = true\npreempt_delay = \"3s\"");
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(&cluster, |node| node == FIT);
+    let gap = watch.finish();
+    assert!(gap < with_long_leases().lease / 4, "{gap:?}");
+    let log = cluster.daemon(holder).unwrap().log();
+    assert!(log.contains("it has handed the lease over to lb3"), "{log}");
 }
 
 #[test]
@@ -71,7 +83,7 @@ fn fitter_node_back(group: &str) -> (Cluster, u8) {
         priority: if node == FIT { 200 } else { 100 },
         more_of_group: group.to_owned(),
         // Long, so that on a busy machine no lease is lost for want of time.
-        ..crate::with_long_leases()
+        ..with_long_leases()
     };
     let mut cluster = Cluster::start_each(3, options).unwrap();
     cluster.wait_whole(PATIENCE).unwrap();

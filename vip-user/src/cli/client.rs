@@ -1,4 +1,4 @@
-//! `vip-user status` and `vip-user members`: find the daemon, ask it, and show the answer.
+//! `vip-user status`, `members` and `handover`: find the daemon, ask it, and show the answer.
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -9,10 +9,10 @@ use std::{
 
 use serde::Serialize;
 
-use super::{DaemonArgs, MembersArgs, StatusArgs};
+use super::{DaemonArgs, HandoverArgs, MembersArgs, StatusArgs};
 use crate::{
     config::Paths,
-    control::{self, Request},
+    control::{self, Handover, Request},
     exit::Failure,
     logging::has_colours,
     status::{Member, Status, render},
@@ -63,6 +63,29 @@ pub fn members(args: &MembersArgs) -> Result<(), Failure> {
     print(&text)
 }
 
+/// Hands groups over, and says how that went: a line for each, on standard error for those that stayed.
+///
+/// # Errors
+/// If no daemon answers, or if a group was not handed over; the error is the last one's.
+pub fn handover(args: HandoverArgs) -> Result<(), Failure> {
+    let HandoverArgs { daemon, group, to } = args;
+    let socket = find_daemon(&daemon)?;
+    let handovers: Vec<Handover> = control::request(&socket, Request::Handover { group, to })?;
+    let mut failures = Vec::new();
+    for Handover { group, result } in handovers {
+        match result {
+            Ok(holder) => print(&format!("{group}: {holder} holds it now\n"))?,
+            Err(reason) => failures.push(format!("{group}: not handed over: {reason}")),
+        }
+    }
+    let Some(last) = failures.pop() else { return Ok(()) };
+    for failure in failures {
+        // As for the last one, which `main` prints: nobody can be told that standard error is closed.
+        let _ = writeln!(io::stderr(), "vip-user: {failure}");
+    }
+    Err(Failure::refused(last))
+}
+
 /// Writes to standard output. A reader that has seen enough, as `head` has, ends the command: that is no
 /// error.
 pub(super) fn print(text: &str) -> Result<(), Failure> {
@@ -81,7 +104,7 @@ fn json_line(answer: &impl Serialize) -> Result<String, Failure> {
 }
 
 /// The control socket to use. Whether a daemon answers on it is seen when it is asked.
-fn find_daemon(args: &DaemonArgs) -> Result<PathBuf, Failure> {
+pub(super) fn find_daemon(args: &DaemonArgs) -> Result<PathBuf, Failure> {
     if let Some(socket) = &args.socket {
         return Ok(socket.clone());
     }

@@ -1,4 +1,4 @@
-//! The client's side: ask, wait for at most two seconds, and say what to do if nobody answers.
+//! The client's side: ask, wait for a bounded time, and say what to do if nobody answers.
 
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -13,6 +13,9 @@ use crate::exit::Failure;
 
 /// How long each step of a request may take.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a handover may take: the daemon offers for two leases and waits for the target's renewal, and the longest
+/// leases are of 10 s.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(40);
 
 /// The longest reply that is read; a status of 10,000 VIPs is a fraction of it.
 const MAX_REPLY: u64 = 16 * 1024 * 1024;
@@ -24,7 +27,8 @@ const MAX_REPLY: u64 = 16 * 1024 * 1024;
 /// [`Exit::NoPrivilege`](crate::exit::Exit::NoPrivilege) if the caller may not use the socket, and
 /// [`Exit::Refused`](crate::exit::Exit::Refused) with the daemon's reason if it refuses.
 pub fn request<T: DeserializeOwned>(path: &Path, request: Request) -> Result<T, Failure> {
-    let line = exchange(path, request).map_err(|error| explain(path, &error))?;
+    let patience = if let Request::Handover { .. } = request { HANDOVER_PATIENCE } else { PATIENCE };
+    let line = exchange(path, &request, patience).map_err(|error| explain(path, patience, &error))?;
     let strange =
         |error| Failure::refused(format!("{}: cannot understand the reply: {error}", path.display()));
     match serde_json::from_slice(&line).map_err(strange)? {
@@ -33,10 +37,10 @@ pub fn request<T: DeserializeOwned>(path: &Path, request: Request) -> Result<T, 
     }
 }
 
-fn exchange(path: &Path, request: Request) -> io::Result<Vec<u8>> {
+fn exchange(path: &Path, request: &Request, patience: Duration) -> io::Result<Vec<u8>> {
     let mut socket = connect(path, PATIENCE)?;
-    socket.set_read_timeout(Some(PATIENCE))?;
-    let mut line = serde_json::to_vec(&request)?;
+    socket.set_read_timeout(Some(patience))?;
+    let mut line = serde_json::to_vec(request)?;
     line.push(b'\n');
     socket.write_all(&line)?;
     let mut reply = Vec::new();
@@ -47,7 +51,7 @@ fn exchange(path: &Path, request: Request) -> io::Result<Vec<u8>> {
     Ok(reply)
 }
 
-fn explain(path: &Path, error: &io::Error) -> Failure {
+fn explain(path: &Path, patience: Duration, error: &io::Error) -> Failure {
     let path = path.display();
     let start = "start it with `vip-user --iface NAME`, or as a service";
     match error.kind() {
@@ -59,7 +63,7 @@ fn explain(path: &Path, error: &io::Error) -> Failure {
         }
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Failure::no_daemon(format!(
             "no daemon answers on {path}: no reply within {} s; it may be stopped or overloaded, see its log",
-            PATIENCE.as_secs()
+            patience.as_secs()
         )),
         io::ErrorKind::PermissionDenied => Failure::no_privilege(format!(
             "no permission to use {path}; run as root, or as a member of the socket's group"

@@ -74,8 +74,11 @@ impl Server {
     }
 
     /// Answers clients with what `handler` gives, until the future is dropped. Runs on any runtime, also one
-    /// of the current thread alone; `handler` must not block.
-    pub async fn serve(self, handler: impl Fn(Request) -> Reply + Send + Sync + 'static) {
+    /// of the current thread alone; `handler` must not block. It may take its time, and bounds that itself.
+    pub async fn serve<F>(self, handler: impl Fn(Request) -> F + Send + Sync + 'static)
+    where
+        F: Future<Output = Reply> + Send + 'static,
+    {
         let listener = match self.socket.try_clone().and_then(|socket| UnixListener::from_std(socket.into()))
         {
             Ok(listener) => listener,
@@ -154,10 +157,10 @@ fn listen(path: &Path) -> io::Result<Server> {
     Ok(server)
 }
 
-async fn answer(stream: UnixStream, handler: Arc<impl Fn(Request) -> Reply>) {
+async fn answer<F: Future<Output = Reply>>(stream: UnixStream, handler: Arc<impl Fn(Request) -> F>) {
     let mut stream = BufReader::new(stream);
     let reply = match timeout(PATIENCE, read_request(&mut stream)).await {
-        Ok(Ok(request)) => handler(request),
+        Ok(Ok(request)) => handler(request).await,
         Ok(Err(reason)) => Reply::Error(reason),
         Err(_) => Reply::Error(format!("no request within {} s", PATIENCE.as_secs())),
     };

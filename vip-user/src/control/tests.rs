@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    future::ready,
     io::{Read, Write},
     net::Shutdown,
     os::unix::{
@@ -34,7 +35,7 @@ impl Daemon {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = server.serve(handler) => panic!("the server gave up"),
+                    () = server.serve(move |request| ready(handler(request))) => panic!("the server gave up"),
                     _ = stopped => {}
                 }
             });
@@ -80,6 +81,12 @@ fn echo(request: Request) -> Reply {
 fn requests_and_replies_look_as_documented() {
     assert_eq!(serde_json::to_string(&Request::Status).unwrap(), r#"{"command":"status"}"#);
     assert_eq!(serde_json::to_string(&Request::Members).unwrap(), r#"{"command":"members"}"#);
+    let handover = Request::Handover { group: Some("web".to_owned()), to: None };
+    let written = r#"{"command":"handover","group":"web","to":null}"#;
+    assert_eq!(serde_json::to_string(&handover).unwrap(), written);
+    assert_eq!(serde_json::from_str::<Request>(r#"{"command":"handover","group":"web"}"#).unwrap(), handover);
+    let forget = Request::Forget { node: "lb3".to_owned() };
+    assert_eq!(serde_json::to_string(&forget).unwrap(), r#"{"command":"forget","node":"lb3"}"#);
     assert_eq!(serde_json::to_string(&Reply::Ok(json!([1]))).unwrap(), r#"{"ok":[1]}"#);
     assert_eq!(serde_json::to_string(&Reply::Error("no".to_owned())).unwrap(), r#"{"error":"no"}"#);
 }
@@ -88,7 +95,8 @@ fn requests_and_replies_look_as_documented() {
 fn a_client_gets_the_handlers_answer_to_its_request() {
     let daemon = Daemon::start(echo);
     for command in [Request::Status, Request::Members, Request::Status] {
-        assert_eq!(request::<String>(&daemon.socket(), command).unwrap(), format!("{command:?}"));
+        let expected = format!("{command:?}");
+        assert_eq!(request::<String>(&daemon.socket(), command).unwrap(), expected);
     }
 }
 

@@ -1,10 +1,9 @@
 //! The control plane: membership and all that the lease thread need not be kept waiting for.
 //!
-//! One value behind one lock, on a runtime of one thread: no one waits for the lock, and nobody awaits under it.
+//! One value, which all tasks of the daemon share: see `shared`.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::{debug, error, info, warn};
 use vip_common::maps::{self, Counter, Event, EventKind};
@@ -23,21 +22,6 @@ use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severi
 use crate::netlink::Interface;
 use crate::status::{self, MemberStatus, Status};
 
-/// The one control plane, for those who share it.
-#[derive(Clone)]
-pub(super) struct Shared(Arc<Mutex<ControlPlane>>);
-
-impl Shared {
-    pub(super) fn new(plane: ControlPlane) -> Self {
-        Self(Arc::new(Mutex::new(plane)))
-    }
-
-    /// Does something with it.
-    pub(super) fn with<T>(&self, what: impl FnOnce(&mut ControlPlane) -> T) -> T {
-        what(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
 /// See the module.
 pub(super) struct ControlPlane {
     pub(super) settings: Settings,
@@ -51,6 +35,8 @@ pub(super) struct ControlPlane {
     pub(super) preemption: Preemption,
     pub(super) orders: OrderBook,
     pub(super) storage: Storage,
+    /// How the daemon is to end, once it is.
+    pub(super) end: Option<Result<(), Failure>>,
 }
 
 impl ControlPlane {
@@ -61,6 +47,16 @@ impl ControlPlane {
         }
         self.order_eligibility();
         self.settle();
+    }
+
+    /// Lets the daemon end, as soon as it looks.
+    pub(super) fn end(&mut self, how: Result<(), Failure>) {
+        self.end.get_or_insert(how);
+    }
+
+    /// How the daemon is to end, if it is.
+    pub(super) fn take_end(&mut self) -> Option<Result<(), Failure>> {
+        self.end.take()
     }
 
     /// When to call [`Self::handle_timeout`], in CLOCK_BOOTTIME ns.
@@ -216,17 +212,24 @@ impl ControlPlane {
         }
     }
 
-    /// Carries out what the membership asks for.
-    fn settle(&mut self) {
-        while let Some(action) = self.membership.poll_action() {
+    /// Carries out what the membership asks for, unless the daemon is to end: what follows an action that has failed
+    /// must not be done.
+    pub(super) fn settle(&mut self) {
+        while self.end.is_none()
+            && let Some(action) = self.membership.poll_action()
+        {
             match action {
                 Action::SendHello => self.send_hello(),
                 Action::StoreConsent(consent) => self.storage.write(Durable::Consent(consent)),
                 Action::StoreConfiguration(configuration) => {
                     self.storage.write(Durable::Configuration(configuration));
                 }
+                Action::StorePledge(pledge) => self.storage.write(Durable::Pledge(pledge)),
                 Action::Adopt(configuration) => self.adopt(&configuration),
-                Action::PeersChanged => self.rank(),
+                Action::PeersChanged => {
+                    self.rank();
+                    self.order_eligibility();
+                }
                 Action::Notice(notice) => match notice.severity() {
                     Severity::Info => info!("{notice}"),
                     Severity::Warn => warn!("{notice}"),
@@ -259,8 +262,8 @@ impl ControlPlane {
         let stored =
             self.tables.config().and_then(|config| self.tables.set_config(maps::Config { epoch, ..config }));
         if let Err(error) = stored {
-            error!("the configuration cannot be put in force: {error}");
-            return;
+            let reason = format!("the configuration cannot be put in force: {error}; start again");
+            return self.end(Err(Failure::refused(reason)));
         }
         info!("voters from now on: {configuration}");
         self.orders.give(Order::Configure { epoch, voters: configuration.voters().to_vec() });
@@ -270,10 +273,10 @@ impl ControlPlane {
     /// Tells the elections who may hold their groups, fittest first.
     fn rank(&mut self) {
         let now = clock::now();
-        self.preemption.observe(self.membership.members(), now);
+        self.preemption.observe(self.membership.candidates(), now);
         for group in &self.groups {
-            let alive = self.membership.members().filter(|member| member.status == membership::Status::Alive);
-            let mut candidates: Vec<(u8, u16)> = alive
+            let candidates = self.membership.candidates();
+            let mut candidates: Vec<(u8, u16)> = candidates
                 .map(|member| (preemption::priority_of(member, group.id), member.id))
                 .filter(|(priority, _)| *priority > 0)
                 .collect();
@@ -284,8 +287,9 @@ impl ControlPlane {
     }
 
     fn order_eligibility(&self) {
+        let stays = self.membership.stays();
         for group in &self.groups {
-            let eligible = group.settings.priority > 0 && self.interface.carrier;
+            let eligible = group.settings.priority > 0 && self.interface.carrier && stays;
             self.orders.give(Order::Eligible { slot: group.slot, eligible });
         }
     }
@@ -308,8 +312,12 @@ impl ControlPlane {
     }
 
     fn handle_election(&mut self, slot: u32, said: election::Action) {
-        use election::Action::{Demoted, GaveUp, Notice, Promoted, Standing};
-        let text = if let Notice(notice) = said { self.explain(notice) } else { String::new() };
+        use election::Action::{Demoted, GaveUp, HandoverFailed, Notice, Promoted, Standing};
+        let text = match said {
+            Notice(notice) => self.explain(notice),
+            HandoverFailed { to, .. } | Demoted(Demotion::HandedOver { to }) => self.name_of(to),
+            _ => String::new(),
+        };
         let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
         let name = &group.settings.name;
         match said {
@@ -335,14 +343,19 @@ impl ControlPlane {
                 group.part = State::Follower;
                 match reason {
                     Demotion::Released => info!(group = %name, "this node is not master any more: {reason}"),
+                    Demotion::HandedOver { .. } => {
+                        info!(group = %name, "this node is not master any more: {reason} to {text}");
+                    }
                     Demotion::Lapsed | Demotion::Unfit => {
                         warn!(group = %name, "this node is not master any more: {reason}")
                     }
                 }
             }
+            HandoverFailed { reason, .. } => warn!(group = %name, "not handed over to {text}: {reason}"),
             Notice(_) => warn!(group = %name, "{text}"),
             _ => {}
         }
+        self.end_handover(slot, said);
         self.look_at_holders();
     }
 
@@ -385,19 +398,6 @@ impl ControlPlane {
                     group = %name,
                     "no master; this node stands, but {reason} ({heard} of {all} voters are heard)"
                 );
-            }
-        }
-    }
-
-    /// Gives up what a fitter node asks for.
-    fn yield_to_fitter(&self) {
-        let now = clock::now();
-        for group in self.groups.iter().filter(|group| group.part == State::Holder) {
-            let (priority, delay) = (group.settings.priority, nanoseconds(group.settings.preempt_delay));
-            let members = self.membership.members();
-            if let Some(fitter) = self.preemption.successor(members, group.id, priority, delay, now) {
-                info!(group = %group.settings.name, "giving way to {}, of higher priority", fitter.hello.name);
-                self.orders.give(Order::Release { slot: group.slot });
             }
         }
     }
@@ -446,7 +446,7 @@ impl ControlPlane {
         self.tables.peers().is_ok_and(|peers| peers.values().any(|peer| peer.mac == mac))
     }
 
-    fn name_of(&self, id: u16) -> String {
+    pub(super) fn name_of(&self, id: u16) -> String {
         let known = self.membership.members().find(|member| member.id == id);
         known.map_or_else(|| format!("node {id}"), |member| member.hello.name.clone())
     }

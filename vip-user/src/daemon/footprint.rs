@@ -5,7 +5,7 @@ use std::fs::File;
 use nix::fcntl::Flock;
 use tracing::{info, warn};
 
-use crate::dataplane::Pins;
+use crate::dataplane::{Fence, FenceLost, Pins};
 use crate::netlink::Netlink;
 use crate::sysctl::ArpSysctls;
 
@@ -16,7 +16,9 @@ pub(super) struct Footprint {
     pub(super) pins: Option<Pins>,
     /// Keeps other daemons away from them.
     pub(super) pins_lock: Option<Flock<File>>,
-    /// A former run's pins were adopted.
+    /// The program on the interface.
+    pub(super) fence: Option<Fence>,
+    /// A former run's pins were adopted, and this run has not started yet.
     pub(super) adopted: bool,
     /// The interface with the VIPs, and the connection to remove it by.
     pub(super) dummy: Option<(Netlink, String)>,
@@ -25,18 +27,37 @@ pub(super) struct Footprint {
 }
 
 impl Footprint {
-    /// Takes everything off, VIPs first, the fence last. After a failed start, what a former run had left stays: its
-    /// promises hold, and the fence with them, until a daemon starts.
-    pub(super) async fn erase(self, orderly: bool) {
-        if self.adopted && !orderly {
-            info!("the data plane of the former run stays, as it was found");
-            return;
-        }
+    /// Looks whether the VIPs are fenced.
+    ///
+    /// # Errors
+    /// They are not, or would not be without this process.
+    pub(super) fn check_fence(&self) -> Result<(), FenceLost> {
+        self.fence.as_ref().map_or(Ok(()), Fence::check)
+    }
+
+    /// Takes the VIPs off. The interface that they are on is made anew by the next start.
+    pub(super) async fn remove_vips(&self) {
         if let Some((netlink, dummy)) = &self.dummy
             && let Err(error) = netlink.remove_dummy(dummy).await
         {
             warn!("{error}");
         }
+    }
+
+    /// The start is done: from now on, all that there is is this run's, and goes with it.
+    pub(super) const fn started(&mut self) {
+        self.adopted = false;
+    }
+
+    /// Takes everything off, VIPs first, the fence last. After a failed start, what a former run had left stays: its
+    /// promises hold, and the fence with them, until a daemon starts.
+    pub(super) async fn erase(self) {
+        if self.adopted {
+            info!("the data plane of the former run stays, as it was found");
+            return;
+        }
+        self.remove_vips().await;
+        drop(self.fence);
         if let Some(Err(error)) = self.pins.map(|pins| pins.remove_all()) {
             warn!("{error}");
         }

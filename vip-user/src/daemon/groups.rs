@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use vip_common::lease::held;
 
+use super::handover::Handovers;
 use crate::config;
 use crate::dataplane::{Word, Words};
 use crate::election::{GiveUp, State};
@@ -33,6 +34,7 @@ pub(super) struct Group {
     pub(super) last_failure: Option<GiveUp>,
     /// Candidacies to be told in the log.
     pub(super) candidacies: Pace,
+    pub(super) handovers: Handovers,
     vacant_since: Option<u64>,
     vacancy_warnings: Pace,
     state: GroupState,
@@ -52,6 +54,7 @@ impl Group {
             last_holder: None,
             last_failure: None,
             candidacies: Pace::new(0, VACANCY_WARNING_PERIOD),
+            handovers: Handovers::default(),
             vacant_since: None,
             vacancy_warnings: Pace::new(0, VACANCY_WARNING_PERIOD),
             transitions: 0,

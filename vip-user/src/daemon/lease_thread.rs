@@ -4,6 +4,8 @@
 //! A round: wait for a datagram, an event, an order or the next deadline; tell the elections; carry out their
 //! actions at once. A holder's round is three system calls per interval and group: wait, own vote, send.
 
+mod incoming;
+
 use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::AsFd as _;
@@ -16,20 +18,21 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
-use vip_common::lease::{Ballot, Request};
+use vip_common::lease::Request;
 use vip_common::maps::{Event, EventKind};
-use vip_common::wire::{Kind, Message, Reason};
+use vip_common::wire::{Kind, Message};
 
+use self::incoming::answer;
 use super::own_vote::OwnVote;
 use crate::announce::Announcer;
 use crate::clock;
 use crate::dataplane::{Events, RenewalTable, Words};
-use crate::election::{Action, Answer, Election, Refusal, View};
+use crate::election::{Action, Election, View};
 use crate::membership::Sender;
 use crate::pace::Pace;
 use crate::realtime;
 use crate::signer::Signer;
-use crate::transport::{MAX_DATAGRAM, Transport};
+use crate::transport::Transport;
 
 /// SCHED_FIFO priority: above the announcer's, below the kernel's own threads'.
 const PRIORITY: i32 = 50;
@@ -54,8 +57,8 @@ pub(super) enum Order {
     Readdress { own: Ipv4Addr },
     /// Send this to all nodes.
     Letter { kind: Kind, body: Vec<u8> },
-    /// Give a group back; another node takes it.
-    Release { slot: u32 },
+    /// Hand a group over to this node.
+    HandOver { slot: u32, to: u16 },
     /// Release everything, send this last Hello, and end.
     Stop { farewell: Vec<u8> },
 }
@@ -253,65 +256,13 @@ impl Driver {
                 let letter = self.parts.signer.letter(kind, &body);
                 self.send(&letter);
             }
-            Order::Release { slot } => self.tell(slot, Election::release),
+            Order::HandOver { slot, to } => self.tell(slot, |election, view| election.hand_over(to, view)),
             Order::Stop { farewell } => {
                 self.tell_all(Election::release);
                 let letter = self.parts.signer.letter(Kind::Hello, &farewell);
                 self.send(&letter);
                 self.stopping = true;
             }
-        }
-    }
-
-    fn take_datagrams(&mut self) {
-        let mut buffer = [0; MAX_DATAGRAM];
-        for _ in 0..BATCH {
-            match self.parts.transport.receive(&mut buffer) {
-                Ok(Some((datagram, source))) => self.read(datagram, source),
-                Ok(None) => return,
-                // The error of an earlier send, such as an unreachable peer: the socket goes on.
-                Err(error) => debug!("receiving: {error}"),
-            }
-        }
-    }
-
-    fn read(&mut self, datagram: &[u8], source: Ipv4Addr) {
-        // XDP has counted what it rejected; this is the same check where XDP did not see the datagram.
-        let Ok((message, kind, body)) = self.parts.signer.open(datagram) else { return };
-        let origin = self.parts.signer.origin();
-        let ours = message.incarnation.get() == origin.incarnation;
-        match kind {
-            Kind::Promise | Kind::Accepted | Kind::Refused if ours => self.count(&message),
-            Kind::Hello if message.sender.get() != origin.node => {
-                let from = Sender {
-                    id: message.sender.get(),
-                    incarnation: message.incarnation.get(),
-                    address: source,
-                };
-                self.report(Report::Letter { kind, from, body: body.to_vec() });
-            }
-            // Of two nodes with one id, the one that started later has to go.
-            Kind::Probe
-                if message.sender.get() == origin.node && message.incarnation.get() > origin.incarnation =>
-            {
-                let answer = self.parts.signer.taken(&message);
-                if let Err(error) = self.parts.transport.send_to(&answer, source) {
-                    debug!("answering {source}'s probe: {error}");
-                }
-            }
-            Kind::Taken if ours => self.report(Report::IdTaken { by: source }),
-            _ => {}
-        }
-    }
-
-    /// Gives an acceptor's answer to its group's election.
-    fn count(&mut self, message: &Message) {
-        let group = message.group.get();
-        let Some(index) = self.parts.groups.iter().position(|lease| lease.id == group) else { return };
-        if let Some(answer) = answer(message) {
-            let view = self.view(index);
-            self.parts.groups[index].election.handle_answer(message.sender.get(), answer, &view);
-            self.act(index);
         }
     }
 
@@ -392,6 +343,16 @@ impl Driver {
                     }
                 }
                 Action::Send { request, sent_at } => self.ask(index, request, sent_at),
+                Action::Offer(ballot) => self.say(index, |signer, group| signer.offer(group, ballot)),
+                Action::Ask { ballot, sent_at } => {
+                    self.say(index, |signer, group| signer.ask(group, ballot, sent_at));
+                }
+                Action::Grant { ballot, sent_at, left } => {
+                    // Without this node's vote, nothing would keep it out if it were restarted now.
+                    if self.parts.words.read(slot).holder_ballot == ballot {
+                        self.say(index, |signer, group| signer.grant(group, ballot, sent_at, left));
+                    }
+                }
                 Action::Arm { until } => self.parts.words.arm(slot, until),
                 Action::Disarm => self.parts.words.disarm(slot),
                 Action::SetRole(role) => self.parts.words.set_role(slot, role),
@@ -403,7 +364,10 @@ impl Driver {
                     self.parts.announcer.demoted(slot);
                     self.report(Report::Election { slot, said: action });
                 }
-                Action::Standing(_) | Action::GaveUp(_) | Action::Notice(_) => {
+                Action::Standing(_)
+                | Action::GaveUp(_)
+                | Action::HandoverFailed { .. }
+                | Action::Notice(_) => {
                     self.report(Report::Election { slot, said: action });
                 }
             }
@@ -432,6 +396,12 @@ impl Driver {
         }
     }
 
+    /// Tells another node's election something.
+    fn say(&mut self, index: usize, message: impl FnOnce(&mut Signer, u32) -> Message) {
+        let message = message(&mut self.parts.signer, self.parts.groups[index].id);
+        self.send(&message.to_bytes());
+    }
+
     fn send(&mut self, datagram: &[u8]) {
         if let Err(error) = self.parts.transport.send(datagram)
             && self.paces.send.allows(clock::now())
@@ -445,24 +415,6 @@ impl Driver {
             warn!("the daemon is busy: reports are lost");
         }
     }
-}
-
-/// What an acceptor's message says, for the election; `None` if it is no answer.
-fn answer(message: &Message) -> Option<Answer> {
-    let ballot = Ballot(message.ballot.get());
-    let sent_at = message.sent_at.get();
-    Some(match Kind::from_u8(message.kind)? {
-        Kind::Promise => Answer::Promise(ballot),
-        Kind::Accepted => Answer::Accepted { ballot, sent_at },
-        Kind::Refused => Answer::Refused(Refusal {
-            reason: Reason::from_u8(message.reason)?,
-            ballot,
-            duration: message.duration.get(),
-            epoch: message.epoch.get(),
-            sent_at,
-        }),
-        _ => return None,
-    })
 }
 
 fn make_punctual() {

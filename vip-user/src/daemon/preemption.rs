@@ -1,6 +1,6 @@
-//! Preemption: a holder gives its group up to a fitter node that asks for it and has been well for long enough.
+//! Preemption: a holder hands its group over to a fitter node that wants it and has been well for long enough.
 //!
-//! The holder decides, as it alone can release its lease; the fitter node then stands first, by its rank.
+//! Here is who that is. The holder decides, as it alone can give its lease away.
 
 use std::collections::BTreeMap;
 
@@ -74,9 +74,21 @@ mod tests {
             lease_ns: 50,
             groups: vec![offer],
             standing: Standing::Waiting,
+            pledge: None,
+            remove: None,
             leaving: false,
         };
-        Member { id, incarnation: 1, address: Ipv4Addr::LOCALHOST, status, last_heard_ns: 0, hello }
+        let address = Ipv4Addr::LOCALHOST;
+        Member {
+            id,
+            incarnation: 1,
+            address,
+            status,
+            last_heard_ns: 0,
+            last_hello_ns: 0,
+            speaks_since: 0,
+            hello,
+        }
     }
 
     fn eager(id: u16, priority: u8) -> Member {

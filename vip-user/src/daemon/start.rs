@@ -48,8 +48,12 @@ pub(super) struct Node {
 /// Whatever keeps it from serving, with what to do about it.
 pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Result<Node, Failure> {
     let mut place = Place::find(settings).await?;
+    // Before anything that may fail.
+    if !Pins::new(&settings.paths.bpffs).fence(&place.interface.name, place.interface.index) {
+        expose_no_vips(&place).await?;
+    }
     let own = Own::open(settings, &place)?;
-    let (mut plane, slots) = load(settings, &place, &own, footprint)?;
+    let (mut plane, slots) = load(settings, &place, &own, footprint).await?;
     let mut transport = open_transport(&place, &settings.cluster.transport)?;
     let mut signer = Signer::new(own.origin, own.keys.clone());
     signer.set_epoch(own.epoch());
@@ -154,7 +158,7 @@ impl Own {
 }
 
 /// Loads the program and fills its tables; from then on it could be attached.
-fn load(
+async fn load(
     settings: &Settings,
     place: &Place,
     own: &Own,
@@ -166,6 +170,7 @@ fn load(
     let mut plane = dataplane::load(Some(&pins), log).map_err(plane_failure)?;
     if plane.adopted && !is_of(&plane, own.origin)? {
         warn!("the data plane of a former run was another node's or cluster's, and is replaced by a new one");
+        expose_no_vips(place).await?;
         pins.clear().map_err(plane_failure)?;
         plane = dataplane::load(Some(&pins), log).map_err(plane_failure)?;
     }
@@ -191,6 +196,11 @@ fn load(
     };
     plane.tables.set_interface(place.interface.index, entry).map_err(plane_failure)?;
     Ok((plane, slots))
+}
+
+/// Takes off the VIPs that a former run has left: they must not be there without a fence.
+async fn expose_no_vips(place: &Place) -> Result<(), Failure> {
+    place.netlink.remove_dummy(&dummy_name(&place.interface.name)).await.map_err(netlink_failure)
 }
 
 /// Whether the promises in the maps are this node's.
@@ -235,6 +245,7 @@ async fn put_on_machine(
     let pin = Pins::new(&settings.paths.bpffs).link(&name);
     let index = place.interface.index;
     let attached = plane.program.attach(&name, index, settings.node.xdp, &pin).map_err(plane_failure)?;
+    footprint.fence = Some(plane.program.fence(&name, index, &pin).map_err(plane_failure)?);
 
     let dummy = dummy_name(&name);
     footprint.dummy = Some((place.netlink.clone(), dummy.clone()));
@@ -299,6 +310,7 @@ fn assemble(
         preemption: Preemption::default(),
         orders: lease_thread.orders(),
         storage,
+        end: None,
     };
     control_plane.begin();
     let Place { server, netlink, changes, .. } = place;

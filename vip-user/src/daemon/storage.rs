@@ -51,6 +51,7 @@ async fn write_once(store: &Arc<Mutex<Store>>, durable: &Durable) -> Result<(), 
         match &durable {
             Durable::Consent(consent) => store.store_consent(consent),
             Durable::Configuration(configuration) => store.store_configuration(configuration),
+            Durable::Pledge(pledge) => store.store_pledge(pledge),
         }
     });
     match written.await {

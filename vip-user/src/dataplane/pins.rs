@@ -88,11 +88,20 @@ impl Pins {
     pub(super) fn prepare(&self) -> Result<bool, Error> {
         self.make_directory()?;
         self.remove_other_layouts()?;
-        let whole = MAPS.iter().all(|map| self.fits(map));
+        let whole = self.are_whole();
         if !whole {
             self.clear()?;
         }
         Ok(whole)
+    }
+
+    /// Whether a former run's program is on this interface, and will stay there until another one takes its place.
+    pub fn fence(&self, iface: &str, index: u32) -> bool {
+        self.are_whole() && link_interface(&self.link(iface)).is_ok_and(|interface| interface == index)
+    }
+
+    fn are_whole(&self) -> bool {
+        MAPS.iter().all(|map| self.fits(map))
     }
 
     /// Removes all pins. A link without its pin is gone, and with it the program from its interface.
@@ -171,18 +180,27 @@ fn remove_directory(directory: &Path) -> Result<(), Error> {
     }
 }
 
-/// Index of the interface that a pinned XDP link is on; 0 when that is gone (`struct bpf_link_info`, Linux 5.9).
+/// Index of the interface that a pinned XDP link is on; 0 when that is gone.
 pub(super) fn link_interface(pin: &Path) -> io::Result<u32> {
-    #[repr(C)]
-    #[derive(Default)]
-    struct LinkInfo {
-        kind: u32,
-        id: u32,
-        program: u32,
-        padding: u32,
-        interface: u32,
-        rest: [u32; 11],
-    }
+    link_info(&open_pin(pin)?).map(|info| info.interface)
+}
+
+/// What the kernel says of an XDP link (`struct bpf_link_info`, Linux 5.9).
+#[repr(C)]
+#[derive(Default)]
+pub(super) struct LinkInfo {
+    kind: u32,
+    id: u32,
+    /// The program's id.
+    pub(super) program: u32,
+    padding: u32,
+    /// Index of the interface; 0 when that is gone, or the program was detached.
+    pub(super) interface: u32,
+    rest: [u32; 11],
+}
+
+/// Asks the kernel about an XDP link.
+pub(super) fn link_info(link: &OwnedFd) -> io::Result<LinkInfo> {
     #[repr(C)]
     struct InfoByFd {
         fd: u32,
@@ -190,7 +208,6 @@ pub(super) fn link_interface(pin: &Path) -> io::Result<u32> {
         info: u64,
     }
     const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
-    let link = open_pin(pin)?;
     let mut info = LinkInfo::default();
     let attributes = InfoByFd {
         fd: u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?,
@@ -202,11 +219,11 @@ pub(super) fn link_interface(pin: &Path) -> io::Result<u32> {
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<InfoByFd>())
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(info.interface) }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(info) }
 }
 
 /// Opens what is pinned at a path; aya's own handle does not show its descriptor.
-fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
+pub(super) fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
     #[repr(C)]
     struct ObjectGet {
         path: u64,

@@ -8,7 +8,8 @@ use vip_common::maps::Role;
 /// What the driver must do, in the order in which the actions come: the order is part of the protocol.
 ///
 /// - `SetRenewal` is in the map before the `Send` of its proposal, or the data plane misses the answers to it.
-/// - `Disarm` is done before the `Send` of a Release, or two nodes may serve at once.
+/// - `Disarm` is done before the `Send` of a Release or Transfer and before a `Grant`, or two nodes may serve at once.
+/// - A Transfer is sent before the `Grant`, so that the acceptors are prepared for the new holder's renewal.
 /// - `Arm` and `Disarm` are done before anybody is told of it (`Promoted`, `Demoted`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Action {
@@ -22,6 +23,25 @@ pub enum Action {
         request: Request,
         /// The stamp: taken before the request leaves, since the lease counts from here.
         sent_at: u64,
+    },
+    /// Offer the lease to the node of this ballot: send that to it.
+    Offer(Ballot),
+    /// Ask the holder for its lease, to go on under this ballot.
+    Ask {
+        /// A fresh one of this node.
+        ballot: Ballot,
+        /// The stamp: taken before this leaves, since the lease counts from here.
+        sent_at: u64,
+    },
+    /// Grant what is left of the lease to the node of this ballot: send that to it, unless this node's own acceptor has
+    /// failed to take the Transfer (`View::holder_ballot` is another one).
+    Grant {
+        /// The one of its Ask.
+        ballot: Ballot,
+        /// Echo of the stamp of its Ask.
+        sent_at: u64,
+        /// What is left, in ns.
+        left: u64,
     },
     /// Let the data plane serve until then (`Words::arm`).
     Arm {
@@ -40,6 +60,13 @@ pub enum Action {
     Promoted(Ballot),
     /// This node held the lease and follows again.
     Demoted(Demotion),
+    /// The lease stays where it is: this node has not handed it over.
+    HandoverFailed {
+        /// The node that was to have it.
+        to: u16,
+        /// Why.
+        reason: HandoverFailure,
+    },
     /// Something for the daemon to act on, or to log.
     Notice(Notice),
 }
@@ -66,6 +93,35 @@ pub enum Demotion {
     Released,
     /// Given back because this node may no longer hold: not eligible, or not a voter any more.
     Unfit,
+    /// Given to another node by [`Election::hand_over`](super::Election::hand_over), while it ran.
+    HandedOver {
+        /// Who has it now.
+        to: u16,
+    },
+}
+
+/// Why a lease was not handed over.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HandoverFailure {
+    /// This node does not hold it.
+    NotHolder,
+    /// The target is not another voter.
+    NoVoter,
+    /// The target has not asked for it in time: it did not hear the offer, or may not hold.
+    NobodyAsked,
+    /// Another target was named meanwhile.
+    Replaced,
+}
+
+impl fmt::Display for HandoverFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotHolder => "this node does not hold the lease",
+            Self::NoVoter => "the target is not another voter",
+            Self::NobodyAsked => "the target did not ask for the lease in time",
+            Self::Replaced => "another target was named meanwhile",
+        })
+    }
 }
 
 impl fmt::Display for GiveUp {
@@ -85,6 +141,7 @@ impl fmt::Display for Demotion {
             Self::Lapsed => "its lease ran out, as no majority renewed it in time",
             Self::Released => "it has given the lease back",
             Self::Unfit => "it is not fit to serve, and has given the lease back",
+            Self::HandedOver { .. } => "it has handed the lease over",
         })
     }
 }

@@ -3,6 +3,7 @@
 use vip_common::lease::Ballot;
 
 use super::action::{Notice, Notices};
+use super::handover::Offer;
 
 /// What a holder keeps in mind. Until when the lease runs is not here: the lease word alone says that.
 #[derive(Clone, Copy, Debug)]
@@ -12,6 +13,8 @@ pub(super) struct Tenure {
     pub(super) renew_at: u64,
     /// The voters have changed since the ballot was made.
     pub(super) voters_changed: bool,
+    /// To whom the lease is to be handed over.
+    pub(super) offer: Option<Offer>,
     /// Some voter has promised a higher ballot, and refuses this one.
     outbid: bool,
     /// Higher ballots wait for this, so that a voter that keeps promising cannot keep the renewals from a quorum.
@@ -28,6 +31,7 @@ impl Tenure {
             ballot,
             renew_at,
             voters_changed: false,
+            offer: None,
             outbid: false,
             raise_from: 0,
             notices: Notices::all(),
@@ -49,8 +53,10 @@ impl Tenure {
     pub(super) fn raise(&mut self, ballot: Ballot, lease: u64, now: u64) {
         self.ballot = ballot;
         self.voters_changed = false;
-        self.outbid = false;
-        self.raise_from = now.saturating_add(lease);
+        // New voters may have promised anything: their first refusal is to be met at once.
+        if std::mem::take(&mut self.outbid) {
+            self.raise_from = now.saturating_add(lease);
+        }
     }
 
     /// Moves on to the first renewal after `now` that keeps the beat: missed ones are not made up for.

@@ -4,6 +4,7 @@ use super::*;
 
 mod candidate;
 mod follower;
+mod handover;
 mod holder;
 
 const MS: u64 = 1_000_000;

@@ -55,6 +55,30 @@ impl Configuration {
     pub fn contains(&self, id: u16) -> bool {
         self.voters.binary_search(&id).is_ok()
     }
+
+    /// The next configuration, with this voter more; `None` where that is none, as with a voter that is there already.
+    pub fn with(&self, id: u16) -> Option<Self> {
+        let place = self.voters.binary_search(&id).err()?;
+        let mut voters = self.voters.clone();
+        voters.insert(place, id);
+        Self::new(self.epoch.checked_add(1)?, voters).ok()
+    }
+
+    /// The next configuration, without this voter; `None` where that is none, as without the last voter.
+    pub fn without(&self, id: u16) -> Option<Self> {
+        let place = self.voters.binary_search(&id).ok()?;
+        let mut voters = self.voters.clone();
+        voters.remove(place);
+        Self::new(self.epoch.checked_add(1)?, voters).ok()
+    }
+
+    /// Whether this is a next configuration of `before`: one epoch later, and one voter more or less. Then every quorum
+    /// of the one shares a voter with every quorum of the other.
+    pub fn is_successor_of(&self, before: &Self) -> bool {
+        let added = self.voters.iter().filter(|id| !before.contains(**id)).count();
+        let removed = before.voters.iter().filter(|id| !self.contains(**id)).count();
+        before.epoch.checked_add(1) == Some(self.epoch) && added + removed == 1
+    }
 }
 
 impl fmt::Display for Configuration {
@@ -114,6 +138,29 @@ mod tests {
         assert_eq!(new(1, vec![2, 1]), Err(ConfigurationError::Order));
         assert_eq!(new(1, vec![1, 1]), Err(ConfigurationError::Order));
         assert!(new(u32::MAX, (1..=16).collect()).is_ok());
+    }
+
+    #[test]
+    fn a_successor_has_the_next_epoch_and_one_voter_more_or_less() {
+        let before = Configuration::new(4, vec![1, 3]).unwrap();
+        let successors = [before.with(2), before.with(9), before.without(1)].map(Option::unwrap);
+        assert_eq!(successors.each_ref().map(Configuration::voters), [&[1, 2, 3][..], &[1, 3, 9], &[3]]);
+        assert!(successors.iter().all(|after| after.epoch() == 5 && after.is_successor_of(&before)));
+
+        let others = [(5, vec![1, 3]), (5, vec![1, 2]), (5, vec![3, 4, 5]), (6, vec![1, 2, 3]), (4, vec![1])];
+        for (epoch, voters) in others {
+            let other = Configuration::new(epoch, voters).unwrap();
+            assert!(!other.is_successor_of(&before), "{other}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_follow_is_not_made() {
+        let one = Configuration::new(1, vec![3]).unwrap();
+        assert_eq!([one.without(3), one.without(4), one.with(3), one.with(0)], [const { None }; 4]);
+        let full = Configuration::new(1, (1..=16).collect()).unwrap();
+        assert_eq!(full.with(17), None);
+        assert_eq!(Configuration::new(u32::MAX, vec![3]).unwrap().with(4), None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::configuration::{Configuration, FIRST_EPOCH, MAX_VOTERS};
+use super::pledge::{Accepted, Pledge};
 
 /// The most bytes of an encoded Hello: with its header it fits the smallest common MTU without fragments.
 pub const MAX_HELLO_BYTES: usize = 1200;
@@ -38,6 +39,10 @@ pub struct Hello {
     pub groups: Vec<Offer>,
     /// How far the node is in having a configuration.
     pub standing: Standing,
+    /// What the node has pledged for the choice of the next configuration, if it is a voter and has.
+    pub pledge: Option<Pledge>,
+    /// The voter that the node asks to count out. Its own id: it wants to vote no more, or not at all.
+    pub remove: Option<u16>,
     /// The node is about to stop on purpose.
     pub leaving: bool,
 }
@@ -53,7 +58,8 @@ pub struct Offer {
     pub preempt: bool,
 }
 
-/// How far a node is in having a configuration. Whatever a node says here is on its disk already.
+/// How far a node is in having a configuration. Whatever a node says here is on its disk already, and the data plane
+/// decides by it: it answers in the epoch of this configuration and in no older one any more, whatever happens.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Standing {
     /// It has neither a configuration nor consented to one.
@@ -106,12 +112,30 @@ impl Hello {
         if distinct.len() != self.groups.len() {
             return Err(HelloError::GroupTwice);
         }
+        if self.remove == Some(0) {
+            return Err(HelloError::RemoveNobody);
+        }
         match &self.standing {
             Standing::Consented(configuration) if configuration.epoch() != FIRST_EPOCH => {
                 Err(HelloError::ConsentEpoch(configuration.epoch()))
             }
+            _ if self.pledge.as_ref().is_some_and(|pledge| !self.may_pledge(pledge)) => {
+                Err(HelloError::Pledge)
+            }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a pledge is about the successor of the configuration that the node says it has.
+    fn may_pledge(&self, pledge: &Pledge) -> bool {
+        let Standing::Formed(current) = &self.standing else { return false };
+        let follows = |accepted: &Accepted| accepted.configuration.is_successor_of(current);
+        pledge.epoch() == current.epoch() && pledge.accepted().is_none_or(follows)
+    }
+
+    /// Whether both nodes are set to lease times that go together.
+    pub(super) fn has_timing_of(&self, other: &Self) -> bool {
+        (self.interval_ns, self.lease_ns) == (other.interval_ns, other.lease_ns)
     }
 }
 
@@ -149,14 +173,26 @@ pub enum HelloError {
     /// Consent is given to first configurations only.
     #[error("consent to a configuration of epoch {0}: only first configurations need consent")]
     ConsentEpoch(u32),
+    /// The pledge is not for the successor of the configuration that the Hello has.
+    #[error("the pledge does not belong to the configuration of the hello")]
+    Pledge,
+    /// 0 is no node's id.
+    #[error("asks to remove node 0: node ids count from 1")]
+    RemoveNobody,
 }
 
 #[cfg(test)]
 mod tests {
+    use vip_common::lease::Ballot;
+
     use super::*;
 
     fn largest() -> Hello {
         let group = |i| Offer { group: u32::MAX - i, priority: 255, preempt: true };
+        let configuration = Configuration::new(u32::MAX - 1, (65_520..=65_534).collect()).unwrap();
+        let ballot = Ballot::new((1 << 47) - 1, u16::MAX);
+        let accepted = Accepted { ballot, configuration: configuration.with(65_535).unwrap() };
+        let pledge = Pledge::new(configuration.epoch(), ballot).and_then(|pledge| pledge.accepting(accepted));
         Hello {
             name: "n".repeat(MAX_NAME_BYTES),
             version: "v".repeat(MAX_NAME_BYTES),
@@ -165,7 +201,9 @@ mod tests {
             interval_ns: u64::MAX,
             lease_ns: u64::MAX,
             groups: (0..64).map(group).collect(),
-            standing: Standing::Formed(Configuration::new(u32::MAX, (65_520..=65_535).collect()).unwrap()),
+            standing: Standing::Formed(configuration),
+            pledge: Some(pledge.unwrap()),
+            remove: Some(u16::MAX),
             leaving: true,
         }
     }
@@ -193,7 +231,7 @@ mod tests {
         type Spoil = fn(&mut Hello, Standing, Offer);
         let consent = Standing::Consented(Configuration::new(2, vec![1]).unwrap());
         let offer = Offer { group: 7, priority: 1, preempt: false };
-        let cases: [(HelloError, Spoil); 7] = [
+        let cases: [(HelloError, Spoil); 8] = [
             (HelloError::Name, |h, _, _| h.name.clear()),
             (HelloError::Name, |h, _, _| h.name = "a\nb".into()),
             (HelloError::Version, |h, _, _| h.version.push('x')),
@@ -201,6 +239,7 @@ mod tests {
             (HelloError::TooManyOffers(65), |h, _, offer| h.groups.push(offer)),
             (HelloError::GroupTwice, |h, _, offer| h.groups = vec![offer; 2]),
             (HelloError::ConsentEpoch(2), |h, consent, _| h.standing = consent),
+            (HelloError::RemoveNobody, |h, _, _| h.remove = Some(0)),
         ];
         for (error, spoil) in cases {
             let mut hello = largest();
@@ -211,11 +250,33 @@ mod tests {
     }
 
     #[test]
+    fn a_pledge_for_another_configurations_successor_is_refused() {
+        let current = Configuration::new(3, vec![1, 2, 3]).unwrap();
+        let standing = Standing::Formed(current.clone());
+        let pledge = Pledge::new(3, Ballot::new(1, 1)).unwrap();
+        let hello = Hello { standing: standing.clone(), pledge: Some(pledge.clone()), ..largest() };
+        let accepting = |configuration| {
+            let accepted = Accepted { ballot: Ballot::new(1, 1), configuration };
+            Hello { pledge: Some(pledge.clone().accepting(accepted).unwrap()), ..hello.clone() }
+        };
+        let fine = [hello.clone(), accepting(current.without(2).unwrap())];
+        assert!(fine.iter().all(|hello| Hello::decode(&hello.encode().unwrap()).as_ref() == Ok(hello)));
+
+        let two_fewer = Configuration::new(4, vec![1]).unwrap();
+        let other_epoch = Hello { pledge: Pledge::new(2, Ballot::new(1, 1)).ok(), ..hello.clone() };
+        let no_configuration = Hello { standing: Standing::Waiting, ..hello.clone() };
+        for hello in [accepting(two_fewer), other_epoch, no_configuration] {
+            assert_eq!(hello.encode(), Err(HelloError::Pledge));
+            assert_eq!(Hello::decode(&postcard::to_stdvec(&hello).unwrap()), Err(HelloError::Pledge));
+        }
+    }
+
+    #[test]
     fn an_invalid_configuration_is_refused() {
-        // Input: the encoding of a valid Hello whose two voters, the last fields but one, are made equal.
+        // Input: the encoding of a valid Hello whose two voters, before the last three bytes, are made equal.
         let standing = Standing::Formed(Configuration::new(1, vec![1, 2]).unwrap());
-        let mut bytes = Hello { standing, ..largest() }.encode().unwrap();
-        let last_voter = bytes.len() - 2;
+        let mut bytes = Hello { standing, pledge: None, remove: None, ..largest() }.encode().unwrap();
+        let last_voter = bytes.len() - 4;
         assert_eq!(bytes[last_voter], 2);
         bytes[last_voter] = 1;
         assert!(matches!(Hello::decode(&bytes), Err(HelloError::Malformed(_))));

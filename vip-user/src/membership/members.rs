@@ -31,6 +31,10 @@ pub struct Member {
     pub status: Status,
     /// CLOCK_BOOTTIME in ns of the last message of any kind; for this node itself, of its own last Hello.
     pub last_heard_ns: u64,
+    /// When its last Hello came. The data plane of a dead or hanging daemon is heard on and on.
+    pub last_hello_ns: u64,
+    /// Since when its Hellos have come without a gap of [`FAILED_AFTER`], all of one incarnation.
+    pub speaks_since: u64,
     /// Its last Hello.
     pub hello: Hello,
 }
@@ -81,6 +85,11 @@ impl Member {
         }
     }
 
+    /// Whether it does not ask to be counted out itself.
+    pub(super) fn stays(&self) -> bool {
+        self.hello.remove != Some(self.id)
+    }
+
     /// The configuration that it has.
     pub(super) fn formed(&self) -> Option<&Configuration> {
         match &self.hello.standing {
@@ -129,9 +138,21 @@ impl Members {
         self.get(id).map_or_else(|| format!("node {id}"), |member| member.hello.name.clone())
     }
 
+    /// Whether the daemon of `member` takes part by what it says, and not only by its data plane's votes.
+    pub(super) fn speaks(&self, member: &Member, now: u64) -> bool {
+        let is_heard = now < member.last_hello_ns.saturating_add(FAILED_AFTER);
+        member.status == Status::Alive && (is_heard || member.id == self.me.id)
+    }
+
     /// Puts `member` in its place and returns what stood there. When the table is full, the node that has been gone
     /// for longest makes room; when all are alive, `member` is not taken and comes back as the error.
-    pub(super) fn insert(&mut self, member: Member) -> Result<Option<Member>, Box<Member>> {
+    pub(super) fn insert(&mut self, mut member: Member) -> Result<Option<Member>, Box<Member>> {
+        let before = self.others.get(&member.id);
+        if let Some(before) = before.filter(|before| before.incarnation == member.incarnation)
+            && member.last_hello_ns < before.last_hello_ns.saturating_add(FAILED_AFTER)
+        {
+            member.speaks_since = before.speaks_since;
+        }
         if self.others.len() >= MAX_MEMBERS && !self.others.contains_key(&member.id) {
             let gone = self.others.values().filter(|other| other.silent_at().is_none());
             let Some(oldest) = gone.min_by_key(|other| other.last_heard_ns).map(|other| other.id) else {

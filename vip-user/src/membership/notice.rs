@@ -51,6 +51,10 @@ pub enum Notice {
     },
     /// Clusters of this name have been formed more than once.
     FormedApart(Vec<Configuration>),
+    /// This node is a voter of a configuration that it has no memory of.
+    Forgotten(Configuration),
+    /// This node proposes the next configuration to the voters.
+    Proposes(Configuration),
     /// A node runs with other settings than this one.
     SettingsDiffer {
         /// The other node.
@@ -93,10 +97,13 @@ impl Notice {
             | Self::Left(_)
             | Self::WaitingForNodes { .. }
             | Self::WaitingForProposal(_)
-            | Self::WaitingForConsent { .. } => Severity::Info,
-            Self::Failed(_) | Self::SettingsDiffer { .. } | Self::SameName(..) | Self::TooManyMembers(_) => {
-                Severity::Warn
-            }
+            | Self::WaitingForConsent { .. }
+            | Self::Proposes(_) => Severity::Info,
+            Self::Failed(_)
+            | Self::SettingsDiffer { .. }
+            | Self::SameName(..)
+            | Self::TooManyMembers(_)
+            | Self::Forgotten(_) => Severity::Warn,
             Self::Deadlock { .. } | Self::FormedApart(_) => Severity::Error,
         }
     }
@@ -129,6 +136,13 @@ impl fmt::Display for Notice {
                  state directories and start them again",
                 list(configurations)
             ),
+            Self::Forgotten(configuration) => write!(
+                f,
+                "this node is a voter of {configuration}, but its state directory is empty: it does not vote before \
+                 the other voters have counted it out; they do so by themselves when a majority of all voters is heard, \
+                 and take it in again as a new one"
+            ),
+            Self::Proposes(configuration) => write!(f, "proposing {configuration} to the voters"),
             Self::SettingsDiffer { node, differences } => write_differences(f, node, differences),
             Self::SameName(a, b) => {
                 write!(

@@ -1,8 +1,12 @@
-//! Forming under loss, delay, duplication, partitions and crashes, in simulated time.
+//! Membership under loss, delay, duplication, partitions and crashes, in simulated time.
 //!
 //! The world plays the driver, the disks and the network; the memberships are the real ones. A run breaks things for
 //! a while, then lets everything work, and checks what must hold. To show that the checks would find a fault, the
-//! driver can be made to break its contract in the ways of [`Fault`].
+//! driver can be made to break its contract in the ways of [`Fault`]. What happens to the nodes in a run, and what must
+//! have come of it in the end, is in `forming` and `changing`.
+
+mod changing;
+mod forming;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
@@ -10,12 +14,14 @@ use std::net::Ipv4Addr;
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
+use vip_common::lease::{Ballot, quorum};
 
 use super::*;
 
 const MS: u64 = 1_000_000;
-const TROUBLE_UNTIL: u64 = 8_000 * MS;
-const END: u64 = 14_000 * MS;
+const LEASE: u64 = 50 * MS;
+/// Time between two calls of a command that waits.
+const POLL: u64 = 100 * MS;
 /// How long a partition lasts before the next one.
 const PARTITION: u64 = 1_300 * MS;
 
@@ -29,6 +35,10 @@ enum Fault {
     ReportsBeforeStoring,
     /// Starts without the consent that is on the disk.
     ForgetsConsentAtStart,
+    /// Reports a pledge as durable at once, and writes it a moment later.
+    ReportsPledgeBeforeStoring,
+    /// Starts without the pledge that is on the disk.
+    ForgetsPledgeAtStart,
 }
 
 #[derive(Default)]
@@ -39,18 +49,39 @@ struct Node {
     disk: Stored,
     wakes_at: u64,
     deadlocked: bool,
+    /// The newest Hello of each node that this run has heard: incarnation, and number within that.
+    newest: BTreeMap<u16, (u64, u64)>,
+    hellos: u64,
+    /// When it first said that it has the configuration of an epoch.
+    had_since: BTreeMap<u32, u64>,
 }
 
 enum Event {
     Wake,
-    Deliver { from: Sender, hello: Hello },
-    Written { what: Durable, incarnation: u64 },
-    Reported { what: Durable, incarnation: u64 },
+    Deliver {
+        from: Sender,
+        number: u64,
+        hello: Hello,
+    },
+    Written {
+        what: Durable,
+        incarnation: u64,
+    },
+    Reported {
+        what: Durable,
+        incarnation: u64,
+    },
     Crash,
     Start,
+    /// A command asks again to count out a voter, until then; a node that is counted out itself stops.
+    Remove {
+        who: u16,
+        until: u64,
+    },
 }
 
 struct World {
+    seed: u64,
     rng: SmallRng,
     fault: Fault,
     expect: u8,
@@ -60,35 +91,24 @@ struct World {
     /// By the second key of `queue`, so that events need no order of their own.
     events: BTreeMap<u64, (u16, Event)>,
     count: u64,
-    /// All first configurations that any node has ever adopted.
+    trouble_until: u64,
+    /// How likely nobody is cut off, until the next partition.
+    wholeness: f64,
+    /// All configurations that any node has ever adopted.
     adopted: Vec<Configuration>,
+    /// All that was ever proposed, by epoch and ballot.
+    proposed: BTreeMap<(u32, Ballot), Configuration>,
     broken: Option<String>,
     /// The side that each node is on, changing with every partition.
     sides: BTreeMap<u16, bool>,
     partitioned_until: u64,
 }
 
-/// Runs `nodes` nodes that expect `expect` voters; returns what was broken, or the world as it ended.
-fn simulate(seed: u64, nodes: u16, expect: u8, fault: Fault) -> Result<World, String> {
-    let mut world = World::new(seed, nodes, expect, fault);
-    while let Some(Reverse((at, key))) = world.queue.pop() {
-        if at > END {
-            break;
-        }
-        world.now = at;
-        if let Some((id, event)) = world.events.remove(&key) {
-            world.handle(id, event);
-        }
-        if let Some(broken) = world.broken.take() {
-            return Err(format!("seed {seed}, {nodes} nodes, expect {expect}, at {} ms: {broken}", at / MS));
-        }
-    }
-    Ok(world)
-}
-
 impl World {
-    fn new(seed: u64, nodes: u16, expect: u8, fault: Fault) -> Self {
-        let mut world = Self {
+    /// Nodes 1 to `nodes`, none of them started; trouble ends at `trouble_until`.
+    fn new(seed: u64, nodes: u16, expect: u8, fault: Fault, trouble_until: u64) -> Self {
+        Self {
+            seed,
             rng: SmallRng::seed_from_u64(seed),
             fault,
             expect,
@@ -97,23 +117,45 @@ impl World {
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
             count: 0,
+            trouble_until,
+            wholeness: 0.3,
             adopted: Vec::new(),
+            proposed: BTreeMap::new(),
             broken: None,
             sides: BTreeMap::new(),
             partitioned_until: 0,
-        };
-        for id in 1..=nodes {
-            let start = world.rng.random_range(0..1_500 * MS);
-            world.schedule(start, id, Event::Start);
-            for _ in 0..world.rng.random_range(0..4) {
-                let crash = world.rng.random_range(start..TROUBLE_UNTIL);
-                let again = world.rng.random_range(crash..TROUBLE_UNTIL);
-                world.schedule(crash, id, Event::Crash);
-                world.schedule(again, id, Event::Start);
-            }
-            world.schedule(TROUBLE_UNTIL, id, Event::Start);
         }
-        world
+    }
+
+    /// Lets everything happen until `end`; gives what was broken, or the world as it ended.
+    fn run(mut self, end: u64) -> Result<Self, String> {
+        while let Some(Reverse((at, key))) = self.queue.pop() {
+            if at > end {
+                break;
+            }
+            self.now = at;
+            if let Some((id, event)) = self.events.remove(&key) {
+                self.handle(id, event);
+            }
+            if let Some(broken) = self.broken.take() {
+                let (seed, nodes, expect) = (self.seed, self.nodes.len(), self.expect);
+                return Err(format!(
+                    "seed {seed}, {nodes} nodes, expect {expect}, at {} ms: {broken}",
+                    at / MS
+                ));
+            }
+        }
+        Ok(self)
+    }
+
+    /// Up to `most` crashes of a node between `from` and the end of the trouble, each with a start up to `down` later.
+    fn schedule_crashes(&mut self, id: u16, from: u64, most: u32, down: u64) {
+        for _ in 0..self.rng.random_range(0..=most) {
+            let crash = self.rng.random_range(from..self.trouble_until);
+            let again = crash + self.rng.random_range(0..down);
+            self.schedule(crash, id, Event::Crash);
+            self.schedule(again, id, Event::Start);
+        }
     }
 
     fn schedule(&mut self, at: u64, id: u16, event: Event) {
@@ -129,14 +171,23 @@ impl World {
             (Event::Start, None) => self.start(id),
             (Event::Crash, _) => node.running = None,
             (Event::Wake, Some(running)) if node.wakes_at == now => running.handle_timeout(now),
-            (Event::Deliver { from, hello }, Some(running)) => running.handle_hello(from, hello, now),
+            (Event::Deliver { from, number, hello }, Some(running)) => {
+                // The replay check lets nothing older through.
+                let newest = node.newest.entry(from.id).or_default();
+                if *newest >= (from.incarnation, number) {
+                    return;
+                }
+                *newest = (from.incarnation, number);
+                running.handle_hello(from, hello, now);
+            }
+            (Event::Remove { who, until }, Some(_)) => self.remove(id, who, until),
             (Event::Reported { what, incarnation }, Some(running)) if node.incarnation == incarnation => {
                 running.handle_stored(what, now);
             }
             (Event::Written { what, incarnation }, Some(_)) if node.incarnation == incarnation => {
-                self.write(id, what);
+                return self.write(id, what);
             }
-            _ => {}
+            _ => return,
         }
         self.drive(id);
     }
@@ -144,9 +195,12 @@ impl World {
     fn start(&mut self, id: u16) {
         let Some(node) = self.nodes.get_mut(&id) else { return };
         node.incarnation += 1;
+        node.newest.clear();
         let mut stored = node.disk.clone();
-        if self.fault == Fault::ForgetsConsentAtStart {
-            stored.consent = None;
+        match self.fault {
+            Fault::ForgetsConsentAtStart => stored.consent = None,
+            Fault::ForgetsPledgeAtStart => stored.pledge = None,
+            _ => {}
         }
         let identity = Identity {
             id,
@@ -157,7 +211,7 @@ impl World {
             priority: 100,
             expect: self.expect,
             interval_ns: 10 * MS,
-            lease_ns: 50 * MS,
+            lease_ns: LEASE,
             groups: vec![],
         };
         node.running = Some(Membership::new(identity, stored, self.now).unwrap());
@@ -170,6 +224,10 @@ impl World {
                 Action::SendHello => self.send(id),
                 Action::StoreConsent(consent) => self.store(id, Durable::Consent(consent)),
                 Action::StoreConfiguration(new) => self.store(id, Durable::Configuration(new)),
+                Action::StorePledge(pledge) => {
+                    self.check_proposed(id, &pledge);
+                    self.store(id, Durable::Pledge(pledge));
+                }
                 Action::Adopt(configuration) => self.check_adopted(id, configuration),
                 Action::Notice(Notice::Deadlock { .. }) => self.node(id).deadlocked = true,
                 Action::PeersChanged | Action::Notice(_) => {}
@@ -188,18 +246,17 @@ impl World {
         let incarnation = self.node(id).incarnation;
         let mut written = self.now + self.rng.random_range(0..30 * MS);
         let mut reported = written + self.rng.random_range(0..30 * MS);
-        if matches!(what, Durable::Consent(_)) {
-            match self.fault {
-                Fault::SkipsTheStore => written = END + 1,
-                Fault::ReportsBeforeStoring => {
-                    reported = self.now;
-                    written += 500 * MS;
-                }
-                Fault::None | Fault::ForgetsConsentAtStart => {}
+        match (self.fault, &what) {
+            (Fault::SkipsTheStore, Durable::Consent(_)) => written = u64::MAX,
+            (Fault::ReportsBeforeStoring, Durable::Consent(_))
+            | (Fault::ReportsPledgeBeforeStoring, Durable::Pledge(_)) => {
+                reported = self.now;
+                written += 500 * MS;
             }
+            _ => {}
         }
         let last = written.max(reported);
-        if last < TROUBLE_UNTIL && self.rng.random_bool(0.3) {
+        if last < self.trouble_until && self.rng.random_bool(0.3) {
             let crash = self.rng.random_range(self.now..last + 100 * MS);
             let again = crash + self.rng.random_range(0..500 * MS);
             self.schedule(crash, id, Event::Crash);
@@ -214,6 +271,12 @@ impl World {
         let disk = &mut self.node(id).disk;
         match what {
             Durable::Configuration(configuration) => disk.configuration = Some(configuration),
+            Durable::Pledge(pledge) => {
+                let before = disk.pledge.replace(pledge.clone());
+                if fault == Fault::None && before.is_some_and(|before| !pledge.keeps(&before)) {
+                    self.broken = Some(format!("node {id} broke its pledge: {pledge}"));
+                }
+            }
             Durable::Consent(consent) => {
                 let before = disk.consent.replace(consent.clone());
                 // A driver at fault must be found by the harm it does, not by this.
@@ -226,9 +289,11 @@ impl World {
 
     /// Broadcasts the Hello of `id`. While there is trouble, copies are lost, late, out of order or doubled.
     fn send(&mut self, id: u16) {
-        let trouble = self.now < TROUBLE_UNTIL;
+        let trouble = self.now < self.trouble_until;
         self.shuffle_sides();
-        let incarnation = self.node(id).incarnation;
+        let node = self.node(id);
+        node.hellos += 1;
+        let (incarnation, number) = (node.incarnation, node.hellos);
         let Some(hello) = self.running(id).map(|running| running.hello()) else { return };
         let from = Sender { id, incarnation, address: Ipv4Addr::LOCALHOST };
         self.check_said(id, &hello);
@@ -240,7 +305,7 @@ impl World {
             }
             for _ in 0..if trouble { self.rng.random_range(1..=2) } else { 1 } {
                 let delay = self.rng.random_range(0..if trouble { 400 * MS } else { MS });
-                self.schedule(self.now + delay, to, Event::Deliver { from, hello: hello.clone() });
+                self.schedule(self.now + delay, to, Event::Deliver { from, number, hello: hello.clone() });
             }
         }
     }
@@ -248,39 +313,100 @@ impl World {
     fn shuffle_sides(&mut self) {
         if self.partitioned_until <= self.now {
             self.partitioned_until = self.now + PARTITION;
-            let whole = self.rng.random_bool(0.3);
+            let whole = self.rng.random_bool(self.wholeness);
             for id in self.nodes.keys() {
                 self.sides.insert(*id, whole || self.rng.random_bool(0.5));
             }
         }
     }
 
-    /// What is said is on the disk.
+    /// A command's call, and what it does next.
+    fn remove(&mut self, id: u16, who: u16, until: u64) {
+        let now = self.now;
+        let answer = self.running(id).map(|running| running.remove(who, now));
+        match answer {
+            Some(Ok(Removal::Asked)) if now < until => {
+                self.schedule(now + POLL, id, Event::Remove { who, until });
+            }
+            Some(Ok(Removal::Done)) if who == id => {
+                // Its driver takes the last actions, of which the last Hello is one.
+                self.drive(id);
+                self.node(id).running = None;
+            }
+            _ => {}
+        }
+    }
+
+    /// What is said is on the disk, unless that has something newer already.
     fn check_said(&mut self, id: u16, hello: &Hello) {
+        let now = self.now;
+        if let Standing::Formed(configuration) = &hello.standing {
+            self.node(id).had_since.entry(configuration.epoch()).or_insert(now);
+        }
         if self.fault != Fault::None {
             return;
         }
         let disk = &self.node(id).disk;
+        let epoch = |configuration: &Configuration| configuration.epoch();
         let is_kept = match &hello.standing {
             Standing::Waiting => true,
             Standing::Consented(consent) => disk.consent.as_ref() == Some(consent),
-            Standing::Formed(configuration) => disk.configuration.as_ref() == Some(configuration),
+            Standing::Formed(said) => {
+                let is_newer = disk.configuration.as_ref().map(epoch) > Some(said.epoch());
+                is_newer || disk.configuration.as_ref() == Some(said)
+            }
         };
-        if !is_kept {
-            self.broken = Some(format!("node {id} says {:?} without having stored it", hello.standing));
+        let keeps = |said: &Pledge| disk.pledge.as_ref().is_some_and(|stored| stored.keeps(said));
+        let is_pledged = hello.pledge.as_ref().is_none_or(keeps);
+        if !is_kept || !is_pledged {
+            self.broken = Some(format!("node {id} says what it has not stored: {hello:?}"));
         }
     }
 
-    /// First configurations are equal or disjoint; with `expect` a majority of the nodes, there is but one.
+    /// Nothing is proposed before a quorum has had the configuration for a lease, nor anything else under one ballot.
+    fn check_proposed(&mut self, id: u16, pledge: &Pledge) {
+        let Some(accepted) = pledge.accepted().filter(|accepted| accepted.ballot.node() == id) else {
+            return;
+        };
+        let key = (pledge.epoch(), accepted.ballot);
+        let before = self.proposed.insert(key, accepted.configuration.clone());
+        if before.as_ref() == Some(&accepted.configuration) {
+            return;
+        }
+        let current = self.running(id).and_then(|running| running.configuration().cloned());
+        let voters = current.as_ref().map_or(&[][..], Configuration::voters);
+        let had_long = |id: &&u16| {
+            let since = self.nodes.get(id).and_then(|node| node.had_since.get(&pledge.epoch()));
+            since.is_some_and(|since| since + LEASE < self.now)
+        };
+        let had = voters.iter().filter(had_long).count();
+        if before.is_some() || had < quorum(voters.len()) {
+            self.broken = Some(format!(
+                "node {id} proposed {} under {}, when {had} of the voters had {current:?} for a lease; before, {before:?}",
+                accepted.configuration, accepted.ballot
+            ));
+        }
+    }
+
+    /// Configurations of one epoch are equal, and those of neighbouring epochs differ by one voter. First ones that
+    /// are formed by no majority of the nodes may be disjoint as well; then nothing holds for those that follow.
     fn check_adopted(&mut self, id: u16, new: Configuration) {
         let majority = 2 * usize::from(self.expect) > self.nodes.len();
         let clash = |old: &&Configuration| {
-            **old != new && (majority || old.voters().iter().any(|voter| new.contains(*voter)))
+            let disjoint = old.voters().iter().all(|voter| !new.contains(*voter));
+            match old.epoch().abs_diff(new.epoch()) {
+                0 if majority => **old != new,
+                0 => **old != new && !disjoint && new.epoch() == FIRST_EPOCH,
+                1 => majority && !new.is_successor_of(old) && !old.is_successor_of(&new),
+                _ => false,
+            }
         };
         if let Some(old) = self.adopted.iter().find(clash) {
             self.broken = Some(format!("node {id} adopted {new}, and {old} was adopted before"));
         }
-        self.adopted.push(new);
+        if !self.adopted.contains(&new) {
+            self.adopted.push(new);
+        }
     }
 
     fn node(&mut self, id: u16) -> &mut Node {
@@ -296,50 +422,4 @@ impl World {
             |node: &Node| node.running.as_ref().is_some_and(|running| running.configuration().is_some());
         self.nodes.values().all(has)
     }
-}
-
-#[test]
-fn all_expected_nodes_form_one_configuration_whatever_happened_before() {
-    for seed in 0..60 {
-        let nodes = 3 + u16::try_from(seed % 5).unwrap();
-        let expect = u8::try_from(nodes).unwrap();
-        let world = simulate(seed, nodes, expect, Fault::None).unwrap();
-        assert!(world.all_have_a_configuration(), "seed {seed}: {nodes} nodes do not form");
-    }
-}
-
-#[test]
-fn with_a_majority_expected_one_configuration_is_formed_or_the_deadlock_is_named() {
-    let mut formed = 0;
-    for seed in 0..100 {
-        let nodes = 4 + u16::try_from(seed % 4).unwrap();
-        let expect = u8::try_from(nodes / 2 + 1).unwrap();
-        let world = simulate(seed, nodes, expect, Fault::None).unwrap();
-        let is_formed = world.all_have_a_configuration();
-        formed += u32::from(is_formed);
-        let is_named = world.nodes.values().all(|node| node.deadlocked);
-        assert!(is_formed || is_named, "seed {seed}: {nodes} nodes neither form nor say why");
-    }
-    assert!(formed > 80, "only {formed} of 100 runs formed a configuration");
-}
-
-#[test]
-fn with_a_minority_expected_configurations_are_equal_or_disjoint() {
-    for seed in 0..60 {
-        let nodes = 4 + u16::try_from(seed % 4).unwrap();
-        simulate(seed, nodes, 2, Fault::None).unwrap();
-    }
-}
-
-#[test]
-fn a_driver_that_breaks_its_contract_is_found() {
-    let is_found = |fault| {
-        (0..2000).any(|seed| {
-            let nodes = 4 + u16::try_from(seed % 2).unwrap();
-            simulate(seed, nodes, 3, fault).is_err()
-        })
-    };
-    assert!(is_found(Fault::SkipsTheStore));
-    assert!(is_found(Fault::ReportsBeforeStoring));
-    assert!(is_found(Fault::ForgetsConsentAtStart));
 }

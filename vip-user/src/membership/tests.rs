@@ -1,5 +1,7 @@
 //! What membership promises, one rule at a time. Time is in ms here and starts at 0.
 
+mod change;
+
 use std::net::Ipv4Addr;
 
 use super::*;
@@ -78,19 +80,21 @@ fn a_single_node_forms_at_once_and_says_nothing_before_it_is_stored() {
     assert_eq!(alone.hello().standing, Standing::Waiting);
 
     alone.handle_stored(Durable::Consent(first.clone()), MS);
-    assert_eq!(actions(&mut alone), [Action::StoreConfiguration(first.clone()), Action::SendHello]);
+    let adopted =
+        [Action::Adopt(first.clone()), Action::StoreConfiguration(first.clone()), Action::SendHello];
+    assert_eq!(actions(&mut alone), adopted);
     assert_eq!(alone.hello().standing, Standing::Consented(first.clone()));
+    assert_eq!(alone.configuration(), Some(&first));
 
     alone.handle_stored(Durable::Configuration(first.clone()), 2 * MS);
-    assert_eq!(actions(&mut alone), [Action::Adopt(first.clone()), Action::SendHello]);
-    assert_eq!(alone.configuration(), Some(&first));
-    assert_eq!(alone.next_deadline(), 2 * MS + HELLO_INTERVAL);
+    assert_eq!(actions(&mut alone), [Action::SendHello]);
+    assert_eq!(alone.hello().standing, Standing::Formed(first));
 }
 
 #[test]
 fn what_is_on_the_disk_is_adopted_at_start() {
-    let stored =
-        Stored { consent: Some(configuration(1, &[1, 2])), configuration: Some(configuration(5, &[2, 3])) };
+    let consent = Some(configuration(1, &[1, 2]));
+    let stored = Stored { consent, configuration: Some(configuration(5, &[2, 3])), pledge: None };
     let mut restarted = Membership::new(identity(2, 2), stored, 0).unwrap();
     assert_eq!(actions(&mut restarted), [Action::Adopt(configuration(5, &[2, 3])), Action::SendHello]);
     assert_eq!(restarted.hello().standing, Standing::Formed(configuration(5, &[2, 3])));
@@ -149,7 +153,12 @@ fn a_newer_configuration_is_adopted_also_by_a_node_that_does_not_vote_in_it() {
     hear(&mut member, 1, Standing::Formed(configuration(3, &[1, 2])), 3);
     assert!(actions(&mut member).contains(&Action::StoreConfiguration(configuration(3, &[1, 2]))));
     hear(&mut member, 2, Standing::Formed(configuration(1, &[1, 2, 3])), 4);
-    assert_eq!(member.configuration(), Some(&configuration(2, &[1, 2, 3])), "not before it is stored");
+    assert_eq!(member.configuration(), Some(&configuration(3, &[1, 2])), "it only goes forward");
+    assert_eq!(
+        member.hello().standing,
+        Standing::Formed(configuration(2, &[1, 2, 3])),
+        "not before it is stored"
+    );
 }
 
 #[test]
@@ -253,7 +262,7 @@ fn a_leaving_node_says_so_at_once_and_consents_to_nothing() {
 fn newcomers_are_greeted_early_but_a_crowd_only_once_per_interval() {
     // Input: a formed node whose last Hello was at 0 ms hears 200 new nodes from 500 ms on, one per ms.
     // Expected: a Hello at 500, 600 and 700 ms, instead of one at 1000 ms.
-    let stored = Stored { consent: None, configuration: Some(configuration(1, &[1])) };
+    let stored = Stored { configuration: Some(configuration(1, &[1])), ..Stored::default() };
     let mut formed = Membership::new(identity(1, 1), stored, 0).unwrap();
     actions(&mut formed);
     let mut sent = Vec::new();

@@ -4,7 +4,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use vip_common::lease::Ballot;
+
 use super::*;
+use crate::membership::Accepted;
 
 /// A directory of its own for one test, gone afterwards.
 struct TempDir(PathBuf);
@@ -37,19 +40,32 @@ fn configuration(epoch: u32, voters: &[u16]) -> Configuration {
     Configuration::new(epoch, voters.to_vec()).unwrap()
 }
 
+/// A pledge in epoch 4, which has {1, 2, 3}: a promise, and {1, 2} accepted under a ballot.
+fn pledge(promised: u64, accepted: Option<u64>) -> Pledge {
+    let pledge = Pledge::new(4, Ballot::new(promised, 1)).unwrap();
+    let Some(round) = accepted else { return pledge };
+    let accepted = Accepted { ballot: Ballot::new(round, 1), configuration: configuration(5, &[1, 2]) };
+    Pledge::new(4, Ballot::new(round, 1))
+        .and_then(|pledge| pledge.accepting(accepted)?.promising(Ballot::new(promised, 1)))
+        .unwrap()
+}
+
 #[test]
 fn what_was_stored_is_there_after_a_restart() {
     let dir = TempDir::new();
     let mut store = dir.open().unwrap();
-    assert_eq!((store.consent(), store.configuration()), (None, None));
+    assert_eq!((store.consent(), store.configuration(), store.pledge()), (None, None, None));
     store.store_consent(&configuration(1, &[1, 2, 3])).unwrap();
     store.store_configuration(&configuration(4, &[2, 3, 4])).unwrap();
+    store.store_pledge(&pledge(3, Some(2))).unwrap();
     drop(store);
 
     let store = dir.open().unwrap();
     assert_eq!(store.consent(), Some(&configuration(1, &[1, 2, 3])));
     assert_eq!(store.configuration(), Some(&configuration(4, &[2, 3, 4])));
-    assert_eq!(store.stored().consent.as_ref(), store.consent());
+    assert_eq!(store.pledge(), Some(&pledge(3, Some(2))));
+    let Stored { consent, configuration, pledge } = store.stored();
+    assert_eq!((&consent, &configuration, &pledge), (&store.consent, &store.configuration, &store.pledge));
 }
 
 #[test]
@@ -117,14 +133,45 @@ fn a_configuration_is_replaced_only_by_one_of_a_higher_epoch() {
 }
 
 #[test]
+fn a_pledge_of_a_lower_ballot_or_an_older_epoch_is_refused() {
+    let dir = TempDir::new();
+    let mut store = dir.open().unwrap();
+    for kept in [pledge(1, None), pledge(3, Some(2)), pledge(3, Some(3))] {
+        store.store_pledge(&kept).unwrap();
+        store.store_pledge(&kept).unwrap();
+    }
+    let older = Pledge::new(3, Ballot::new(9, 1)).unwrap();
+    for broken in [pledge(2, None), pledge(3, Some(2)), pledge(4, None), older] {
+        let error = store.store_pledge(&broken).unwrap_err();
+        assert!(matches!(error, StoreError::PledgeGiven { .. }), "{error}");
+    }
+    drop(store);
+    let mut store = dir.open().unwrap();
+    assert_eq!(store.pledge(), Some(&pledge(3, Some(3))));
+    store.store_pledge(&Pledge::new(5, Ballot::new(1, 1)).unwrap()).unwrap();
+}
+
+#[test]
+fn a_damaged_pledge_says_how_to_come_back_as_a_new_node() {
+    let dir = TempDir::new();
+    dir.open().unwrap().store_pledge(&pledge(3, Some(2))).unwrap();
+    let path = dir.0.join("pledge.toml");
+    let damaged = fs::read_to_string(&path).unwrap().replace("voters = [1, 2]", "voters = [1, 3]");
+    fs::write(&path, damaged).unwrap();
+    let message = dir.open().unwrap_err().to_string();
+    assert!(message.contains("pledge.toml") && message.contains("whole state directory"), "{message}");
+}
+
+#[test]
 fn a_file_torn_at_any_length_keeps_the_daemon_from_starting() {
     let dir = TempDir::new();
     let mut store = dir.open().unwrap();
     store.next_incarnation(1000).unwrap();
     store.store_consent(&configuration(1, &[1, 2, 3])).unwrap();
     store.store_configuration(&configuration(1, &[1, 2, 3])).unwrap();
+    store.store_pledge(&pledge(3, Some(2))).unwrap();
     drop(store);
-    for name in ["incarnation.toml", "consent.toml", "configuration.toml"] {
+    for name in ["incarnation.toml", "consent.toml", "configuration.toml", "pledge.toml"] {
         let path = dir.0.join(name);
         let whole = fs::read(&path).unwrap();
         for length in 0..whole.len() {

@@ -102,6 +102,17 @@ fn new_voters_renew_under_a_new_ballot() {
     assert_eq!(bench.at(due), [Action::SetRenewal(renewal), propose(2, due)]);
 }
 
+/// Input: the new voter, without which there is no quorum, has once promised more than this node has ever heard of.
+#[test]
+fn new_voters_that_have_promised_more_are_won_at_the_next_renewal() {
+    let mut bench = Bench::holder();
+    bench.election.set_voters(&[1, 4], &bench.view);
+    bench.at(START + INTERVAL);
+    bench.answer(4, refused(Reason::Promised, Ballot::new(6, 2), 0));
+    let due = START + 2 * INTERVAL;
+    assert_eq!(bench.at(due)[1], propose(7, due));
+}
+
 /// Expected: the word is disarmed before the voters are told that they are free, and before anybody else is told.
 #[test]
 fn a_lease_is_given_back_only_after_the_word_is_disarmed() {

@@ -1,11 +1,16 @@
-//! An XDP program that passes everything, and its attachment to a port: what it takes for a veth port to accept
-//! the frames that its peer sends by XDP_TX.
+//! An XDP program that passes everything: on a port of the switch it is what it takes for a veth to accept the frames
+//! that its peer sends by XDP_TX, on a node it takes the place of the daemon's program, as other software would.
 //!
 //! Two instructions need neither a compiler nor a loader library, so this speaks bpf(2) itself.
 
 use std::{
+    ffi::CString,
     io,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::{
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
+    path::Path,
 };
 
 use anyhow::{Context, Result};
@@ -21,6 +26,25 @@ use crate::net::in_netns;
 pub(super) fn accept_xdp_tx(netns: &str, port: &str) -> Result<OwnedFd> {
     attach(netns, port, Verdict::Pass)
         .with_context(|| format!("cannot attach a program to {port} in {netns}"))
+}
+
+/// Takes the program of the link that is pinned at `pin` off its interface; the link stays, on nothing.
+pub(super) fn detach(pin: &Path) -> Result<()> {
+    let link = open_pin(pin)?;
+    let attributes = LinkDetach { link_fd: u32::try_from(link.as_raw_fd())? };
+    bpf(BPF_LINK_DETACH, &attributes).context("BPF_LINK_DETACH").map(drop)
+}
+
+/// Puts a program that passes everything in the place of the one whose link is pinned at `pin`.
+pub(super) fn replace(pin: &Path) -> Result<()> {
+    let (link, program) = (open_pin(pin)?, load(Verdict::Pass)?);
+    let attributes = LinkUpdate {
+        link_fd: u32::try_from(link.as_raw_fd())?,
+        new_prog_fd: u32::try_from(program.as_raw_fd())?,
+        flags: 0,
+        old_prog_fd: 0,
+    };
+    bpf(BPF_LINK_UPDATE, &attributes).context("BPF_LINK_UPDATE").map(drop)
 }
 
 /// What a program says of every frame: `enum xdp_action`.
@@ -56,6 +80,9 @@ struct ProgLoad {
     log_buf: u64,
     kern_version: u32,
     prog_flags: u32,
+    prog_name: [u8; 16],
+    prog_ifindex: u32,
+    expected_attach_type: u32,
 }
 
 /// The part of `union bpf_attr` that BPF_LINK_CREATE reads; it has no padding.
@@ -67,8 +94,34 @@ struct LinkCreate {
     flags: u32,
 }
 
+/// The part of `union bpf_attr` that BPF_OBJ_GET reads; it has no padding.
+#[repr(C)]
+struct ObjectGet {
+    path: u64,
+    fd: u32,
+    flags: u32,
+}
+
+/// The part of `union bpf_attr` that BPF_LINK_DETACH reads.
+#[repr(C)]
+struct LinkDetach {
+    link_fd: u32,
+}
+
+/// The part of `union bpf_attr` that BPF_LINK_UPDATE reads; it has no padding.
+#[repr(C)]
+struct LinkUpdate {
+    link_fd: u32,
+    new_prog_fd: u32,
+    flags: u32,
+    old_prog_fd: u32,
+}
+
 const BPF_PROG_LOAD: libc::c_long = 5;
+const BPF_OBJ_GET: libc::c_long = 7;
 const BPF_LINK_CREATE: libc::c_long = 28;
+const BPF_LINK_UPDATE: libc::c_long = 29;
+const BPF_LINK_DETACH: libc::c_long = 34;
 const BPF_PROG_TYPE_XDP: u32 = 6;
 const BPF_XDP: u32 = 37;
 const XDP_FLAGS_DRV_MODE: u32 = 1 << 2;
@@ -90,8 +143,12 @@ fn load(verdict: Verdict) -> Result<OwnedFd> {
         log_buf: 0,
         kern_version: 0,
         prog_flags: 0,
+        prog_name: [0; 16],
+        prog_ifindex: 0,
+        // As the daemon's: a link takes no program with another one.
+        expected_attach_type: BPF_XDP,
     };
-    bpf(BPF_PROG_LOAD, &attributes).context("BPF_PROG_LOAD")
+    bpf(BPF_PROG_LOAD, &attributes).and_then(descriptor).context("BPF_PROG_LOAD")
 }
 
 /// The attachment ends when the link's last descriptor is closed. Looks `interface` up in the thread's namespace.
@@ -102,19 +159,28 @@ fn link(program: &OwnedFd, interface: u32) -> Result<OwnedFd> {
         attach_type: BPF_XDP,
         flags: XDP_FLAGS_DRV_MODE,
     };
-    bpf(BPF_LINK_CREATE, &attributes).context("BPF_LINK_CREATE")
+    bpf(BPF_LINK_CREATE, &attributes).and_then(descriptor).context("BPF_LINK_CREATE")
 }
 
-/// Calls bpf(2) with a command that gives a new descriptor.
-fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<OwnedFd> {
+fn open_pin(pin: &Path) -> Result<OwnedFd> {
+    let path = CString::new(pin.as_os_str().as_bytes())?;
+    let attributes = ObjectGet { path: path.as_ptr().expose_provenance() as u64, fd: 0, flags: 0 };
+    let opened = bpf(BPF_OBJ_GET, &attributes).and_then(descriptor);
+    opened.with_context(|| format!("cannot open the pin {}", pin.display()))
+}
+
+/// Calls bpf(2); gives its result.
+fn bpf<T>(command: libc::c_long, attributes: &T) -> io::Result<libc::c_long> {
     // SAFETY: the kernel reads `size_of::<T>()` bytes of a live value without padding, and the addresses in it are
     // of values that live until the call returns.
     let result =
         unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_ref(attributes), size_of::<T>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// The result of a command that makes or opens something.
+fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
     let descriptor = RawFd::try_from(result).map_err(io::Error::other)?;
-    if descriptor < 0 {
-        return Err(io::Error::last_os_error());
-    }
     // SAFETY: the kernel has just made this descriptor for us; nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
 }

@@ -1,0 +1,265 @@
+//! Handovers: whom a group goes to, and what becomes of it. Operators ask for them and wait for the outcome; preemption
+//! asks for them where a fitter node is to take over.
+
+mod target;
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+use tracing::info;
+
+use super::control_plane::{ControlPlane, nanoseconds};
+use super::groups::holder;
+use super::lease_thread::Order;
+use super::preemption::priority_of;
+use super::shared::Shared;
+use crate::clock;
+use crate::config::format_duration;
+use crate::control::{Handover, Reply};
+use crate::election::{Action, Demotion, HandoverFailure, State};
+use crate::status::Member;
+
+/// How long preemption leaves a group alone that could not be handed over, in ns.
+const RETRY_AFTER: u64 = 5_000_000_000;
+/// What the daemon may take on top of the election's time, before it is not waited for any more.
+const MARGIN: Duration = Duration::from_secs(1);
+/// How often to look whether the new holder renews.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// How a handover went; the error is for people.
+type Outcome = Result<(), String>;
+
+/// What is going on with one group.
+#[derive(Debug, Default)]
+pub(super) struct Handovers {
+    under_way: Option<UnderWay>,
+    /// When preemption may ask again, in CLOCK_BOOTTIME ns.
+    retry_at: u64,
+}
+
+#[derive(Debug)]
+struct UnderWay {
+    to: u16,
+    /// Who wants to know the outcome, if anybody does.
+    waiting: Option<oneshot::Sender<Outcome>>,
+    /// By then its outcome has been told, or is lost; in CLOCK_BOOTTIME ns.
+    ends_at: u64,
+}
+
+impl Handovers {
+    fn target(&self, now: u64) -> Option<u16> {
+        self.under_way.as_ref().filter(|under_way| now < under_way.ends_at).map(|under_way| under_way.to)
+    }
+
+    fn end(&mut self, outcome: Outcome, now: u64) {
+        let Some(under_way) = self.under_way.take() else { return };
+        if outcome.is_err() {
+            self.retry_at = now.saturating_add(RETRY_AFTER);
+        }
+        if let Some(waiting) = under_way.waiting {
+            // In vain only if the client has left.
+            let _ = waiting.send(outcome);
+        }
+    }
+}
+
+/// What an operator's wish has led to for one group; the error is why nothing was begun.
+struct Begun {
+    group: String,
+    handover: Result<Ordered, String>,
+}
+
+/// A handover that was ordered.
+struct Ordered {
+    slot: u32,
+    to: u16,
+    to_name: String,
+    outcome: oneshot::Receiver<Outcome>,
+}
+
+/// Hands groups over as an operator asks: the named one, or all that this node holds; to the named node, or to the
+/// fittest other one. Replies when the outcomes are known, or have taken too long.
+pub(super) async fn hand_over(shared: &Shared, group: Option<&str>, to: Option<&str>) -> Reply {
+    let begun = match shared.with(|plane| plane.begin_handovers(group, to)) {
+        Ok(begun) => begun,
+        Err(reason) => return Reply::Error(reason),
+    };
+    let mut handovers = Vec::new();
+    for Begun { group, handover } in begun {
+        let result = match handover {
+            Ok(ordered) => ordered.finish(shared).await,
+            Err(reason) => Err(reason),
+        };
+        handovers.push(Handover { group, result });
+    }
+    Reply::ok(&handovers)
+}
+
+impl Ordered {
+    /// Waits for the outcome; gives the name of the node that serves now.
+    async fn finish(self, shared: &Shared) -> Result<String, String> {
+        let patience = shared.with(|plane| plane.patience());
+        let unknown = || "its outcome was not told in time: `vip-user status` says who holds it".to_owned();
+        let told = timeout(patience, self.outcome).await;
+        told.ok().and_then(Result::ok).unwrap_or_else(|| Err(unknown()))?;
+        if serves(shared, self.slot, self.to).await {
+            Ok(self.to_name)
+        } else {
+            Err(format!(
+                "{} was given the lease and has not renewed it; another node takes over, see `vip-user status`",
+                self.to_name
+            ))
+        }
+    }
+}
+
+/// Waits until the new holder has renewed the lease that it was given: then it serves. Not longer than that lease.
+async fn serves(shared: &Shared, slot: u32, node: u16) -> bool {
+    let look = || shared.with(|plane| plane.words.read(slot));
+    let given = look();
+    loop {
+        let word = look();
+        if word.holder_ballot.node() == node && word.holder_until > given.holder_until {
+            return true;
+        }
+        if given.holder_until <= clock::now() {
+            return false;
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+impl ControlPlane {
+    /// Gives groups that this node holds to fitter nodes which ask for that. One that does not take it is asked again
+    /// later; meanwhile this node goes on holding.
+    pub(super) fn yield_to_fitter(&mut self) {
+        let now = clock::now();
+        for index in 0..self.groups.len() {
+            let group = &self.groups[index];
+            let is_free = group.handovers.target(now).is_none() && group.handovers.retry_at <= now;
+            if group.part != State::Holder || !is_free {
+                continue;
+            }
+            let (priority, delay) = (group.settings.priority, nanoseconds(group.settings.preempt_delay));
+            let candidates = self.membership.candidates();
+            let fitter = self.preemption.successor(candidates, group.id, priority, delay, now);
+            if let Some((id, name)) = fitter.map(|fitter| (fitter.id, fitter.hello.name.clone())) {
+                info!(group = %group.settings.name, "giving way to {name}, of higher priority");
+                self.order_handover(index, id, None);
+            }
+        }
+    }
+
+    /// What the election says ends a handover that is under way.
+    pub(super) fn end_handover(&mut self, slot: u32, said: Action) {
+        let outcome = match said {
+            Action::Demoted(Demotion::HandedOver { .. }) => Ok(()),
+            Action::Demoted(reason) => Err(format!("this node does not hold it any more: {reason}")),
+            Action::HandoverFailed { to, reason } => Err(self.explain_failure(to, reason)),
+            _ => return,
+        };
+        if let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) {
+            group.handovers.end(outcome, clock::now());
+        }
+    }
+
+    fn explain_failure(&self, to: u16, reason: HandoverFailure) -> String {
+        let to = self.name_of(to);
+        match reason {
+            HandoverFailure::NobodyAsked => format!(
+                "{to} did not ask for it within {}, so it stays here; its log and `vip-user status` there say why",
+                format_duration(2 * self.settings.cluster.lease)
+            ),
+            HandoverFailure::NotHolder | HandoverFailure::NoVoter | HandoverFailure::Replaced => {
+                format!("{reason}; see `vip-user status`")
+            }
+        }
+    }
+
+    /// Begins what an operator asks for. An error means that there is nothing to hand over.
+    fn begin_handovers(&mut self, group: Option<&str>, to: Option<&str>) -> Result<Vec<Begun>, String> {
+        let groups = self.groups_to_hand_over(group)?;
+        let members = self.members();
+        let begin = |index: usize| Begun {
+            group: self.groups[index].settings.name.clone(),
+            handover: self.target_of(index, &members, to).map(|to| self.begin_handover(index, to)),
+        };
+        Ok(groups.into_iter().map(begin).collect())
+    }
+
+    fn begin_handover(&mut self, index: usize, to: u16) -> Ordered {
+        let (waiting, outcome) = oneshot::channel();
+        let (slot, to_name) = (self.groups[index].slot, self.name_of(to));
+        info!(group = %self.groups[index].settings.name, "handing over to {to_name}, as an operator asks");
+        self.order_handover(index, to, Some(waiting));
+        Ordered { slot, to, to_name, outcome }
+    }
+
+    fn order_handover(&mut self, index: usize, to: u16, waiting: Option<oneshot::Sender<Outcome>>) {
+        let ends_at = clock::now().saturating_add(nanoseconds(self.patience()));
+        let group = &mut self.groups[index];
+        group.handovers.under_way = Some(UnderWay { to, waiting, ends_at });
+        self.orders.give(Order::HandOver { slot: group.slot, to });
+    }
+
+    /// By when a handover has succeeded or failed: the election offers for two leases, and looks once per interval.
+    fn patience(&self) -> Duration {
+        2 * self.settings.cluster.lease + self.settings.cluster.interval + MARGIN
+    }
+
+    /// The places of the named group, or of all that this node holds.
+    fn groups_to_hand_over(&self, name: Option<&str>) -> Result<Vec<usize>, String> {
+        if let Some(name) = name {
+            let named = self.groups.iter().position(|group| group.settings.name == name);
+            return named.map(|index| vec![index]).ok_or_else(|| {
+                let all: Vec<_> = self.groups.iter().map(|group| group.settings.name.as_str()).collect();
+                format!("there is no group {name:?}; there are: {}", all.join(", "))
+            });
+        }
+        let held = |index: &usize| self.groups[*index].part == State::Holder;
+        let held: Vec<usize> = (0..self.groups.len()).filter(held).collect();
+        if held.is_empty() {
+            let (me, holders) = (&self.settings.node.name, self.holders());
+            return Err(format!("{me} holds no group; run this command on the node that does: {holders}"));
+        }
+        Ok(held)
+    }
+
+    /// Who holds what, as far as this node knows.
+    fn holders(&self) -> String {
+        let now = clock::now();
+        let held = self.groups.iter().map(|group| {
+            let holder = holder(self.words.read(group.slot), now).map(|id| self.name_of(id));
+            format!("{} is held by {}", group.settings.name, holder.as_deref().unwrap_or("nobody"))
+        });
+        held.collect::<Vec<_>>().join(", ")
+    }
+
+    /// Where a group that this node holds goes: to the named node, or else to the fittest other one.
+    fn target_of(&self, index: usize, members: &[Member], named: Option<&str>) -> Result<u16, String> {
+        self.check_held(index)?;
+        let group = self.groups[index].id;
+        let candidates = self.membership.candidates();
+        let priorities: Vec<_> = candidates.map(|member| (member.id, priority_of(member, group))).collect();
+        match named {
+            Some(node) => target::named(members, &priorities, self.id, node),
+            None => target::fittest(&priorities, self.id),
+        }
+    }
+
+    fn check_held(&self, index: usize) -> Result<(), String> {
+        let (now, group) = (clock::now(), &self.groups[index]);
+        if let Some(to) = group.handovers.target(now) {
+            return Err(format!("it is being handed over to {} already; wait for that", self.name_of(to)));
+        }
+        if group.part == State::Holder {
+            return Ok(());
+        }
+        Err(match holder(self.words.read(group.slot), now) {
+            Some(id) if id == self.id => "this node has not yet renewed its lease; try again".to_owned(),
+            Some(id) => format!("{} holds it; run this command there", self.name_of(id)),
+            None => "nobody holds it; see `vip-user status`".to_owned(),
+        })
+    }
+}

@@ -1,0 +1,109 @@
+//! What comes in from the network: answers and handovers for the elections, letters for the daemon.
+
+use std::net::Ipv4Addr;
+
+use tracing::debug;
+use vip_common::lease::Ballot;
+use vip_common::wire::{Kind, Message, Reason};
+
+use super::{BATCH, Driver, Report};
+use crate::election::{Answer, Refusal};
+use crate::membership::Sender;
+use crate::transport::MAX_DATAGRAM;
+
+impl Driver {
+    pub(super) fn take_datagrams(&mut self) {
+        let mut buffer = [0; MAX_DATAGRAM];
+        for _ in 0..BATCH {
+            match self.parts.transport.receive(&mut buffer) {
+                Ok(Some((datagram, source))) => self.read(datagram, source),
+                Ok(None) => return,
+                // The error of an earlier send, such as an unreachable peer: the socket goes on.
+                Err(error) => debug!("receiving: {error}"),
+            }
+        }
+    }
+
+    fn read(&mut self, datagram: &[u8], source: Ipv4Addr) {
+        // XDP has counted what it rejected; this is the same check where XDP did not see the datagram.
+        let Ok((message, kind, body)) = self.parts.signer.open(datagram) else { return };
+        let origin = self.parts.signer.origin();
+        let ours = message.incarnation.get() == origin.incarnation;
+        match kind {
+            Kind::Promise | Kind::Accepted | Kind::Refused if ours => self.count(&message),
+            Kind::Offer | Kind::Ask | Kind::Grant => self.hear(kind, &message),
+            Kind::Hello if message.sender.get() != origin.node => {
+                let from = Sender {
+                    id: message.sender.get(),
+                    incarnation: message.incarnation.get(),
+                    address: source,
+                };
+                self.report(Report::Letter { kind, from, body: body.to_vec() });
+            }
+            // Of two nodes with one id, the one that started later has to go.
+            Kind::Probe
+                if message.sender.get() == origin.node && message.incarnation.get() > origin.incarnation =>
+            {
+                let answer = self.parts.signer.taken(&message);
+                if let Err(error) = self.parts.transport.send_to(&answer, source) {
+                    debug!("answering {source}'s probe: {error}");
+                }
+            }
+            Kind::Taken if ours => self.report(Report::IdTaken { by: source }),
+            _ => {}
+        }
+    }
+
+    /// Gives an acceptor's answer to its group's election.
+    fn count(&mut self, message: &Message) {
+        let Some(index) = self.group_of(message) else { return };
+        if let Some(answer) = answer(message) {
+            let view = self.view(index);
+            self.parts.groups[index].election.handle_answer(message.sender.get(), answer, &view);
+            self.act(index);
+        }
+    }
+
+    /// Gives what another node says about a handover to its group's election. Of another configuration, it counts for
+    /// nothing: who votes on the lease has changed.
+    fn hear(&mut self, kind: Kind, message: &Message) {
+        if message.epoch.get() != self.parts.signer.epoch() {
+            return;
+        }
+        let Some(index) = self.group_of(message) else { return };
+        let (from, ballot) = (message.sender.get(), Ballot(message.ballot.get()));
+        let (sent_at, left) = (message.sent_at.get(), message.duration.get());
+        // Read after the message came, so that what is left of a lease is counted from after it was asked for.
+        let view = self.view(index);
+        let election = &mut self.parts.groups[index].election;
+        match kind {
+            Kind::Offer => election.handle_offer(from, ballot, &view),
+            Kind::Ask => election.handle_ask(from, ballot, sent_at, &view),
+            _ => election.handle_grant(from, ballot, sent_at, left, &view),
+        }
+        self.act(index);
+    }
+
+    fn group_of(&self, message: &Message) -> Option<usize> {
+        let id = message.group.get();
+        self.parts.groups.iter().position(|group| group.id == id)
+    }
+}
+
+/// What an acceptor's message says, for the election; `None` if it is no answer.
+pub(super) fn answer(message: &Message) -> Option<Answer> {
+    let ballot = Ballot(message.ballot.get());
+    let sent_at = message.sent_at.get();
+    Some(match Kind::from_u8(message.kind)? {
+        Kind::Promise => Answer::Promise(ballot),
+        Kind::Accepted => Answer::Accepted { ballot, sent_at },
+        Kind::Refused => Answer::Refused(Refusal {
+            reason: Reason::from_u8(message.reason)?,
+            ballot,
+            duration: message.duration.get(),
+            epoch: message.epoch.get(),
+            sent_at,
+        }),
+        _ => return None,
+    })
+}
