@@ -2,7 +2,7 @@
 //! everything that can come of a frame comes often.
 //!
 //! Every time in them is far from the time at which the node meets it, so that what comes of a seed does not hang on
-//! how fast the machine is.
+//! how fast the machine is, but for how often a conflict is reported.
 
 mod messages;
 mod packets;
@@ -152,7 +152,7 @@ impl Generator {
                 }
                 _ => {
                     let at = self.rng.random_range(0..frame.len());
-                    frame[at] = self.rng.random();
+                    frame[at] ^= self.rng.random_range(1..=u8::MAX);
                 }
             }
         }

@@ -191,7 +191,7 @@ impl Generator {
                 // But for `sent_at` and `duration`, which could then be near.
                 let at = self.rng.random_range(0..48);
                 let at = if at < 40 { at } else { at + 8 };
-                bytes[at] = self.rng.random();
+                bytes[at] ^= self.rng.random_range(1..=u8::MAX);
                 *message = Message::from_bytes(bytes);
             }
         }
@@ -218,7 +218,7 @@ impl Generator {
             5 => port = self.rng.random(),
             6 => packet.fragment = self.pick(&[0, MORE_FRAGMENTS, 1, 0x8000, 0xffff]),
             7 => packet.options = self.pick::<&[u8]>(&[&[1; 4], &[1; 20], &[1; 40]]),
-            8 => packet.source = Ipv4Addr::from_bits(self.rng.random()),
+            8 => packet.source = self.carrying_source(),
             9 => packet.protocol = self.pick(&[1, 6]),
             _ => {}
         }
@@ -231,6 +231,16 @@ impl Generator {
             frame[at] = frame[at].wrapping_add(self.pick(&[1, 255]));
         }
         frame
+    }
+
+    /// An address with which the words of the answer's header add up to all ones and a carry, so that adding that
+    /// makes another one.
+    fn carrying_source(&mut self) -> Ipv4Addr {
+        let own = NODE_HOST.ip.to_bits();
+        let header = [0x4500, 20 + 8 + 80, u32::from(DONT_FRAGMENT), 64 << 8 | 17, own >> 16, own & 0xffff];
+        let high = self.rng.random_range(0x100..0x10000);
+        let low = 0xffff - (header.iter().sum::<u32>() + high) % 0x10000;
+        Ipv4Addr::from_bits(high << 16 | low)
     }
 }
 
