@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{error, info, warn};
 
 use self::control_plane::ControlPlane;
@@ -39,8 +39,8 @@ use crate::exit::Failure;
 use crate::membership::Durable;
 use crate::netlink::{Change, Changes, Netlink};
 
-/// How long the VIPs can be without a fence before that is found out. A tenth of a second is what a follower can be
-/// woken for.
+/// How long the VIPs can be without a fence before that is found out, where no heartbeat finds it out sooner. A tenth of
+/// a second is what a follower can be woken for.
 const FENCE_CHECK: Duration = Duration::from_millis(100);
 /// Longest wait for a write to the disk at the end.
 const LAST_WRITE: Duration = Duration::from_secs(1);
@@ -97,7 +97,7 @@ impl Signals {
 async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Signals) -> Result<(), Failure> {
     let Node { control_plane, lease_thread, mut reports, mut stored, netlink, mut changes, server, logger } =
         node;
-    let shared = Shared::new(control_plane);
+    let (shared, doubts) = (Shared::new(control_plane), lease_thread.fence_doubts());
     let asked = shared.clone();
     let clients = tokio::spawn(server.serve(move |request| answer(asked.clone(), request)));
     let logger = logger.map(|logger| tokio::spawn(logger.forward()));
@@ -109,7 +109,7 @@ async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Sign
                 Ok(())
             }
             end = &mut events => end,
-            failure = fence_lost(footprint) => Err(failure),
+            failure = fence_lost(footprint, &doubts) => Err(failure),
         }
     };
     if ended.is_err() {
@@ -126,10 +126,10 @@ async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Sign
     ended
 }
 
-/// Looks at the fence now and then, until it is lost.
-async fn fence_lost(footprint: &Footprint) -> Failure {
+/// Looks at the fence now and then, and when there is a reason to doubt it, until it is lost.
+async fn fence_lost(footprint: &Footprint, doubts: &Notify) -> Failure {
     loop {
-        tokio::time::sleep(FENCE_CHECK).await;
+        let _ = tokio::time::timeout(FENCE_CHECK, doubts.notified()).await;
         if let Err(lost) = footprint.check_fence() {
             return Failure::refused(lost.to_string());
         }

@@ -1,15 +1,17 @@
 //! A state directory that cannot be written, or says what is not so.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
-use anyhow::{Result, ensure};
-use rand::Rng;
+use anyhow::{Context, Result, ensure};
+use rand::{Rng, rngs::SmallRng};
 
 use super::scene::{PATIENCE, Scene};
 use crate::{net::run, wait};
-
-/// All files that are state; each is damaged in turn of luck.
-const FILES: [&str; 3] = ["incarnation.toml", "consent.toml", "configuration.toml"];
 
 pub(super) fn disk_full(scene: &mut Scene) -> Result<()> {
     let node = scene.any_node();
@@ -59,22 +61,45 @@ pub(super) fn state_torn(scene: &mut Scene) -> Result<()> {
     let node = scene.any_node();
     scene.strike();
     scene.cluster.daemon(node)?.kill()?;
-    let name = FILES[scene.random().random_range(0..FILES.len())];
-    let path = scene.lab().home(node).join("state").join(name);
-    let mut bytes = fs::read(&path)?;
-    if scene.random().random() {
-        bytes.truncate(scene.random().random_range(0..bytes.len()));
+    let state = scene.lab().home(node).join("state");
+    let files = state_files(&state)?;
+    let torn = &files[scene.random().random_range(0..files.len())];
+    tear(torn, scene.random())?;
+    let name = torn.file_name().and_then(OsStr::to_str).context("a state file without a name")?;
+
+    // Then as it advises.
+    if name == "incarnation.toml" {
+        scene.refuses_to_start(node, &[name, "remove this file"])?;
+        fs::remove_file(torn)?;
     } else {
-        let bit = scene.random().random_range(0..8 * bytes.len());
-        bytes[bit / 8] ^= 1 << (bit % 8);
+        scene.refuses_to_start(node, &[name, "remove its whole state directory"])?;
+        fs::remove_dir_all(&state)?;
     }
-    fs::write(&path, bytes)?;
-    scene.refuses_to_start(node, &[name, "remove this file"])?;
     scene.served_without(node)?;
-    // As it advises.
-    fs::remove_file(&path)?;
     scene.cluster.restart(node)?;
     scene.recovered().map(drop)
+}
+
+/// Without the lock, which holds nothing.
+fn state_files(state: &Path) -> Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> =
+        fs::read_dir(state)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    files.retain(|path| path.extension().is_some_and(|extension| extension == "toml"));
+    // Whatever their order on the disk, a seed means the same one.
+    files.sort();
+    Ok(files)
+}
+
+/// Cuts a file, or changes a bit of it.
+fn tear(path: &Path, random: &mut SmallRng) -> Result<()> {
+    let mut bytes = fs::read(path)?;
+    if random.random() {
+        bytes.truncate(random.random_range(0..bytes.len()));
+    } else {
+        let bit = random.random_range(0..8 * bytes.len());
+        bytes[bit / 8] ^= 1 << (bit % 8);
+    }
+    Ok(fs::write(path, bytes)?)
 }
 
 pub(super) fn state_old(scene: &mut Scene) -> Result<()> {

@@ -16,7 +16,7 @@ use std::thread::{self, JoinHandle};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tracing::{debug, error, warn};
 use vip_common::lease::Request;
 use vip_common::maps::{Event, EventKind};
@@ -98,6 +98,7 @@ impl OrderBook {
 #[derive(Debug)]
 pub(super) struct LeaseThread {
     orders: OrderBook,
+    fence_doubts: Arc<Notify>,
     thread: JoinHandle<()>,
 }
 
@@ -110,21 +111,28 @@ impl LeaseThread {
         let (orders, inbox) = sync_channel(ORDERS);
         let (reports, outbox) = mpsc::channel(REPORTS);
         let doorbell = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
+        let fence_doubts = Arc::new(Notify::new());
         let driver = Driver {
             parts,
             inbox,
             doorbell: Arc::clone(&doorbell),
             reports,
+            fence_doubts: Arc::clone(&fence_doubts),
             paces: Paces::once_a_second(),
             stopping: false,
         };
         let thread = thread::Builder::new().name("lease".into()).spawn(move || driver.run())?;
-        Ok((Self { orders: OrderBook { orders, doorbell }, thread }, outbox))
+        Ok((Self { orders: OrderBook { orders, doorbell }, fence_doubts, thread }, outbox))
     }
 
     /// Where to give it orders.
     pub(super) fn orders(&self) -> OrderBook {
         self.orders.clone()
+    }
+
+    /// Notified when a message comes in that the data plane should have kept: it may not be there any more.
+    pub(super) fn fence_doubts(&self) -> Arc<Notify> {
+        Arc::clone(&self.fence_doubts)
     }
 
     /// Releases all leases, sends a last Hello, and waits for the thread's end.
@@ -181,6 +189,7 @@ struct Driver {
     inbox: Receiver<Order>,
     doorbell: Arc<EventFd>,
     reports: mpsc::Sender<Report>,
+    fence_doubts: Arc<Notify>,
     paces: Paces,
     stopping: bool,
 }

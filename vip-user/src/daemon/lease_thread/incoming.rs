@@ -50,6 +50,8 @@ impl Driver {
                 }
             }
             Kind::Taken if ours => self.report(Report::IdTaken { by: source }),
+            // The data plane answers these and lets none through. At a start, some may be from before it was there.
+            Kind::Prepare | Kind::Propose | Kind::Release | Kind::Transfer => self.fence_doubts.notify_one(),
             _ => {}
         }
     }
