@@ -4,8 +4,9 @@
 //! run as well: that is how a failure is made small enough to read.
 
 mod draw;
+mod text;
 
-use std::fmt;
+pub(crate) use text::ms;
 
 /// One microsecond, in ns.
 pub const US: u64 = 1_000;
@@ -96,7 +97,7 @@ pub struct Fault {
 }
 
 /// The kinds of faults, and of wishes that an operator may have.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the line over each variant says what its fields are")]
 pub enum What {
     /// Threads of a daemon do not run; the data plane does.
@@ -177,36 +178,24 @@ pub enum Sudden {
 }
 
 impl Schedule {
+    /// A cluster whose nodes differ in their clocks and priorities only, and in which nothing happens by itself, for
+    /// ever.
+    pub fn quiet(seed: u64, nodes: u16, lease: u64) -> Self {
+        Self {
+            lease,
+            interval: lease / 5,
+            voters: nodes,
+            preempt: false,
+            chances: Chances::default(),
+            calm_at: u64::MAX,
+            absent: Nodes::default(),
+            faults: Vec::new(),
+            ..Self::draw(seed, Some(nodes))
+        }
+    }
+
     /// The ids of all nodes.
     pub fn ids(&self) -> impl Iterator<Item = u16> + use<> {
         1..=self.nodes
     }
-}
-
-impl fmt::Display for Schedule {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, nodes, voters, groups, .. } = self;
-        writeln!(f, "seed {seed}: {nodes} nodes, the first {voters} vote; {groups} groups")?;
-        let preempt = if self.preempt { ", with preemption" } else { "" };
-        writeln!(f, "  lease {}, renewed every {}{preempt}", ms(self.lease), ms(self.interval))?;
-        writeln!(f, "  {:?}", self.chances)?;
-        for (id, Traits { rate, priorities }) in self.ids().zip(&self.traits) {
-            writeln!(f, "  node {id}: clock rate {rate} ppm, priorities {priorities:?}")?;
-        }
-        for fault in &self.faults {
-            writeln!(f, "  {:>12}  {:?}", ms(fault.at), fault.what)?;
-        }
-        write!(f, "  {:>12}  calm, without {}", ms(self.calm_at), self.absent)
-    }
-}
-
-impl fmt::Display for Nodes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries((0..u16::MAX).take(32).filter(|id| self.contains(*id))).finish()
-    }
-}
-
-/// A time for people.
-pub(crate) fn ms(ns: u64) -> String {
-    format!("{}.{:03} ms", ns / MS, ns / US % 1_000)
 }

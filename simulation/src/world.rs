@@ -20,7 +20,7 @@ use crate::oracle::{Broken, Oracle, Promise};
 use crate::plane::Swap;
 use crate::process::{Body, Disk, Machine};
 use crate::queue::Queue;
-use crate::schedule::{MS, Part, Schedule, US, ms};
+use crate::schedule::{MS, Part, Schedule, US, What, ms};
 
 /// Lines of the trace that are kept.
 const TRACE: usize = 150;
@@ -154,9 +154,9 @@ enum Event {
     Start {
         node: usize,
     },
-    /// By its place in the schedule.
-    Begin(usize),
-    End(usize),
+    Happens(What),
+    /// After it has gone on for a while.
+    Ends(What),
     Calm,
 }
 
@@ -178,8 +178,8 @@ impl<'a> World<'a> {
             let at = world.machines[node].rng.random_range(0..3 * MS);
             world.queue.plan(at, Event::Start { node });
         }
-        for (place, fault) in schedule.faults.iter().enumerate() {
-            world.queue.plan(fault.at, Event::Begin(place));
+        for fault in &schedule.faults {
+            world.queue.plan(fault.at, Event::Happens(fault.what));
         }
         world.queue.plan(schedule.calm_at, Event::Calm);
         world
@@ -319,8 +319,8 @@ impl<'a> World<'a> {
             Event::Reported { node, incarnation, durable } => self.reported(node, incarnation, *durable),
             Event::AskAgain { node, incarnation } => self.ask_again(node, incarnation),
             Event::Start { node } => self.start(node),
-            Event::Begin(place) => self.begin(place),
-            Event::End(place) => self.end(place),
+            Event::Happens(what) => self.happens(what),
+            Event::Ends(what) => self.ends(&what),
             Event::Calm => self.calm(),
         }
     }

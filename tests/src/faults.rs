@@ -249,6 +249,9 @@ faults! {
     "all-stop" = storm::all_stop,
         "all daemons are stopped, and go on one after the other, three times",
         "none goes on with a lease that has ended meanwhile";
+    "handover" = storm::handover,
+        "a node is killed, stopped or cut off while the holder hands over, on a bad network or a good one, five times",
+        "the lease is handed over or not, and somebody serves";
     "storm" = storm::storm,
         "daemons are killed, started and stopped, cables pulled, lines cut and made bad, thirty times at random",
         "somebody serves when it is over";

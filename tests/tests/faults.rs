@@ -30,7 +30,7 @@ faults! {
     link_down link_flapping deaf mute pair_cut partitions loss delay reordering duplication bad_network two_clusters
     bpffs_unmounted pins_deleted map_unpinned xdp_detached xdp_replaced interface_renamed interface_deleted
     disk_full state_read_only state_torn state_old forged replayed truncated noise
-    clock_forward clock_back clock_back_disk_lost all_stop storm
+    clock_forward clock_back clock_back_disk_lost all_stop handover storm
 }
 
 fn play(name: &str) {

@@ -19,15 +19,14 @@ const COMMAND: u64 = 5_000 * MS;
 const RESTART: u64 = 5 * MS;
 
 impl World<'_> {
-    pub(super) fn begin(&mut self, place: usize) {
-        let schedule = self.schedule;
-        let fault = &schedule.faults[place];
-        if self.now >= schedule.calm_at {
+    /// Lets something happen now.
+    pub fn happens(&mut self, what: What) {
+        if self.now >= self.schedule.calm_at {
             return;
         }
         self.counts.faults += 1;
-        self.note(|| format!("{:?}", fault.what));
-        match fault.what {
+        self.note(|| what.to_string());
+        match what {
             What::Stall { node, part, lasts } => self.stall(index(node), part, lasts),
             What::Kill { node, down } => self.kill(index(node), down),
             What::Stop { node, down } => self.tell_control(index(node), News::Stop(down)),
@@ -35,41 +34,41 @@ impl World<'_> {
             What::Trap { node, point, then } => self.machines[index(node)].trap = Some((point, then)),
             What::Cut { from, to, both_ways, lasts } => {
                 self.segment.cut(from, to, both_ways, true);
-                self.queue.plan(self.now + lasts, Event::End(place));
+                self.queue.plan(self.now + lasts, Event::Ends(what));
             }
             What::Hold { from, to, sent_for, lasts } => {
                 self.segment.hold(from, to, self.now + sent_for, self.now + lasts);
             }
             What::Storm { lost, lasts } => {
                 self.segment.storm(lost, true);
-                self.queue.plan(self.now + lasts, Event::End(place));
+                self.queue.plan(self.now + lasts, Event::Ends(what));
             }
             What::Rate { node, rate } => self.set_rate(index(node), rate),
             What::WallClock { node, back } => self.machines[index(node)].wall_clock_back += back,
             What::Unfit { node, lasts } => {
                 self.machines[index(node)].unfit += 1;
                 self.tell_control(index(node), News::Carrier);
-                self.queue.plan(self.now + lasts, Event::End(place));
+                self.queue.plan(self.now + lasts, Event::Ends(what));
             }
             What::Priority { node, group, priority } => {
                 self.machines[index(node)].priorities[usize::from(group)] = priority;
                 self.kill(index(node), RESTART);
             }
-            What::Release { group } => self.tell_all(|| News::Release(group.into())),
             What::Remove { asks, id, down } => {
                 let removing = Removing { id, until: self.now + COMMAND, down };
                 self.tell_control(index(asks), News::Remove(removing));
             }
+            What::Release { group } => self.tell_all(|| News::Release(group.into())),
             What::HandOver { group, to } => self.tell_all(|| News::HandOver(group.into(), to)),
         }
     }
 
-    pub(super) fn end(&mut self, place: usize) {
-        let schedule = self.schedule;
-        if self.now >= schedule.calm_at {
+    /// What has gone on for a while ends.
+    pub(super) fn ends(&mut self, what: &What) {
+        if self.now >= self.schedule.calm_at {
             return;
         }
-        match schedule.faults[place].what {
+        match *what {
             What::Cut { from, to, both_ways, .. } => self.segment.cut(from, to, both_ways, false),
             What::Storm { lost, .. } => self.segment.storm(lost, false),
             What::Unfit { node, .. } => {
@@ -85,13 +84,12 @@ impl World<'_> {
     pub(super) fn calm(&mut self) {
         self.note(|| "calm".to_owned());
         self.segment.mend();
-        let away = self.away();
-        for node in 0..self.machines.len() {
+        for (node, is_away) in self.away().into_iter().enumerate() {
             let machine = &mut self.machines[node];
             machine.trap = None;
             machine.unfit = 0;
             machine.down_until = 0;
-            if away[node] {
+            if is_away {
                 self.crash(node, u64::MAX - self.now);
                 continue;
             }
@@ -128,8 +126,7 @@ impl World<'_> {
         self.maybe_pause(node);
         let trap = &mut self.machines[node].trap;
         let Some((_, then)) = trap.take_if(|(at, _)| *at == point) else { return };
-        let id = self.machines[node].id;
-        self.note(|| format!("node {id}: {then:?}, at {point:?}"));
+        self.note(|| format!("the trap: {then}"));
         match then {
             Sudden::Stall { lasts } => self.stall(node, Part::Both, lasts),
             Sudden::Kill { down } => self.kill(node, down),

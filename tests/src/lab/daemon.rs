@@ -214,10 +214,21 @@ impl Daemon {
         self.ask(ORDER_SECONDS, arguments)
     }
 
+    /// As [`Daemon::order`], without waiting for the outcome.
+    pub fn begin_order(&self, arguments: &[&str]) -> Result<Child> {
+        let mut command = self.asking(ORDER_SECONDS, arguments);
+        Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
+    }
+
     fn ask(&self, seconds: &str, arguments: &[&str]) -> Result<Output> {
+        Ok(self.asking(seconds, arguments).output()?)
+    }
+
+    fn asking(&self, seconds: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("timeout");
         command.args(["--signal=KILL", seconds]).arg(&self.binary).args(arguments);
-        Ok(command.arg("--socket").arg(&self.socket).output()?)
+        command.arg("--socket").arg(&self.socket);
+        command
     }
 
     /// Runs `vip-user <command>` for this daemon, in the form for people, for as long as it takes.
