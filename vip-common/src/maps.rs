@@ -8,7 +8,7 @@ use crate::siphash::Key;
 
 /// Changes with every layout below; pins live in a directory of this name, so a daemon never adopts another layout.
 pub const LAYOUT_VERSION: u32 = 1;
-/// Slots of groups. Slot 0 is for the cluster's own lease; groups with VIPs start at 1.
+/// Slots of groups. They start at 1: in events, 0 is no group's.
 pub const SLOTS: usize = 65;
 /// Most VIPs on one node.
 pub const MAX_VIPS: usize = 16_384;

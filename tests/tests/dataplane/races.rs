@@ -4,6 +4,7 @@
 //! a plain store in place of the compare-and-swap, fails here.
 
 use std::hint::spin_loop;
+use std::iter;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread;
@@ -132,8 +133,9 @@ pub(super) fn collide(
         let (to_us, ours) = mpsc::channel();
         scope.spawn(move || {
             run_on(first);
-            for frame in theirs {
+            for (round, frame) in iter::from_fn(|| awake(&theirs)).enumerate() {
                 meet(arrivals);
+                hesitate(round % 89);
                 if to_us.send(run(&frame)).is_err() {
                     break;
                 }
@@ -141,20 +143,43 @@ pub(super) fn collide(
         });
         run_on(second);
         let end = Instant::now() + duration;
-        while Instant::now() < end {
+        for round in 0.. {
+            if end <= Instant::now() {
+                break;
+            }
             let [our_frame, their_frame] = frames();
             to_them.send(their_frame).unwrap();
             meet(arrivals);
+            hesitate(round % 97);
             let our_outcome = run(&our_frame);
-            judge([our_outcome, ours.recv().unwrap()]);
+            judge([our_outcome, awake(&ours).unwrap()]);
         }
     });
+}
+
+/// Receives without sleeping: a CPU that was idle takes its time to come back, and the two would not meet.
+fn awake<T>(from: &mpsc::Receiver<T>) -> Option<T> {
+    loop {
+        match from.try_recv() {
+            Ok(received) => return Some(received),
+            Err(mpsc::TryRecvError::Empty) => spin_loop(),
+            Err(mpsc::TryRecvError::Disconnected) => return None,
+        }
+    }
 }
 
 /// Waits for the other of two threads without sleeping, so that both go on at the same time.
 fn meet(arrivals: &AtomicUsize) {
     let everybody = (arrivals.fetch_add(1, Ordering::AcqRel) / 2 + 1) * 2;
     while arrivals.load(Ordering::Acquire) < everybody {
+        spin_loop();
+    }
+}
+
+/// Lets some time pass, up to some microseconds: one of the two sides may always be as much quicker than the other, and
+/// they would never meet.
+fn hesitate(steps: usize) {
+    for _ in 0..4 * steps {
         spin_loop();
     }
 }

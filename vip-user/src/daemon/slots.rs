@@ -15,8 +15,8 @@ use crate::dataplane::{DataPlane, Error};
 use crate::election::{self, Election};
 use crate::exit::Failure;
 
-/// The slot of the cluster's own lease, a group without VIPs.
-const CLUSTER_SLOT: u32 = 0;
+/// The first place of a group. An event's slot 0 is no group's.
+const FIRST_SLOT: u32 = 1;
 
 /// One group and its place.
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ fn group_ids(settings: &Settings) -> Result<Vec<u32>, Failure> {
 /// A place for each group (group id → slot): the one that it has, or the lowest that nobody has.
 fn places(known: &BTreeMap<u32, u32>, ids: &[u32]) -> BTreeMap<u32, u32> {
     let taken: BTreeSet<u32> = ids.iter().filter_map(|id| known.get(id).copied()).collect();
-    let mut free = (CLUSTER_SLOT + 1..).filter(|slot| !taken.contains(slot));
+    let mut free = (FIRST_SLOT..).filter(|slot| !taken.contains(slot));
     ids.iter().filter_map(|id| Some((*id, known.get(id).copied().or_else(|| free.next())?))).collect()
 }
 
