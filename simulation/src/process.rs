@@ -6,8 +6,9 @@ use std::rc::Rc;
 use rand::rngs::SmallRng;
 use vip_common::lease::{Ballot, Request};
 use vip_common::maps::EventKind;
-use vip_common::wire::{Kind, Message, Reason};
-use vip_user::election::{Answer, Election, Refusal, View};
+use vip_common::vote;
+use vip_common::wire::{Kind, Message};
+use vip_user::election::{Election, View};
 use vip_user::membership::{Configuration, Durable, Membership, Sender, Stored};
 
 use crate::clock::Clock;
@@ -210,12 +211,7 @@ impl LeaseThread {
 
     /// A message to the acceptors of a group.
     pub(crate) fn request(&mut self, slot: usize, request: Request, sent_at: u64) -> Message {
-        let (kind, Ballot(ballot), duration) = match request {
-            Request::Prepare(ballot) => (Kind::Prepare, ballot, 0),
-            Request::Propose(ballot, lease) => (Kind::Propose, ballot, lease),
-            Request::Release(ballot) => (Kind::Release, ballot, 0),
-            Request::Transfer { to, left, .. } => (Kind::Transfer, to, left),
-        };
+        let (kind, Ballot(ballot), duration) = vote::fields(request);
         self.about_lease(slot, kind, ballot, sent_at, duration)
     }
 
@@ -282,21 +278,4 @@ pub(crate) fn slot_of(message: &Message) -> Option<usize> {
 
 fn group_of(slot: usize) -> u32 {
     u32::try_from(slot).map_or(0, |slot| FIRST_GROUP + slot)
-}
-
-/// What an acceptor's message says to an election.
-pub(crate) fn answer(message: &Message, kind: Kind) -> Option<Answer> {
-    let (ballot, sent_at) = (Ballot(message.ballot.get()), message.sent_at.get());
-    Some(match kind {
-        Kind::Promise => Answer::Promise(ballot),
-        Kind::Accepted => Answer::Accepted { ballot, sent_at },
-        Kind::Refused => Answer::Refused(Refusal {
-            reason: Reason::from_u8(message.reason)?,
-            ballot,
-            duration: message.duration.get(),
-            epoch: message.epoch.get(),
-            sent_at,
-        }),
-        _ => return None,
-    })
 }

@@ -101,6 +101,16 @@ pub fn message(
     }
 }
 
+/// Kind, ballot and duration of the message that asks for this. Its sender is the node that asks.
+pub const fn fields(request: Request) -> (Kind, Ballot, u64) {
+    match request {
+        Request::Prepare(ballot) => (Kind::Prepare, ballot, 0),
+        Request::Propose(ballot, lease) => (Kind::Propose, ballot, lease),
+        Request::Release(ballot) => (Kind::Release, ballot, 0),
+        Request::Transfer { to, left, .. } => (Kind::Transfer, to, left),
+    }
+}
+
 /// Prepare, Propose, Release and Transfer: the acceptor's work.
 #[inline(always)]
 fn request(message: &Message, kind: Kind, own: bool, config: &Config, memory: &mut impl Memory) -> Verdict {

@@ -16,6 +16,7 @@
 //! there so that somebody serves soon, and to keep candidates out of each other's way.
 
 mod action;
+mod answer;
 mod attempt;
 mod following;
 mod handover;
@@ -33,6 +34,7 @@ use vip_common::maps::Role;
 use vip_common::wire::Reason;
 
 pub use action::{Action, Demotion, GiveUp, HandoverFailure, Notice};
+pub use answer::{Answer, Refusal};
 
 use attempt::{Attempt, Step, lifted_at};
 use following::Following;
@@ -70,37 +72,6 @@ pub struct View {
     pub holder_ballot: Ballot,
     /// When this node's acceptor has waited long enough for what it may have forgotten; 0 = nothing.
     pub quarantine_until: u64,
-}
-
-/// A voter's answer to a request of this daemon. Tag, cluster, incarnation and group have been checked.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Answer {
-    /// To Prepare of this ballot.
-    Promise(Ballot),
-    /// To Propose.
-    Accepted {
-        /// The ballot proposed.
-        ballot: Ballot,
-        /// Echo of the proposal's stamp.
-        sent_at: u64,
-    },
-    /// To either.
-    Refused(Refusal),
-}
-
-/// The fields of a refusal as the message has them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Refusal {
-    /// Why.
-    pub reason: Reason,
-    /// The ballot in the way. It is not the request's, so `sent_at` tells which request is meant.
-    pub ballot: Ballot,
-    /// Held: what remains of the lease in the way. TooLong: the longest lease taken. In ns.
-    pub duration: u64,
-    /// The epoch of the voter's configuration.
-    pub epoch: u32,
-    /// Echo of the request's stamp.
-    pub sent_at: u64,
 }
 
 /// What this node is in its group.

@@ -2,6 +2,7 @@
 
 use vip_common::lease::{Ballot, Request};
 use vip_common::siphash::Key;
+use vip_common::vote;
 use vip_common::wire::{Invalid, Kind, MESSAGE_LEN, Message};
 
 use crate::config::Keys;
@@ -88,12 +89,7 @@ impl Signer {
 
     /// A request to the acceptors of a group. `sent_at` is this node's clock before the message is sent.
     pub fn request(&mut self, group: u32, request: Request, sent_at: u64) -> Message {
-        let (kind, Ballot(ballot), duration) = match request {
-            Request::Prepare(ballot) => (Kind::Prepare, ballot, 0),
-            Request::Propose(ballot, lease) => (Kind::Propose, ballot, lease),
-            Request::Release(ballot) => (Kind::Release, ballot, 0),
-            Request::Transfer { to, left, .. } => (Kind::Transfer, to, left),
-        };
+        let (kind, Ballot(ballot), duration) = vote::fields(request);
         self.about_lease(group, kind, ballot, sent_at, duration)
     }
 

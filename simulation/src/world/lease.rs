@@ -4,7 +4,7 @@ use vip_common::lease::{Ballot, Request};
 use vip_common::maps::EventKind;
 use vip_common::vote::Verdict;
 use vip_common::wire::{Kind, Message};
-use vip_user::election::{Action, Election, State, View};
+use vip_user::election::{Action, Answer, Election, State, View};
 use vip_user::membership::Sender;
 
 use super::World;
@@ -72,7 +72,7 @@ impl World<'_> {
                         self.news(node, News::Hello(from, body));
                     }
                     (Kind::Offer | Kind::Ask | Kind::Grant, _) => self.hear(node, &message, kind),
-                    _ => self.count(node, &message, kind),
+                    _ => self.count(node, &message),
                 }
             }
             Input::Event(EventKind::Released, slot) => {
@@ -113,12 +113,12 @@ impl World<'_> {
     }
 
     /// Gives an acceptor's answer to its group's election.
-    fn count(&mut self, node: usize, message: &Message, kind: Kind) {
+    fn count(&mut self, node: usize, message: &Message) {
         let ours = self.machines[node].disk.incarnation;
         if message.incarnation.get() != ours {
             return;
         }
-        if let (Some(slot), Some(answer)) = (slot_of(message), process::answer(message, kind)) {
+        if let (Some(slot), Some(answer)) = (slot_of(message), Answer::read(message)) {
             let voter = message.sender.get();
             self.tell(node, slot, |election, view| election.handle_answer(voter, answer, view));
         }
@@ -223,9 +223,7 @@ impl World<'_> {
         {
             answer.put_into(&mut vote, &plane.config);
             let view = self.machines[node].view(slot, self.now);
-            if let (Some(answer), Some(lease)) =
-                (process::kind(&vote).and_then(|kind| process::answer(&vote, kind)), self.running_lease(node))
-            {
+            if let (Some(answer), Some(lease)) = (Answer::read(&vote), self.running_lease(node)) {
                 lease.elections[slot].handle_answer(id, answer, &view);
             }
         }

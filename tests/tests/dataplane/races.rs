@@ -10,11 +10,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::sched::{CpuSet, sched_getaffinity};
 use nix::unistd::Pid;
 use vip_common::lease::{Ballot, Renewal, serving_time};
 use vip_common::maps::Role;
 use vip_common::wire::Kind;
+use vip_tests::realtime;
 use vip_user::dataplane::{Action, Program};
 
 use super::frames;
@@ -41,13 +42,13 @@ fn a_disarm_wins_against_an_extension_under_way() {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            run_on(first);
+            realtime::pin(first).unwrap();
             while !over.load(Ordering::Relaxed) {
                 assert_eq!(run(&node.plane.program, &accepted).0, Action::Drop);
             }
         });
         let _guard = SetOnDrop(&over);
-        run_on(second);
+        realtime::pin(second).unwrap();
         let (words, end) = (&node.plane.words, Instant::now() + DURATION);
         let (mut extensions, mut pause) = (0, 0);
         while Instant::now() < end {
@@ -132,7 +133,7 @@ pub(super) fn collide(
         let (to_them, theirs) = mpsc::channel::<Vec<u8>>();
         let (to_us, ours) = mpsc::channel();
         scope.spawn(move || {
-            run_on(first);
+            realtime::pin(first).unwrap();
             for (round, frame) in iter::from_fn(|| awake(&theirs)).enumerate() {
                 meet(arrivals);
                 hesitate(round % 89);
@@ -141,7 +142,7 @@ pub(super) fn collide(
                 }
             }
         });
-        run_on(second);
+        realtime::pin(second).unwrap();
         let end = Instant::now() + duration;
         for round in 0.. {
             if end <= Instant::now() {
@@ -199,11 +200,4 @@ fn two_cpus() -> [usize; 2] {
     let mut cpus = (0..CpuSet::count()).filter(|cpu| allowed.is_set(*cpu).unwrap());
     let first = cpus.next().unwrap();
     [first, cpus.next().unwrap_or(first)]
-}
-
-/// Keeps this thread on a CPU.
-fn run_on(cpu: usize) {
-    let mut set = CpuSet::new();
-    set.set(cpu).unwrap();
-    sched_setaffinity(Pid::from_raw(0), &set).unwrap();
 }

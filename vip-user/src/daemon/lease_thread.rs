@@ -22,12 +22,11 @@ use vip_common::lease::Request;
 use vip_common::maps::{Event, EventKind};
 use vip_common::wire::{Kind, Message};
 
-use self::incoming::answer;
 use super::own_vote::OwnVote;
 use crate::announce::Announcer;
 use crate::clock;
 use crate::dataplane::{Events, RenewalTable, Words};
-use crate::election::{Action, Election, View};
+use crate::election::{Action, Answer, Election, View};
 use crate::membership::Sender;
 use crate::pace::Pace;
 use crate::realtime;
@@ -398,7 +397,7 @@ impl Driver {
             }
         };
         if let Some((voter, answer)) =
-            answered.and_then(|message| Some((message.sender.get(), answer(&message)?)))
+            answered.and_then(|message| Some((message.sender.get(), Answer::read(&message)?)))
         {
             let view = self.view(index);
             self.parts.groups[index].election.handle_answer(voter, answer, &view);

@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 
 use tracing::debug;
 use vip_common::lease::Ballot;
-use vip_common::wire::{Kind, Message, Reason};
+use vip_common::wire::{Kind, Message};
 
 use super::{BATCH, Driver, Report};
-use crate::election::{Answer, Refusal};
+use crate::election::Answer;
 use crate::membership::Sender;
 use crate::transport::MAX_DATAGRAM;
 
@@ -59,7 +59,7 @@ impl Driver {
     /// Gives an acceptor's answer to its group's election.
     fn count(&mut self, message: &Message) {
         let Some(index) = self.group_of(message) else { return };
-        if let Some(answer) = answer(message) {
+        if let Some(answer) = Answer::read(message) {
             let view = self.view(index);
             self.parts.groups[index].election.handle_answer(message.sender.get(), answer, &view);
             self.act(index);
@@ -90,22 +90,4 @@ impl Driver {
         let id = message.group.get();
         self.parts.groups.iter().position(|group| group.id == id)
     }
-}
-
-/// What an acceptor's message says, for the election; `None` if it is no answer.
-pub(super) fn answer(message: &Message) -> Option<Answer> {
-    let ballot = Ballot(message.ballot.get());
-    let sent_at = message.sent_at.get();
-    Some(match Kind::from_u8(message.kind)? {
-        Kind::Promise => Answer::Promise(ballot),
-        Kind::Accepted => Answer::Accepted { ballot, sent_at },
-        Kind::Refused => Answer::Refused(Refusal {
-            reason: Reason::from_u8(message.reason)?,
-            ballot,
-            duration: message.duration.get(),
-            epoch: message.epoch.get(),
-            sent_at,
-        }),
-        _ => return None,
-    })
 }
