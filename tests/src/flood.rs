@@ -1,17 +1,9 @@
 //! Packets that nobody should send: real messages caught and changed, cut, or sent again, and plain noise, as fast as one
 //! thread can.
 
-use std::{
-    io::Read,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{io::Read, time::Duration};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 use socket2::Socket;
 
@@ -21,6 +13,7 @@ use crate::{
     net::in_netns,
     oracle::packet_socket,
     wait,
+    worker::Worker,
 };
 
 /// Longer than it takes the nodes to send some messages, on however busy a machine.
@@ -91,46 +84,30 @@ pub fn noise(count: usize, random: &mut SmallRng) -> Vec<Vec<u8>> {
 
 /// Frames on their way to all nodes, again and again. Dropping it ends that.
 #[derive(Debug)]
-pub struct Flood {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<u64>>,
-}
+pub struct Flood(Worker<u64>);
 
 impl Flood {
     /// Sends the frames from the client's machine, for at most `limit`.
     pub fn start(lab: &Lab, frames: Vec<Vec<u8>>, limit: Duration) -> Result<Self> {
         let socket = in_netns(&lab.client_netns(), || packet_socket("eth0", None))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let (told_to_stop, end) = (Arc::clone(&stop), Stamp::now() + limit);
-        let send = move || {
+        let end = Stamp::now() + limit;
+        let send = Worker::start("flood", move |order| {
             let mut sent = 0;
             for frame in frames.iter().cycle() {
-                if told_to_stop.load(Ordering::Relaxed) || Stamp::now() >= end {
+                if order.is_to_end() || Stamp::now() >= end {
                     break;
                 }
                 // What does not fit the queue, or is too short to be a frame, is one less.
                 sent += u64::from(socket.send(frame).is_ok());
             }
             sent
-        };
-        Ok(Self { stop, thread: Some(thread::Builder::new().name("flood".into()).spawn(send)?) })
+        });
+        Ok(Self(send?))
     }
 
     /// Ends it; gives how many frames were sent.
-    pub fn finish(mut self) -> Result<u64> {
-        self.stop.store(true, Ordering::Relaxed);
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Ok(sent)) => Ok(sent),
-            _ => bail!("the flood's thread has panicked"),
-        }
-    }
-}
-
-impl Drop for Flood {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // Its only failure is a panic, which has been reported by then.
-        let _ = self.thread.take().map(JoinHandle::join);
+    pub fn finish(self) -> Result<u64> {
+        self.0.finish()
     }
 }
 

@@ -1,18 +1,10 @@
 //! Threads that take processor time from everybody else, for a bounded time.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
-};
+use std::{io, time::Duration};
 
 use anyhow::Result;
 
-use crate::{clock::Stamp, realtime};
+use crate::{clock::Stamp, realtime, worker::Worker};
 
 /// How the hogs are scheduled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,46 +19,25 @@ pub enum Class {
 /// Running hogs. Dropping them ends them.
 #[derive(Debug)]
 pub struct Hogs {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<()>>,
+    _threads: Vec<Worker<()>>,
 }
 
 impl Hogs {
     /// Starts `count` hogs that end by themselves after `limit`, whatever becomes of the caller.
     pub fn start(count: usize, class: Class, limit: Duration) -> Result<Self> {
         let end = Stamp::now() + limit;
-        let mut hogs = Self { stop: Arc::default(), threads: Vec::new() };
-        for _ in 0..count {
-            let stop = Arc::clone(&hogs.stop);
-            let spin = move || {
-                while !stop.load(Ordering::Relaxed) && Stamp::now() < end {
-                    std::hint::spin_loop();
-                }
-            };
-            let (report, started) = std::sync::mpsc::sync_channel(1);
-            let hog = move || {
-                let scheduled = schedule(class);
-                let goes_on = scheduled.is_ok();
-                // Its receiver waits for it.
-                let _ = report.send(scheduled);
-                if goes_on {
-                    spin();
-                }
-            };
-            hogs.threads.push(thread::Builder::new().name("hog".into()).spawn(hog)?);
-            started.recv()??;
-        }
-        Ok(hogs)
-    }
-}
-
-impl Drop for Hogs {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            // Its only failure is a panic, which has been reported by then.
-            let _ = thread.join();
-        }
+        let hog = |_| {
+            Worker::start_with(
+                "hog",
+                move || schedule(class),
+                move |order| {
+                    while !order.is_to_end() && Stamp::now() < end {
+                        std::hint::spin_loop();
+                    }
+                },
+            )
+        };
+        Ok(Self { _threads: (0..count).map(hog).collect::<Result<_>>()? })
     }
 }
 

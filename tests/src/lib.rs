@@ -23,6 +23,7 @@ pub mod traces;
 pub mod wait;
 pub mod wall_clock;
 pub mod watch;
+mod worker;
 
 #[cfg(test)]
 mod instruments;

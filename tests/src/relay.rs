@@ -12,11 +12,7 @@ use std::{
     io::Read,
     os::fd::AsFd,
     process::Command,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -37,6 +33,7 @@ use crate::{
     net::{in_netns, ip, run},
     oracle::packet_socket,
     realtime,
+    worker::{Order, Worker},
 };
 
 /// The cable through which messages leave the switch: its switch's end, and the end that is read.
@@ -77,8 +74,7 @@ pub struct Relay {
     /// The switch's ports whose messages come here.
     diverted: Vec<String>,
     lines: Arc<Mutex<Lines>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Worker<()>>,
 }
 
 /// By sender and receiver; a good cable where there is none.
@@ -92,22 +88,20 @@ impl Relay {
         ip(&switch, &["link", "add", outlet, "type", "veth", "peer", "name", inlet])?;
         let nodes: Vec<u8> = lab.nodes().collect();
         // From here on, whatever fails, dropping the value removes the cable.
-        let stop = Arc::new(AtomicBool::new(false));
         let (diverted, lines) = (Vec::new(), Arc::default());
-        let mut relay = Self { switch, nodes, diverted, lines, stop, thread: None };
+        let mut relay = Self { switch, nodes, diverted, lines, thread: None };
         for end in OUTLET {
             ip(&relay.switch, &["link", "set", "dev", end, "up"])?;
         }
-        let worker = Worker {
+        let carrier = Carrier {
             incoming: in_netns(&relay.switch, || receiver(inlet))?,
             ports: relay.nodes.iter().map(|node| Ok((*node, port(lab, *node)?))).collect::<Result<_>>()?,
             lines: Arc::clone(&relay.lines),
-            stop: Arc::clone(&relay.stop),
             random: SmallRng::seed_from_u64(seed),
             under_way: BinaryHeap::new(),
             count: 0,
         };
-        relay.thread = Some(thread::Builder::new().name("relay".into()).spawn(move || worker.run())?);
+        relay.thread = Some(Worker::start("relay", move |order| carrier.run(&order))?);
         for port in lab.nodes().map(|node| lab.port(node)) {
             divert(&relay.switch, &port, outlet)?;
             relay.diverted.push(port);
@@ -155,9 +149,7 @@ impl Drop for Relay {
             let _ = tc(&self.switch, &format!("qdisc delete dev {port} clsact"));
         }
         let _ = ip(&self.switch, &["link", "delete", "dev", OUTLET[0]]);
-        self.stop.store(true, Ordering::Relaxed);
-        // Its only failure is a panic, which has been reported by then.
-        let _ = self.thread.take().map(JoinHandle::join);
+        drop(self.thread.take());
     }
 }
 
@@ -189,11 +181,10 @@ fn tc(netns: &str, args: &str) -> Result<()> {
 }
 
 /// The thread's side.
-struct Worker {
+struct Carrier {
     incoming: Socket,
     ports: BTreeMap<u8, Socket>,
     lines: Arc<Mutex<Lines>>,
-    stop: Arc<AtomicBool>,
     random: SmallRng,
     under_way: BinaryHeap<Reverse<Passage>>,
     count: u64,
@@ -208,11 +199,11 @@ struct Passage {
     frame: Vec<u8>,
 }
 
-impl Worker {
-    fn run(mut self) {
+impl Carrier {
+    fn run(mut self, order: &Order) {
         // Without the privilege, a busy machine adds delays of its own.
         let _ = realtime::fifo(PRIORITY);
-        while !self.stop.load(Ordering::Relaxed) {
+        while !order.is_to_end() {
             self.wait();
             self.take();
             self.deliver();

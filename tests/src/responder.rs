@@ -2,18 +2,13 @@
 
 use std::{
     net::{Ipv4Addr, SocketAddrV4, UdpSocket},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
     time::Duration,
 };
 
 use anyhow::{Context, Result};
 use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::{lab::Lab, net::in_netns};
+use crate::{lab::Lab, net::in_netns, worker::Worker};
 
 /// The port of the service.
 pub const PORT: u16 = 7777;
@@ -23,31 +18,19 @@ pub const PROBE_LEN: usize = 8;
 /// The echo service of one node. Dropping it stops it.
 #[derive(Debug)]
 pub struct Responder {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Worker<()>,
 }
 
 impl Responder {
     /// Serves on `vip` at node `node`; the node need not have the address yet, or keep it.
     pub fn start(lab: &Lab, node: u8, vip: Ipv4Addr) -> Result<Self> {
         let socket = in_netns(&lab.node_netns(node), || bind_free(SocketAddrV4::new(vip, PORT)))?;
-        let stop = Arc::new(AtomicBool::new(false));
-        let told_to_stop = Arc::clone(&stop);
-        let serve = move || {
-            while !told_to_stop.load(Ordering::Relaxed) {
+        let thread = Worker::start(&format!("responder-{node}"), move |order| {
+            while !order.is_to_end() {
                 answer_one(&socket, node);
             }
-        };
-        let thread = thread::Builder::new().name(format!("responder-{node}")).spawn(serve)?;
-        Ok(Self { stop, thread: Some(thread) })
-    }
-}
-
-impl Drop for Responder {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        // Its only failure is a panic, which has been reported by then.
-        let _ = self.thread.take().map(JoinHandle::join);
+        });
+        Ok(Self { _thread: thread? })
     }
 }
 

@@ -3,19 +3,15 @@
 //! What a cluster does in such a moment is no fault of its own, so measurements on a busy or shared machine have this
 //! beside them.
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread::{self, JoinHandle},
-    time::Duration,
+use std::{thread::available_parallelism, time::Duration};
+
+use anyhow::Result;
+
+use crate::{
+    clock::Stamp,
+    realtime,
+    worker::{Order, Worker},
 };
-
-use anyhow::{Result, bail};
-
-use crate::{clock::Stamp, realtime};
 
 /// SCHED_FIFO priority: above the daemons' threads.
 const PRIORITY: i32 = 60;
@@ -25,10 +21,7 @@ const KEPT: usize = 10;
 
 /// A timer of 1 kHz on each processor, at real-time priority. Dropping it ends it.
 #[derive(Debug)]
-pub struct Stalls {
-    stop: Arc<AtomicBool>,
-    threads: Vec<JoinHandle<Vec<Stall>>>,
-}
+pub struct Stalls(Vec<Worker<Vec<Stall>>>);
 
 /// A moment at which the timer was late.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,31 +37,21 @@ pub struct Stall {
 impl Stalls {
     /// Starts to watch.
     pub fn watch() -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut stalls = Self { stop, threads: Vec::new() };
-        for processor in 0..thread::available_parallelism()?.get() {
-            let (stop, (report, begun)) = (Arc::clone(&stalls.stop), std::sync::mpsc::sync_channel(1));
-            let timer = move || {
-                let punctual: io::Result<()> =
-                    realtime::pin(processor).and_then(|()| realtime::fifo(PRIORITY));
-                let failed = punctual.is_err();
-                // Its receiver waits for it.
-                let _ = report.send(punctual);
-                if failed { Vec::new() } else { run(processor, &stop) }
-            };
-            stalls.threads.push(thread::Builder::new().name("stalls".into()).spawn(timer)?);
-            begun.recv()??;
-        }
-        Ok(stalls)
+        let timer = |processor| {
+            Worker::start_with(
+                "stalls",
+                move || realtime::pin(processor).and_then(|()| realtime::fifo(PRIORITY)),
+                move |order| run(processor, &order),
+            )
+        };
+        Ok(Self((0..available_parallelism()?.get()).map(timer).collect::<Result<_>>()?))
     }
 
     /// The worst moments of all processors, the worst first.
-    pub fn finish(mut self) -> Result<Vec<Stall>> {
-        self.stop.store(true, Ordering::Relaxed);
+    pub fn finish(self) -> Result<Vec<Stall>> {
         let mut worst = Vec::new();
-        for thread in self.threads.drain(..) {
-            let Ok(stalls) = thread.join() else { bail!("a timer's thread has panicked") };
-            worst.extend(stalls);
+        for timer in self.0 {
+            worst.extend(timer.finish()?);
         }
         worst.sort_unstable_by(|a, b| b.cmp(a));
         worst.truncate(KEPT);
@@ -76,21 +59,11 @@ impl Stalls {
     }
 }
 
-impl Drop for Stalls {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        for thread in self.threads.drain(..) {
-            // Its only failure is a panic, which has been reported by then.
-            let _ = thread.join();
-        }
-    }
-}
-
 /// The worst moments of one processor.
-fn run(processor: usize, stop: &AtomicBool) -> Vec<Stall> {
+fn run(processor: usize, order: &Order) -> Vec<Stall> {
     let mut worst: Vec<Stall> = Vec::with_capacity(KEPT + 1);
     let mut due = Stamp::now() + PERIOD;
-    while !stop.load(Ordering::Relaxed) {
+    while !order.is_to_end() {
         due.sleep_until();
         let now = Stamp::now();
         worst.push(Stall { late: now.since(due), due, processor });

@@ -6,8 +6,8 @@
 //! - [`maps`]: the layouts of the BPF maps.
 //!
 //! Nothing here knows a clock, a socket, a map or a packet: every function takes plain state and `now`, or memory
-//! that its caller has. The XDP
-//! program, the daemon, the simulator and the tests run these functions and no copies of them.
+//! that its caller has. The XDP program, the daemon, the simulator and the tests run these functions and no copies
+//! of them.
 //! Functions are `inline(always)` where they run in XDP, because a BPF spin lock forbids calls while it is held.
 #![no_std]
 

@@ -11,6 +11,7 @@ mod footprint;
 mod groups;
 mod handover;
 mod lease_thread;
+mod lookup;
 mod own_vote;
 mod preemption;
 mod privileges;

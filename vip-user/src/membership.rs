@@ -248,8 +248,7 @@ impl Membership {
     }
 
     /// A Hello was heard. Its tag, cluster and replay have been checked, so it is no older than the last one of the same
-    /// incarnation. One from this node's own id, or of an older
-    /// incarnation than is known, is ignored.
+    /// incarnation. One from this node's own id, or of an older incarnation than is known, is ignored.
     pub fn handle_hello(&mut self, from: Sender, hello: Hello, now: u64) {
         let known = self.members.get(from.id);
         if from.id == self.members.me.id || known.is_some_and(|known| from.incarnation < known.incarnation) {

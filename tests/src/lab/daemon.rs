@@ -231,12 +231,6 @@ impl Daemon {
         command
     }
 
-    /// Runs `vip-user <command>` for this daemon, in the form for people, for as long as it takes.
-    pub fn command(&self, command: &[&str]) -> Result<Output> {
-        let mut process = Command::new(&self.binary);
-        Ok(process.args(command).arg("--socket").arg(&self.socket).output()?)
-    }
-
     /// The last lines of its log, for the message of a failure.
     pub fn log_tail(&self) -> String {
         let log = self.log();

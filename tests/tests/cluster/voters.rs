@@ -171,7 +171,7 @@ fn wait_voters(cluster: &Cluster, node: u8, voters: &[u16]) -> Status {
 }
 
 fn run(cluster: &mut Cluster, node: u8, command: &[&str]) -> Output {
-    cluster.daemon(node).unwrap().command(command).unwrap()
+    cluster.daemon(node).unwrap().order(command).unwrap()
 }
 
 /// What a command that succeeded has said.

@@ -6,6 +6,7 @@
 use tracing::info;
 
 use super::control_plane::ControlPlane;
+use super::lookup;
 use crate::clock;
 use crate::control::Reply;
 use crate::departure::Departure;
@@ -47,17 +48,7 @@ impl ControlPlane {
 
     /// The id of the node that an operator means, by its name or id.
     fn id_of(&self, node: &str) -> Result<u16, String> {
-        let named = self.membership.members().filter(|member| member.hello.name == node);
-        let mut ids: Vec<u16> = named.map(|member| member.id).collect();
-        match (ids.pop(), ids.is_empty()) {
-            (Some(id), true) => Ok(id),
-            (Some(id), false) => {
-                ids.push(id);
-                Err(format!("several nodes are named {node}: say which by its id, one of {ids:?}"))
-            }
-            (None, _) => node.parse().map_err(|_| {
-                format!("no node is named {node}: `vip-user members` has the names and ids of all")
-            }),
-        }
+        let members = self.membership.members();
+        lookup::id_of(members.map(|member| (member.id, member.hello.name.as_str())), node)
     }
 }

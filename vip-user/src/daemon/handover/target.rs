@@ -2,10 +2,8 @@
 
 use std::cmp::Reverse;
 
+use crate::daemon::lookup::{self, SEE};
 use crate::status::{Member, MemberStatus};
-
-/// Where the nodes' names and ids are to be found.
-const SEE: &str = "`vip-user members` lists the nodes";
 
 /// The node that an operator means by its name or id, if it is another one than `me` that can hold the group: one of the
 /// `candidates`, of priority above 0 there.
@@ -52,16 +50,8 @@ pub(super) fn fittest(candidates: &[(u16, u8)], me: u16) -> Result<u16, String> 
 }
 
 fn find<'a>(members: &'a [Member], node: &str) -> Result<&'a Member, String> {
-    let mut by_name = members.iter().filter(|member| member.name == node);
-    match (by_name.next(), by_name.next()) {
-        (Some(member), None) => Ok(member),
-        (Some(_), Some(_)) => Err(format!("several nodes are called {node}: name one by its id, {SEE}")),
-        (None, _) => {
-            let id: Option<u16> = node.parse().ok();
-            let by_id = members.iter().find(|member| Some(member.id) == id);
-            by_id.ok_or_else(|| format!("there is no node {node:?}; {SEE}"))
-        }
-    }
+    let id = lookup::id_of(members.iter().map(|member| (member.id, member.name.as_str())), node)?;
+    members.iter().find(|member| member.id == id).ok_or_else(|| lookup::unknown(node))
 }
 
 #[cfg(test)]
