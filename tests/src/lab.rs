@@ -42,6 +42,8 @@ pub const MESSAGE_PORT: u16 = 5680;
 pub const BPFFS: &str = "/sys/fs/bpf";
 /// Addresses above this one are the client's and the VIPs'.
 const MAX_NODES: u8 = 99;
+/// Where the daemons keep their pins, for their layout of the maps.
+const LAYOUT: &str = "v2";
 
 /// A switch, a client and nodes 1 to n, each in a namespace of its own. Dropping it removes everything that it made,
 /// and ends what still runs in its namespaces.
@@ -175,7 +177,19 @@ impl Lab {
     }
 
     fn link_pin(&self, node: u8) -> PathBuf {
-        self.pins(node).join("v1/link-eth0")
+        self.pins(node).join(LAYOUT).join("link-eth0")
+    }
+
+    /// Makes the client send what is for the VIP to node `node`, whatever it is told: a neighbour entry that nothing changes.
+    pub fn fix_neighbour(&self, node: u8) -> Result<()> {
+        let mac = topology::mac(topology::node_address(node)).map(|byte| format!("{byte:02x}")).join(":");
+        let (netns, vip) = (self.client_netns(), VIP.to_string());
+        net::ip(&netns, &["neigh", "replace", &vip, "lladdr", &mac, "dev", "eth0", "nud", "permanent"])
+    }
+
+    /// Where the daemon of node `node` pins the map of this name.
+    pub fn map_pin(&self, node: u8, map: &str) -> PathBuf {
+        self.pins(node).join(LAYOUT).join(map)
     }
 
     fn all_pins(&self) -> PathBuf {

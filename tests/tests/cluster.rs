@@ -13,6 +13,7 @@ mod cluster {
     mod faults;
     mod footprint;
     mod forming;
+    mod forwarding;
     mod handover;
     mod partitions;
     mod preemption;

@@ -3,6 +3,7 @@
 //! - [`wire`]: the message on the wire and its tag.
 //! - [`lease`]: the rules of the lease: acceptor, quorum, lease word, replay.
 //! - [`vote`]: what a node does with a message: who may speak, what is decided on, what is answered.
+//! - [`forward`]: how a frame is marked that was sent on to the holder.
 //! - [`maps`]: the layouts of the BPF maps.
 //!
 //! Nothing here knows a clock, a socket, a map or a packet: every function takes plain state and `now`, or memory
@@ -11,6 +12,7 @@
 //! Functions are `inline(always)` where they run in XDP, because a BPF spin lock forbids calls while it is held.
 #![no_std]
 
+pub mod forward;
 pub mod lease;
 pub mod maps;
 pub mod siphash;

@@ -7,7 +7,7 @@ use crate::lease::{Acceptor, Freshness, Renewal};
 use crate::siphash::Key;
 
 /// Changes with every layout below; pins live in a directory of this name, so a daemon never adopts another layout.
-pub const LAYOUT_VERSION: u32 = 1;
+pub const LAYOUT_VERSION: u32 = 2;
 /// Slots of groups. They start at 1: in events, 0 is no group's.
 pub const SLOTS: usize = 65;
 /// Most VIPs on one node.
@@ -46,10 +46,14 @@ pub struct Group {
     pub id: u32,
     /// A [`Role`], written by the daemon.
     pub role: u32,
+    /// A [`Stale`], written by the daemon.
+    pub stale: u32,
     /// Node that has that lease; 0 = none yet.
     pub holder: u16,
-    /// Its MAC address, as its last message carried it.
+    /// Its MAC address, as its last message carried it; zeros if it has not been heard.
     pub holder_mac: [u8; 6],
+    /// 0.
+    pub reserved: u32,
 }
 
 /// What the daemon of this node is in a group.
@@ -60,6 +64,16 @@ pub enum Role {
     Follower = 0,
     /// Answers to renewals end in XDP.
     Holder = 1,
+}
+
+/// What becomes of an IP packet to a VIP that reaches this node while it does not serve it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u32)]
+pub enum Stale {
+    /// Nothing: it is dropped.
+    Drop = 0,
+    /// It goes on to the holder, if that is known, and its lease runs.
+    Forward = 1,
 }
 
 /// Value of `ACCEPTORS` (slot → this).
@@ -210,6 +224,8 @@ pub enum Counter {
     VipPassed,
     /// IP packet to a VIP that is not held, dropped.
     VipFenced,
+    /// IP packet to a VIP that is not held, sent on to the holder.
+    VipForwarded,
     /// Lease message, answered.
     LeaseReply,
     /// Lease message that asks for no answer, or whose answer must not be given (quarantine).
@@ -254,7 +270,7 @@ pub const COUNTERS: usize = Counter::RejectedEpoch as usize + 1;
 
 // bpftool users, pinned maps and the XDP program rely on these.
 const _: () = {
-    assert!(size_of::<Group>() == 48);
+    assert!(size_of::<Group>() == 56);
     assert!(size_of::<LockedAcceptor>() == 40);
     assert!(size_of::<LockedRenewal>() == 192);
     assert!(size_of::<Peer>() == 40);

@@ -19,6 +19,7 @@ pub(crate) fn carry_out(packet: &mut Packet<'_>, verdict: Verdict) -> u32 {
     let (action, counter) = match verdict {
         Verdict::Pass(counter) => (XDP_PASS, counter),
         Verdict::Drop(counter) => (XDP_DROP, counter),
+        Verdict::Forward { to, source } => sent(readdress(packet, to, source), Counter::VipForwarded),
         Verdict::AnswerArp { arp, interface } => sent(answer_arp(packet, arp, interface), Counter::ArpReply),
         Verdict::AnswerMessage { ipv4, interface, answer } => {
             sent(answer_message(packet, ipv4, interface, &answer), Counter::LeaseReply)
@@ -57,9 +58,14 @@ fn answer_arp(packet: &mut Packet<'_>, offset: usize, interface: &Interface) -> 
     arp.sender_mac = interface.mac;
     arp.sender_ip = vip;
     let target = arp.target_mac;
+    readdress(packet, target, interface.mac)
+}
+
+#[inline(always)]
+fn readdress(packet: &mut Packet<'_>, destination: [u8; 6], source: [u8; 6]) -> Option<()> {
     let ethernet = packet.at_mut::<Ethernet>(0)?;
-    ethernet.destination = target;
-    ethernet.source = interface.mac;
+    ethernet.destination = destination;
+    ethernet.source = source;
     Some(())
 }
 
@@ -78,9 +84,8 @@ fn answer_message(
     message.tag = tag_under(message, &config.keys[0]).into();
     if let Some(interface) = interface {
         address_back(datagram, interface);
-        let ethernet = packet.at_mut::<Ethernet>(0)?;
-        ethernet.destination = ethernet.source;
-        ethernet.source = interface.mac;
+        let requester = packet.at::<Ethernet>(0)?.source;
+        readdress(packet, requester, interface.mac)?;
     }
     Some(())
 }

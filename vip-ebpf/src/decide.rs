@@ -1,11 +1,12 @@
 //! What becomes of a frame. Reads packets and maps; changes neither, but for conflict events.
 
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
+use vip_common::forward;
 use vip_common::lease::held;
-use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Interface};
+use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Interface, Stale};
 
 use crate::maps::{CONFIG, EVENTS, GROUPS, INTERFACES, VIPS};
-use crate::parse::{Arp, Frame, Packet};
+use crate::parse::{Arp, Ethernet, Frame, Packet};
 use crate::shared::shared;
 use crate::verdict::Verdict;
 use crate::vote;
@@ -23,19 +24,38 @@ pub(crate) fn frame(packet: &Packet<'_>, frame: &Frame) -> Verdict {
             {
                 return verdict;
             }
-            ipv4(destination)
+            ipv4(packet, destination)
         }
     }
 }
 
 /// Packets to a VIP, fragments and options included, reach the stack of the holder alone.
 #[inline(always)]
-fn ipv4(destination: [u8; 4]) -> Verdict {
+fn ipv4(packet: &Packet<'_>, destination: [u8; 4]) -> Verdict {
     match group_of(destination) {
         None => Verdict::Pass(Counter::Other),
         Some((_, group)) if holds(group) => Verdict::Pass(Counter::VipPassed),
-        Some(_) => Verdict::Drop(Counter::VipFenced),
+        Some((_, group)) => stale(packet, group).unwrap_or(Verdict::Drop(Counter::VipFenced)),
     }
+}
+
+/// Has a packet sent on to the holder that came here by an old neighbour entry: unicast, and not sent on before.
+///
+/// What is read here may be of two holders after one another. Then the packet is lost; the holder's own fence decides
+/// whether it is served.
+#[inline(always)]
+fn stale(packet: &Packet<'_>, group: *mut Group) -> Option<Verdict> {
+    if shared!(group, stale).load() != Stale::Forward as u32 {
+        return None;
+    }
+    let (config, interface, ethernet) = (CONFIG.get(0)?, interface(packet)?, packet.at::<Ethernet>(0)?);
+    let (holder, to) = (shared!(group, holder).load(), shared!(group, holder_mac).load());
+    let is_stale = ethernet.destination == interface.mac
+        && !forward::was_sent_on(ethernet.source, config.cluster)
+        && ethernet.source != to;
+    let is_served = holder != config.node && to != [0; 6] && held(shared!(group, holder_until).load(), now());
+    (is_stale && is_served)
+        .then(|| Verdict::Forward { to, source: forward::source_of(config.cluster, config.node) })
 }
 
 #[inline(always)]

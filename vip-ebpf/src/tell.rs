@@ -16,7 +16,9 @@ pub(crate) fn decision(packet: &Packet<'_>, frame: &Frame, verdict: &Verdict) {
         return;
     }
     let outcome = match verdict {
-        Verdict::Pass(Counter::Other | Counter::VipPassed) | Verdict::Drop(Counter::VipFenced) => return,
+        Verdict::Pass(Counter::Other | Counter::VipPassed)
+        | Verdict::Drop(Counter::VipFenced)
+        | Verdict::Forward { .. } => return,
         Verdict::Pass(counter) | Verdict::Drop(counter) => *counter,
         Verdict::AnswerArp { .. } => Counter::ArpReply,
         Verdict::AnswerMessage { .. } => Counter::LeaseReply,
@@ -70,6 +72,7 @@ static OUTCOMES: [Name; COUNTERS] = [
     padded("ArpConflict"),
     padded("VipPassed"),
     padded("VipFenced"),
+    padded("VipForwarded"),
     padded("LeaseReply"),
     padded("LeaseSilent"),
     padded("LeaseRenewed"),

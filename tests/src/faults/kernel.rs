@@ -43,7 +43,7 @@ pub(super) fn map_unpinned(scene: &mut Scene) -> Result<()> {
     let map = maps[scene.random().random_range(0..maps.len())];
     scene.strike();
     scene.cluster.daemon(node)?.kill()?;
-    fs::remove_file(scene.lab().pins(node).join("v1").join(map))?;
+    fs::remove_file(scene.lab().map_pin(node, map))?;
     returns(scene, node)
 }
 

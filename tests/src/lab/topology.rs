@@ -9,7 +9,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::{BPFFS, CLIENT, Lab, xdp};
 use crate::{
-    net::{in_netns, ip, run},
+    net::{command_in, in_netns, ip, run},
     oracle,
 };
 
@@ -40,6 +40,7 @@ pub(super) fn build(lab: &Lab) -> Result<Vec<OwnedFd>> {
 
     lay_cable(&switch, CLIENT_PORT, &lab.client_netns(), CLIENT)?;
     in_netns(&lab.client_netns(), keep_no_packets)?;
+    fill_in_checksums(lab)?;
     let mut attachments = Vec::new();
     for node in lab.nodes() {
         attachments.push(connect(lab, node)?);
@@ -96,6 +97,13 @@ fn look_into_no_packets() -> Result<()> {
 fn keep_no_packets() -> Result<()> {
     let path = "/proc/sys/net/ipv4/neigh/eth0/unres_qlen_bytes";
     fs::write(path, "0").with_context(|| format!("cannot write {path}"))
+}
+
+/// Has the client's checksums filled in before its packets leave, as a card does. Between two veth they never are, and a
+/// packet that a node sends on by XDP_TX would arrive with a wrong one.
+fn fill_in_checksums(lab: &Lab) -> Result<()> {
+    let mut ethtool = command_in(&lab.client_netns(), "ethtool")?;
+    run(ethtool.args(["-K", "eth0", "tx", "off"])).context("ethtool; `cargo xtask setup` installs it")
 }
 
 /// Keeps router solicitations and duplicate detection out of the traces. A kernel without IPv6 has none of this.

@@ -110,8 +110,10 @@ fn bpftool_prints_the_pinned_maps_with_named_fields() {
             "conflict_at",
             "id",
             "role",
+            "stale",
             "holder",
             "holder_mac",
+            "reserved",
         ],
     );
     assert_eq!(group["holder"], holder);
@@ -124,7 +126,7 @@ fn bpftool_prints_the_pinned_maps_with_named_fields() {
 
 /// The entries of a pinned map, as bpftool formats them by the map's type information.
 fn dump(cluster: &Cluster, node: u8, map: &str) -> Vec<Value> {
-    let path = cluster.lab().pins(node).join("v1").join(map);
+    let path = cluster.lab().map_pin(node, map);
     let output = Command::new("bpftool").args(["--json", "map", "dump", "pinned"]).arg(&path).output();
     let output = output.expect("bpftool; `cargo xtask setup` installs it");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

@@ -272,6 +272,7 @@ pub(super) const COUNTERS: [Counter; maps::COUNTERS] = [
     Counter::ArpConflict,
     Counter::VipPassed,
     Counter::VipFenced,
+    Counter::VipForwarded,
     Counter::LeaseReply,
     Counter::LeaseSilent,
     Counter::LeaseRenewed,

@@ -468,6 +468,7 @@ fn summary(counters: &Counters) -> status::Counters {
         arp_replies: counters.get(Counter::ArpReply),
         vip_passed: counters.get(Counter::VipPassed),
         vip_fenced: counters.get(Counter::VipFenced),
+        vip_forwarded: counters.get(Counter::VipForwarded),
         lease_replies: counters.get(Counter::LeaseReply),
         rejected: Counter::REJECTIONS.into_iter().map(|counter| counters.get(counter)).sum(),
         ..status::Counters::default()

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use vip_common::maps::{Role, SLOTS};
+use vip_common::maps::{Role, SLOTS, Stale};
 use vip_common::wire::name_hash;
 
 use super::control_plane::nanoseconds;
@@ -70,6 +70,7 @@ impl Slots {
         for slot in (0..).take(SLOTS).filter(|slot| !kept.contains(slot)) {
             plane.words.disarm(slot);
             plane.words.set_role(slot, Role::Follower);
+            plane.words.set_stale(slot, Stale::Drop);
             plane.words.set_id(slot, 0);
         }
         let mut slots = Vec::new();
@@ -79,6 +80,7 @@ impl Slots {
                 plane.tables.quarantine(number, now + nanoseconds(settings.cluster.lease))?;
             }
             plane.words.set_id(number, *id);
+            plane.words.set_stale(number, stale(group));
             let quarantine_until = plane.tables.acceptor(number)?.quarantine_until;
             slots.push(Slot { number, id: *id, quarantine_until, settings: group.clone() });
         }
@@ -88,6 +90,11 @@ impl Slots {
         plane.tables.set_slots(&places)?;
         Ok(Self(slots))
     }
+}
+
+/// What becomes of packets for a group that another node serves.
+pub(super) const fn stale(group: &config::Group) -> Stale {
+    if group.stale_forwarding { Stale::Forward } else { Stale::Drop }
 }
 
 /// The groups' numbers on the wire, in the order of the configuration.

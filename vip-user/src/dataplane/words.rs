@@ -11,7 +11,7 @@ use aya::Ebpf;
 use aya::maps::Map;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use vip_common::lease::{Ballot, held};
-use vip_common::maps::{Group, Role, SLOTS};
+use vip_common::maps::{Group, Role, SLOTS, Stale};
 
 use super::Error;
 
@@ -90,6 +90,11 @@ impl Words {
     /// Tells the data plane who takes the answers to renewals.
     pub fn set_role(&self, slot: u32, role: Role) {
         self.half_word(slot, offset_of!(Group, role)).store(role as u32, Ordering::Release);
+    }
+
+    /// Tells the data plane what becomes of packets that reach this node while it does not serve the group.
+    pub fn set_stale(&self, slot: u32, stale: Stale) {
+        self.half_word(slot, offset_of!(Group, stale)).store(stale as u32, Ordering::Release);
     }
 
     /// Names the slot for those who read the map.

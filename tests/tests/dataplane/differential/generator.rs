@@ -13,7 +13,7 @@ use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use vip_common::lease::{Ballot, MAX_VOTERS, Renewal};
-use vip_common::maps::{Config, Role};
+use vip_common::maps::{Config, Role, Stale};
 
 use super::super::frames::{Host, tagged};
 use super::super::node::{EPOCH, INCARNATION, LEASE, MAIL_VIP, NODE, WEB_VIP, config, host, now};
@@ -65,7 +65,7 @@ impl Generator {
             0..62 => self.message(way, pair),
             62..64 => self.replay(),
             64..80 => self.arp(pair),
-            80..96 => self.ipv4(),
+            80..96 => self.ipv4(pair),
             _ => self.noise(),
         };
         if self.chance(12) {
@@ -78,14 +78,15 @@ impl Generator {
     /// What the daemon does now and then, and an acceptor that starts anew for others to win.
     pub(super) fn step_of_daemon(&mut self, pair: &Pair) -> Move {
         let slot = self.pick(&SLOTS);
-        match self.rng.random_range(0..6) {
+        match self.rng.random_range(0..7) {
             0 => {
                 let until = [1, self.start + LEASE / 4, self.start + 2 * LEASE];
                 Move::Arm { slot, until: self.pick(&until) }
             }
             1 => Move::Disarm { slot },
             2 => Move::SetRole { slot, role: self.pick(&[Role::Holder, Role::Follower]) },
-            3 => Move::SetRenewal { slot, renewal: self.renewal(slot, pair) },
+            3 => Move::SetStale { slot, stale: self.pick(&[Stale::Forward, Stale::Forward, Stale::Drop]) },
+            4 => Move::SetRenewal { slot, renewal: self.renewal(slot, pair) },
             _ => {
                 let until = [0, 0, 0, self.start, self.start + LEASE];
                 Move::Quarantine { slot, until: self.pick(&until) }

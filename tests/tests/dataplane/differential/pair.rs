@@ -142,6 +142,7 @@ impl Pair {
             Move::Arm { slot, until } => words.arm(slot, until),
             Move::Disarm { slot } => words.disarm(slot),
             Move::SetRole { slot, role } => words.set_role(slot, role),
+            Move::SetStale { slot, stale } => words.set_stale(slot, stale),
             Move::SetRenewal { slot, renewal } => self.node.plane.renewals.set(slot, renewal).unwrap(),
             Move::Quarantine { slot, until } => tables.quarantine(slot, until).unwrap(),
         }

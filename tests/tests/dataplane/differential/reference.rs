@@ -5,7 +5,7 @@
 //! | --- | --- | --- |
 //! | ARP request for a VIP | answered in place | dropped |
 //! | ARP probe for or use of a VIP by a MAC that is neither this node's nor the holder's | conflict | conflict |
-//! | IPv4 packet to a VIP | passed | dropped |
+//! | IPv4 packet to a VIP | passed | sent on once to the holder, if that is wished and it is known, else dropped |
 //! | lease message | verified, decided on, answered | the same |
 //! | anything else, or any doubt | passed | passed |
 //!
@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use vip_common::lease::Decision;
-use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface};
+use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface, Stale};
 use vip_common::siphash::siphash;
 use vip_common::vote::{self, Answer};
 use vip_common::wire::{Kind, MESSAGE_LEN, Message};
@@ -200,8 +200,29 @@ impl Run<'_> {
         let slot = *self.setting.vips.get(&destination)?;
         Some(match self.holds(slot) {
             true => (Action::Pass, Counter::VipPassed),
+            false if self.send_on(slot) => (Action::Tx, Counter::VipForwarded),
             false => (Action::Drop, Counter::VipFenced),
         })
+    }
+
+    /// Readdresses the frame to the holder, if it is one for this node alone, nobody has sent it on before, and it would
+    /// not go back to where it came from.
+    fn send_on(&mut self, slot: u32) -> bool {
+        let (group, config) = (&self.state.groups[index(slot)], &self.setting.config);
+        let Some(interface) = self.setting.interface else { return false };
+        let [_, cluster @ ..] = config.cluster.to_be_bytes();
+        let mark = [&[0x76], &cluster[..]].concat();
+        let (to, from) = (&self.frame[..6], &self.frame[6..12]);
+        let is_for_us_alone = to == interface.mac && !from.starts_with(&mark) && from != group.holder_mac;
+        let has_holder = group.holder != config.node && group.holder_mac != [0; 6];
+        let is_to_go = group.stale == Stale::Forward as u32 && is_for_us_alone && has_holder;
+        if !is_to_go || self.clock.read() >= group.holder_until {
+            return false;
+        }
+        let source = [mark, config.node.to_be_bytes().to_vec()].concat();
+        self.frame[..6].copy_from_slice(&group.holder_mac);
+        self.frame[6..12].copy_from_slice(&source);
+        true
     }
 
     /// A datagram to this node's port for lease messages.

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use vip_common::lease::{Acceptor, Renewal};
-use vip_common::maps::{self, Event, Group, LockedAcceptor, LockedRenewal, MAX_PEERS, Peer, Role};
+use vip_common::maps::{self, Event, Group, LockedAcceptor, LockedRenewal, MAX_PEERS, Peer, Role, Stale};
 use vip_user::dataplane::{Action, Pins};
 
 use super::super::node::{MAIL, WEB};
@@ -41,6 +41,10 @@ pub(super) enum Move {
         slot: u32,
         role: Role,
     },
+    SetStale {
+        slot: u32,
+        stale: Stale,
+    },
     SetRenewal {
         slot: u32,
         renewal: Renewal,
@@ -62,6 +66,7 @@ impl State {
             }
             Move::Disarm { slot } => self.groups[index(slot)].lease_until = 0,
             Move::SetRole { slot, role } => self.groups[index(slot)].role = role as u32,
+            Move::SetStale { slot, stale } => self.groups[index(slot)].stale = stale as u32,
             Move::SetRenewal { slot, renewal } => self.renewals[index(slot)] = renewal,
             Move::Quarantine { slot, until } => {
                 self.acceptors[index(slot)] = Acceptor { quarantine_until: until, ..Acceptor::default() };

@@ -5,10 +5,10 @@ use std::net::Ipv4Addr;
 use rand::Rng as _;
 
 use super::super::super::frames::{
-    ARP_REPLY, ARP_REQUEST, DONT_FRAGMENT, ETHERTYPE_ARP, ETHERTYPE_IPV4, Host, Ipv4, MORE_FRAGMENTS,
-    PROTOCOL_UDP, arp, ethernet, udp,
+    ARP_REPLY, ARP_REQUEST, BROADCAST, DONT_FRAGMENT, ETHERTYPE_ARP, ETHERTYPE_IPV4, Host, Ipv4,
+    MORE_FRAGMENTS, PROTOCOL_UDP, arp, ethernet, udp,
 };
-use super::super::super::node::{EVERYBODY, NODE_HOST, PORT};
+use super::super::super::node::{CLIENT, CLUSTER, EVERYBODY, NODE_HOST, PORT};
 use super::super::pair::Pair;
 use super::{Generator, NEIGHBOUR, SHORTEST, VIPS};
 
@@ -51,7 +51,7 @@ impl Generator {
 
     /// Packets of all protocols to all kinds of addresses, with options and in fragments; some of them to the port of
     /// the lease messages.
-    pub(super) fn ipv4(&mut self) -> Vec<u8> {
+    pub(super) fn ipv4(&mut self, pair: &Pair) -> Vec<u8> {
         let destination = match self.rng.random_range(0..20) {
             0..12 => self.pick(&VIPS),
             12..15 => NODE_HOST.ip,
@@ -85,7 +85,19 @@ impl Generator {
                 port_at.copy_from_slice(&PORT.to_be_bytes());
             }
         }
-        ethernet(NODE_HOST.mac, source.mac, ETHERTYPE_IPV4, &packet)
+        let [to, from] = self.macs_of_packet(pair, source);
+        ethernet(to, from, ETHERTYPE_IPV4, &packet)
+    }
+
+    /// Mostly from that station to this node. Some go to all or to nobody here, some come from the holder, and some from
+    /// a node that has sent them on.
+    fn macs_of_packet(&mut self, pair: &Pair, source: Host) -> [[u8; 6]; 2] {
+        let to = self.pick(&[NODE_HOST.mac, NODE_HOST.mac, NODE_HOST.mac, BROADCAST, CLIENT.mac]);
+        let holder = self.pick(&pair.state.groups).holder_mac;
+        let sent_on =
+            [0x76, CLUSTER.to_be_bytes()[1], CLUSTER.to_be_bytes()[2], CLUSTER.to_be_bytes()[3], 0, 3];
+        let from = self.pick(&[source.mac, source.mac, source.mac, holder, sent_on]);
+        [to, from]
     }
 
     /// Nothing in particular.

@@ -108,8 +108,13 @@ impl vote::Memory for Memory<'_> {
         group.holder_until = acceptor.expires;
         group.holder_ballot = acceptor.ballot;
         group.holder = Ballot(acceptor.ballot).node();
-        if decision == Decision::Accepted {
-            group.holder_mac = self.source.mac;
+        match (decision, request) {
+            (Decision::Accepted, _) => group.holder_mac = self.source.mac,
+            (Decision::Transferred, Request::Transfer { to, .. }) => {
+                let target = self.state.peers.get(&to.node()).copied();
+                group.holder_mac = target.unwrap_or_default().mac;
+            }
+            _ => {}
         }
         self.decision = Some(decision);
         decision

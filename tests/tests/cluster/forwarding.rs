@@ -1,0 +1,46 @@
+//! Clients that keep an old neighbour entry: what they send goes on to the holder, if that is wished.
+
+use std::collections::BTreeMap;
+
+use vip_tests::{
+    clock::Stamp,
+    cluster::{Cluster, Status},
+    lab::DaemonOptions,
+    prober::{Prober, ProberOptions},
+    wait,
+};
+
+use crate::{PATIENCE, others, three_with, with_long_leases};
+
+#[test]
+fn a_client_that_takes_a_backup_for_the_vip_is_served_by_the_holder() {
+    let (cluster, holder) = three_with(&with_long_leases());
+    for backup in others(holder) {
+        cluster.lab().fix_neighbour(backup).unwrap();
+        let prober = Prober::start(cluster.lab(), &ProberOptions::default()).unwrap();
+        let begun = Stamp::now();
+        wait::until("an answer", PATIENCE, || Ok(prober.answer_after(begun, |_| true))).unwrap();
+        let report = prober.finish();
+        assert_eq!((report.lost, report.doubles), (0, 0), "{report:?}");
+        assert_eq!(report.answered_by_node, BTreeMap::from([(holder, report.sent)]));
+        assert!(counter(&cluster, backup, "vip_forwarded") >= report.sent);
+        assert_eq!(counter(&cluster, backup, "vip_passed"), 0);
+    }
+}
+
+#[test]
+fn a_client_that_takes_a_backup_for_the_vip_is_not_served_where_that_is_switched_off() {
+    let more_of_group = "stale_forwarding = false\n".to_owned();
+    let (cluster, holder) = three_with(&DaemonOptions { more_of_group, ..with_long_leases() });
+    let [backup, _] = others(holder);
+    cluster.lab().fix_neighbour(backup).unwrap();
+    let prober = Prober::start(cluster.lab(), &ProberOptions::default()).unwrap();
+    let fences = |status: &Status| status.counters["vip_fenced"] > 100;
+    cluster.wait_status(backup, "to fence", PATIENCE, fences).unwrap();
+    let report = prober.finish();
+    assert_eq!((report.lost, counter(&cluster, backup, "vip_forwarded")), (report.sent, 0));
+}
+
+fn counter(cluster: &Cluster, node: u8, name: &str) -> u64 {
+    cluster.status(node).unwrap().counters[name]
+}
