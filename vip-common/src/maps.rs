@@ -50,7 +50,8 @@ pub struct Group {
     pub stale: u32,
     /// Node that has that lease; 0 = none yet.
     pub holder: u16,
-    /// Its MAC address, as its last message carried it; zeros if it has not been heard.
+    /// MAC address that its last Propose came from: after a transfer, the former holder's until the new one renews.
+    /// Zeros if that was this node itself.
     pub holder_mac: [u8; 6],
     /// 0.
     pub reserved: u32,
@@ -74,6 +75,19 @@ pub enum Stale {
     Drop = 0,
     /// It goes on to the holder, if that is known, and its lease runs.
     Forward = 1,
+    /// It is kept for the daemon, and so is an ARP request: the lease is changing hands, and the next holder is to have
+    /// it as soon as it serves.
+    Keep = 2,
+}
+
+/// What comes before a frame in a record of `KEPT`.
+#[derive(Clone, Copy, Debug)]
+#[repr(C)]
+pub struct KeptHead {
+    /// Slot of the group.
+    pub slot: u32,
+    /// Length of the frame: padding may follow it.
+    pub len: u32,
 }
 
 /// Value of `ACCEPTORS` (slot → this).
@@ -226,6 +240,8 @@ pub enum Counter {
     VipFenced,
     /// IP packet to a VIP that is not held, sent on to the holder.
     VipForwarded,
+    /// IP packet to a VIP, or ARP request for it, that came while the lease changed hands, kept for the next holder.
+    VipKept,
     /// Lease message, answered.
     LeaseReply,
     /// Lease message that asks for no answer, or whose answer must not be given (quarantine).

@@ -1,11 +1,11 @@
 //! Carries out verdicts: rewrites frames, counts every outcome, gives the XDP action. Decides nothing.
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
-use vip_common::maps::{Counter, Interface};
+use vip_common::maps::{Counter, Interface, KeptHead};
 use vip_common::vote::Answer;
 use vip_common::wire::Be16;
 
-use crate::maps::{CONFIG, COUNTERS};
+use crate::maps::{CONFIG, COUNTERS, KEPT};
 use crate::parse::{Arp, Datagram, Ethernet, Ipv4, Packet};
 use crate::verdict::Verdict;
 use crate::vote::tag_under;
@@ -20,6 +20,10 @@ pub(crate) fn carry_out(packet: &mut Packet<'_>, verdict: Verdict) -> u32 {
         Verdict::Pass(counter) => (XDP_PASS, counter),
         Verdict::Drop(counter) => (XDP_DROP, counter),
         Verdict::Forward { to, source } => sent(readdress(packet, to, source), Counter::VipForwarded),
+        Verdict::Keep { slot } => {
+            keep(packet, slot);
+            (XDP_DROP, Counter::VipKept)
+        }
         Verdict::AnswerArp { arp, interface } => sent(answer_arp(packet, arp, interface), Counter::ArpReply),
         Verdict::AnswerMessage { ipv4, interface, answer } => {
             sent(answer_message(packet, ipv4, interface, &answer), Counter::LeaseReply)
@@ -59,6 +63,13 @@ fn answer_arp(packet: &mut Packet<'_>, offset: usize, interface: &Interface) -> 
     arp.sender_ip = vip;
     let target = arp.target_mac;
     readdress(packet, target, interface.mac)
+}
+
+/// Full buffers lose it.
+#[inline(always)]
+fn keep(packet: &Packet<'_>, slot: u32) {
+    let len = packet.len();
+    KEPT.output(packet.context(), &KeptHead { slot, len }, len);
 }
 
 #[inline(always)]

@@ -35,26 +35,32 @@ fn ipv4(packet: &Packet<'_>, destination: [u8; 4]) -> Verdict {
     match group_of(destination) {
         None => Verdict::Pass(Counter::Other),
         Some((_, group)) if holds(group) => Verdict::Pass(Counter::VipPassed),
-        Some((_, group)) => stale(packet, group).unwrap_or(Verdict::Drop(Counter::VipFenced)),
+        Some((slot, group)) => stale(packet, slot, group).unwrap_or(Verdict::Drop(Counter::VipFenced)),
     }
 }
 
-/// Has a packet sent on to the holder that came here by an old neighbour entry: unicast, and not sent on before.
+/// Has a packet sent on to the holder that came here by an old neighbour entry: unicast, and not sent on before. While
+/// the lease changes hands, its giver keeps what comes, also from others that do not know yet.
 ///
 /// What is read here may be of two holders after one another. Then the packet is lost; the holder's own fence decides
 /// whether it is served.
 #[inline(always)]
-fn stale(packet: &Packet<'_>, group: *mut Group) -> Option<Verdict> {
-    if shared!(group, stale).load() != Stale::Forward as u32 {
+fn stale(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict> {
+    let wish = shared!(group, stale).load();
+    if wish == Stale::Drop as u32 {
         return None;
     }
     let (config, interface, ethernet) = (CONFIG.get(0)?, interface(packet)?, packet.at::<Ethernet>(0)?);
-    let (holder, to) = (shared!(group, holder).load(), shared!(group, holder_mac).load());
-    let is_stale = ethernet.destination == interface.mac
-        && !forward::was_sent_on(ethernet.source, config.cluster)
-        && ethernet.source != to;
-    let is_served = holder != config.node && to != [0; 6] && held(shared!(group, holder_until).load(), now());
-    (is_stale && is_served)
+    if ethernet.destination != interface.mac {
+        return None;
+    }
+    if wish == Stale::Keep as u32 {
+        return Some(Verdict::Keep { slot });
+    }
+    let to = shared!(group, holder_mac).load();
+    let is_new = ethernet.source != to && !forward::was_sent_on(ethernet.source, config.cluster);
+    let is_served = to != [0; 6] && to != interface.mac && held(shared!(group, holder_until).load(), now());
+    (is_new && is_served)
         .then(|| Verdict::Forward { to, source: forward::source_of(config.cluster, config.node) })
 }
 
@@ -66,14 +72,18 @@ fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
     let claims = claim(arp, interface);
     if arp.operation.get() == Arp::REQUEST
         && arp.sender_ip != arp.target_ip
-        && let Some((_, group)) = group_of(arp.target_ip)
+        && let Some((slot, group)) = group_of(arp.target_ip)
     {
         // A probe for a held VIP is answered as well: RFC 5227, section 2.1.1 has the prober expect it.
         if holds(group) {
             return Verdict::AnswerArp { arp: offset, interface };
         }
         if !claims {
-            return Verdict::Drop(Counter::ArpFenced);
+            return if shared!(group, stale).load() == Stale::Keep as u32 {
+                Verdict::Keep { slot }
+            } else {
+                Verdict::Drop(Counter::ArpFenced)
+            };
         }
     }
     Verdict::Pass(if claims { Counter::ArpConflict } else { Counter::Other })

@@ -1,7 +1,7 @@
 //! The program's maps. Layouts, and who writes what, are in [`vip_common::maps`].
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, PerfEventArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vip_common::maps::{
     COUNTERS as COUNTER_COUNT, Config, EVENTS_BYTES, Event, Group, Interface, LockedAcceptor, LockedRenewal,
@@ -34,6 +34,10 @@ pub(crate) static PEERS: HashMap<u32, Peer, MAX_PEERS> = HashMap::new();
 
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, COUNTER_COUNT> = PerCpuArray::new();
+
+/// Not pinned: frames are kept for the daemon that gives the lease away, and for no later one.
+#[btf_map]
+pub(crate) static KEPT: PerfEventArray = PerfEventArray::new();
 
 #[btf_map]
 pub(crate) static EVENTS: RingBuf<Event, EVENTS_BYTES> = RingBuf::new();

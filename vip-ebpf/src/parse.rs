@@ -175,6 +175,13 @@ impl<'a> Packet<'a> {
         if start + len > self.context.data_end() { None } else { Some(start) }
     }
 
+    /// Bytes of the frame.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a frame lies in one buffer, of less than 64 KiB")]
+    pub(crate) fn len(&self) -> u32 {
+        (self.context.data_end() - self.context.data()) as u32
+    }
+
     /// What the kernel called the program with.
     #[inline(always)]
     pub(crate) fn context(&self) -> &XdpContext {

@@ -20,6 +20,7 @@ pub(crate) fn decision(packet: &Packet<'_>, frame: &Frame, verdict: &Verdict) {
         | Verdict::Drop(Counter::VipFenced)
         | Verdict::Forward { .. } => return,
         Verdict::Pass(counter) | Verdict::Drop(counter) => *counter,
+        Verdict::Keep { .. } => Counter::VipKept,
         Verdict::AnswerArp { .. } => Counter::ArpReply,
         Verdict::AnswerMessage { .. } => Counter::LeaseReply,
     };
@@ -73,6 +74,7 @@ static OUTCOMES: [Name; COUNTERS] = [
     padded("VipPassed"),
     padded("VipFenced"),
     padded("VipForwarded"),
+    padded("VipKept"),
     padded("LeaseReply"),
     padded("LeaseSilent"),
     padded("LeaseRenewed"),

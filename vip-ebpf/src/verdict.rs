@@ -11,6 +11,8 @@ pub(crate) enum Verdict {
     Drop(Counter),
     /// On to this MAC address, under a source that says so.
     Forward { to: [u8; 6], source: [u8; 6] },
+    /// Nowhere yet: the daemon has it for the next holder of the group in this slot.
+    Keep { slot: u32 },
     /// Turn the ARP request at this offset into the answer and send it back.
     AnswerArp { arp: usize, interface: &'static Interface },
     /// Turn the message behind the IPv4 header at this offset into this answer; `interface` sends it back, and

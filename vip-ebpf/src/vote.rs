@@ -143,18 +143,13 @@ impl vote::Memory for Maps {
         let (Some(acceptor), Some(group)) = (ACCEPTORS.get_ptr_mut(slot), GROUPS.get_ptr_mut(slot)) else {
             return Decision::Silent;
         };
-        // A transfer comes from the former holder. No map may be asked under the lock.
-        let mac = match request {
-            Request::Transfer { to, .. } => mac_of(to.node()),
-            _ => self.0.mac,
-        };
         shared!(acceptor, state).locked(shared!(acceptor, lock), |acceptor| {
             let decision = acceptor.decide(request, now, longest);
             shared!(group, holder_until).store(acceptor.expires);
             shared!(group, holder_ballot).store(acceptor.ballot);
             shared!(group, holder).store(Ballot(acceptor.ballot).node());
-            if matches!(decision, Decision::Accepted | Decision::Transferred) {
-                shared!(group, holder_mac).store(mac);
+            if matches!(decision, Decision::Accepted) {
+                shared!(group, holder_mac).store(self.0.mac);
             }
             decision
         })
@@ -194,12 +189,6 @@ impl vote::Memory for Maps {
             _ => event,
         });
     }
-}
-
-/// Where a node was heard last; zeros if it never was.
-#[inline(always)]
-fn mac_of(node: u16) -> [u8; 6] {
-    PEERS.get_ptr_mut(u32::from(node)).map_or([0; 6], |peer| shared!(peer, mac).load())
 }
 
 /// The entry of a node, made at its first message.

@@ -10,27 +10,21 @@ pub mod schedule;
 
 use std::io;
 use std::net::Ipv4Addr;
-use std::os::fd::IntoRawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use nix::sys::socket::{AddressFamily, SockFlag, SockType, socket};
-use pnet::datalink::{self, Channel, ChannelType, DataLinkSender, NetworkInterface};
-use pnet::util::MacAddr;
+use pnet::datalink::DataLinkSender;
 use tracing::{debug, warn};
 
 use crate::netlink::Interface;
-use crate::realtime;
+use crate::{packet_socket, realtime};
 use schedule::{Burst, Schedule};
 
 /// SCHED_FIFO priority of the thread: announcements follow a takeover within the same millisecond, CPU hogs or not.
 const PRIORITY: i32 = 40;
-
-/// Longest wait for room in the socket's send buffer.
-const SEND_TIMEOUT: Duration = Duration::from_millis(10);
 
 /// Shortest time between two log lines about failures to send.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
@@ -66,7 +60,7 @@ impl Announcer {
         groups: Vec<GroupVips>,
         held: impl Fn(u32) -> bool + Send + 'static,
     ) -> io::Result<Announcer> {
-        let sender = open_sender(iface)?;
+        let sender = packet_socket::open(iface)?;
         let frames: Vec<Vec<u8>> = groups.iter().map(|group| frames::build(iface.mac, &group.vips)).collect();
         let shared = Arc::new(Shared {
             orders: groups.iter().map(|group| Order { slot: group.slot, state: AtomicU64::new(0) }).collect(),
@@ -247,40 +241,5 @@ impl FailureLog {
         );
         self.next = Some(now + LOG_INTERVAL);
         self.unlogged = 0;
-    }
-}
-
-/// A sender of raw frames on the interface, by pnet.
-fn open_sender(iface: &Interface) -> io::Result<Box<dyn DataLinkSender>> {
-    let failed = |error: io::Error| {
-        let hint = match error.kind() {
-            io::ErrorKind::PermissionDenied => ": run as root, or give the process CAP_NET_RAW",
-            _ => "",
-        };
-        io::Error::new(error.kind(), format!("opening a packet socket on {}: {error}{hint}", iface.name))
-    };
-    // pnet's own socket would take in a copy of every frame of the interface. One of protocol 0 receives nothing
-    // (packet(7)), and "layer 3" makes pnet bind it with that protocol; the frames are sent as they are.
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None);
-    let config = datalink::Config {
-        channel_type: ChannelType::Layer3(0),
-        promiscuous: false,
-        write_timeout: Some(SEND_TIMEOUT),
-        // pnet owns the descriptor from here on, and closes it in case of an error.
-        socket_fd: Some(socket.map_err(|errno| failed(errno.into()))?.into_raw_fd()),
-        ..datalink::Config::default()
-    };
-    let [a, b, c, d, e, f] = iface.mac;
-    let target = NetworkInterface {
-        name: iface.name.clone(),
-        description: String::new(),
-        index: iface.index,
-        mac: Some(MacAddr(a, b, c, d, e, f)),
-        ips: Vec::new(),
-        flags: 0,
-    };
-    match datalink::channel(&target, config).map_err(failed)? {
-        Channel::Ethernet(sender, _) => Ok(sender),
-        _ => Err(failed(io::Error::other("pnet gave another kind of channel"))),
     }
 }

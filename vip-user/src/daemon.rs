@@ -20,7 +20,6 @@ mod slots;
 mod start;
 mod storage;
 
-use std::pin::pin;
 use std::time::Duration;
 
 use tokio::runtime;
@@ -103,13 +102,14 @@ async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Sign
     let clients = tokio::spawn(server.serve(move |request| answer(asked.clone(), request)));
     let logger = logger.map(|logger| tokio::spawn(logger.forward()));
     let ended = {
-        let mut events = pin!(live(&shared, &mut reports, &mut stored, &netlink, &mut changes));
+        let stop = async {
+            let name = signals.next().await;
+            info!("{name}: handing over what this node holds");
+            handover::retire(&shared).await;
+        };
         tokio::select! {
-            name = signals.next() => {
-                info!("{name}: releasing all leases");
-                Ok(())
-            }
-            end = &mut events => end,
+            () = stop => Ok(()),
+            end = live(&shared, &mut reports, &mut stored, &netlink, &mut changes) => end,
             failure = fence_lost(footprint, &doubts) => Err(failure),
         }
     };

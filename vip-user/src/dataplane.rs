@@ -5,6 +5,7 @@
 
 mod error;
 mod fence;
+mod kept;
 mod pins;
 mod tables;
 mod words;
@@ -24,6 +25,7 @@ use vip_common::maps::Event;
 
 pub use self::error::Error;
 pub use self::fence::{Fence, FenceLost};
+pub use self::kept::Kept;
 pub use self::pins::{MAPS, Pins};
 pub use self::tables::{Counters, RenewalTable, Tables};
 pub use self::words::{Word, Words};
@@ -47,6 +49,8 @@ pub struct DataPlane {
     pub words: Words,
     /// What the program tells the daemon.
     pub events: Events,
+    /// The frames that came while a lease changed hands.
+    pub kept: Kept,
     /// Whether maps of a former run were adopted, and with them every promise that this node made.
     pub adopted: bool,
 }
@@ -84,6 +88,7 @@ pub fn load(pins: Option<&Pins>, log: ProgramLog) -> Result<DataPlane, Error> {
         renewals: maps.renewals,
         words: maps.words,
         events: maps.events,
+        kept: maps.kept,
         adopted,
     })
 }
@@ -93,6 +98,7 @@ struct Maps {
     renewals: RenewalTable,
     words: Words,
     events: Events,
+    kept: Kept,
 }
 
 fn load_object(pins: Option<&Pins>, log: ProgramLog) -> Result<(Ebpf, Maps), Error> {
@@ -115,7 +121,8 @@ fn load_object(pins: Option<&Pins>, log: ProgramLog) -> Result<(Ebpf, Maps), Err
     let events = Events { ring: RingBuf::try_from(take(&mut ebpf, EVENTS)?).map_err(Error::map(EVENTS))? };
     let renewals = RenewalTable::take(&mut ebpf)?;
     let tables = Tables::take(&mut ebpf)?;
-    Ok((ebpf, Maps { tables, renewals, words, events }))
+    let kept = Kept::open(&mut ebpf)?;
+    Ok((ebpf, Maps { tables, renewals, words, events, kept }))
 }
 
 fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {

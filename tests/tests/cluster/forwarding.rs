@@ -12,6 +12,8 @@ use vip_tests::{
 
 use crate::{PATIENCE, others, three_with, with_long_leases};
 
+const HANDOVERS: usize = 10;
+
 #[test]
 fn a_client_that_takes_a_backup_for_the_vip_is_served_by_the_holder() {
     let (cluster, holder) = three_with(&with_long_leases());
@@ -43,4 +45,31 @@ fn a_client_that_takes_a_backup_for_the_vip_is_not_served_where_that_is_switched
 
 fn counter(cluster: &Cluster, node: u8, name: &str) -> u64 {
     cluster.status(node).unwrap().counters[name]
+}
+
+/// Input: clients that hear announcements, and clients that keep to the node that they knew first.
+#[test]
+fn no_datagram_is_lost_in_handovers_there_and_back() {
+    for is_deaf in [false, true] {
+        let (cluster, first) = three_with(&with_long_leases());
+        if is_deaf {
+            cluster.lab().fix_neighbour(first).unwrap();
+        }
+        let prober = Prober::start(cluster.lab(), &ProberOptions::default()).unwrap();
+        let (second, mut holder) = (others(first)[0], first);
+        for _ in 0..HANDOVERS {
+            let to = if holder == first { second } else { first };
+            let begun = Stamp::now();
+            wait::until("an answer", PATIENCE, || Ok(prober.answer_after(begun, |node| node == holder)))
+                .unwrap();
+            let output = cluster.order(holder, &["handover", "web", "--to", &format!("lb{to}")]).unwrap();
+            assert!(output.status.success(), "{output:?}");
+            cluster.wait_status(to, "to know that it holds", PATIENCE, Status::is_master).unwrap();
+            holder = to;
+        }
+        let report = prober.finish();
+        // After a stall of the machine, the prober sends what was due at once: more than a cable's queue has room for.
+        let in_handovers = report.outages.iter().filter(|outage| outage.before != outage.after).count();
+        assert_eq!((in_handovers, report.doubles), (0, 0), "deaf: {is_deaf}: {report:?}");
+    }
 }

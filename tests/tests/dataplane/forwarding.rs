@@ -125,20 +125,56 @@ fn what_this_node_serves_stays_here() {
     assert_eq!(node.receives(&frame), Outcome::passed(&frame, Counter::VipPassed));
 }
 
-/// The message of a transfer comes from the former holder.
+/// Who gives a lease away keeps what still comes to it, for the new holder.
 #[test]
-fn after_a_transfer_packets_go_on_to_the_new_holder() {
+fn after_a_transfer_packets_go_on_to_the_old_holder_until_the_new_one_renews() {
+    for target in [OTHER, NODE] {
+        let (node, mut holder) = following();
+        node.hears(&transfer(&mut holder, target));
+        assert_sent_on(&node, &udp_to(WEB_VIP), host(HOLDER).mac);
+    }
     let (node, mut holder) = following();
-    node.hears(&Peer::new(OTHER).hello());
     node.hears(&transfer(&mut holder, OTHER));
+    node.answer(&Peer::new(OTHER).propose(6, LEASE));
     assert_sent_on(&node, &udp_to(WEB_VIP), host(OTHER).mac);
 }
 
+/// Input: a client's, and one that another node has sent on.
 #[test]
-fn after_a_transfer_to_a_node_never_heard_nothing_goes_on() {
-    let (node, mut holder) = following();
-    node.hears(&transfer(&mut holder, OTHER));
-    assert_fenced(&node, &stale(WEB_VIP));
+fn while_a_lease_changes_hands_what_comes_for_the_vip_is_kept() {
+    let (node, _) = following();
+    node.plane.words.set_stale(WEB, Stale::Keep);
+    let sent_on = sent_on(&udp_to(WEB_VIP), NODE_HOST.mac);
+    for frame in [stale(WEB_VIP), sent_on, tagged(&stale(WEB_VIP), &[0x8100]), arp_request(CLIENT, WEB_VIP)] {
+        assert_eq!(node.receives(&frame), Outcome::dropped(&frame, Counter::VipKept));
+    }
+    assert_fenced(&node, &stale(MAIL_VIP));
+    assert_fenced(&node, &framed(BROADCAST, CLIENT.mac, WEB_VIP));
+    node.plane.words.arm(WEB, now() + LEASE);
+    assert_eq!(node.receives(&stale(WEB_VIP)).counter, Counter::VipPassed);
+}
+
+#[test]
+fn what_was_kept_comes_to_the_daemon_whole_and_with_its_group() {
+    let (mut node, _) = following();
+    for slot in [WEB, MAIL] {
+        node.plane.words.set_stale(slot, Stale::Keep);
+    }
+    let long = Ipv4::new(CLIENT.ip, WEB_VIP, PROTOCOL_UDP).around(&vec![7; 1480]);
+    let long = ethernet(NODE_HOST.mac, CLIENT.mac, ETHERTYPE_IPV4, &long);
+    let frames =
+        [(WEB, stale(WEB_VIP)), (MAIL, stale(MAIL_VIP)), (WEB, long), (WEB, arp_request(CLIENT, WEB_VIP))];
+    for (_, frame) in &frames {
+        node.receives(frame);
+    }
+    let mut kept = Vec::new();
+    node.plane.kept.drain(|slot, frame| kept.push((slot, frame)));
+    // Of several processors, each has an order of its own.
+    kept.sort();
+    let mut frames = frames.to_vec();
+    frames.sort();
+    assert_eq!(kept, frames);
+    node.plane.kept.drain(|_, _| panic!("nothing is left"));
 }
 
 /// ARP by old entries is the neighbours' own check of them: without an answer here, they ask all.

@@ -273,6 +273,7 @@ pub(super) const COUNTERS: [Counter; maps::COUNTERS] = [
     Counter::VipPassed,
     Counter::VipFenced,
     Counter::VipForwarded,
+    Counter::VipKept,
     Counter::LeaseReply,
     Counter::LeaseSilent,
     Counter::LeaseRenewed,

@@ -27,6 +27,10 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// How often to look whether the new holder renews.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
 
+/// How long a node that has handed everything over goes on sending packets on: the new holders announce themselves in the
+/// first milliseconds.
+const LINGER: Duration = Duration::from_millis(50);
+
 /// How a handover went; the error is for people.
 type Outcome = Result<(), String>;
 
@@ -70,6 +74,17 @@ struct Begun {
     handover: Result<Ordered, String>,
 }
 
+impl Begun {
+    /// Waits for what came of it.
+    async fn finish(self, shared: &Shared) -> Handover {
+        let result = match self.handover {
+            Ok(ordered) => ordered.finish(shared).await,
+            Err(reason) => Err(reason),
+        };
+        Handover { group: self.group, result }
+    }
+}
+
 /// A handover that was ordered.
 struct Ordered {
     slot: u32,
@@ -86,14 +101,28 @@ pub(super) async fn hand_over(shared: &Shared, group: Option<&str>, to: Option<&
         Err(reason) => return Reply::Error(reason),
     };
     let mut handovers = Vec::new();
-    for Begun { group, handover } in begun {
-        let result = match handover {
-            Ok(ordered) => ordered.finish(shared).await,
-            Err(reason) => Err(reason),
-        };
-        handovers.push(Handover { group, result });
+    for begun in begun {
+        handovers.push(begun.finish(shared).await);
     }
     Reply::ok(&handovers)
+}
+
+/// Hands all that this node holds over to the fittest other nodes, before the daemon ends; where nobody can take it, it
+/// stays. Goes on sending the clients' packets on for a moment, until the new holders' announcements have reached them.
+pub(super) async fn retire(shared: &Shared) {
+    let Ok(begun) = shared.with(|plane| plane.begin_handovers(None, None)) else { return };
+    let mut is_any_gone = false;
+    for begun in begun {
+        let Handover { group, result } = begun.finish(shared).await;
+        match &result {
+            Ok(to) => info!(group, "{to} serves now"),
+            Err(reason) => info!(group, "not handed over, and so released: {reason}"),
+        }
+        is_any_gone |= result.is_ok();
+    }
+    if is_any_gone {
+        sleep(LINGER).await;
+    }
 }
 
 impl Ordered {
@@ -191,7 +220,7 @@ impl ControlPlane {
     fn begin_handover(&mut self, index: usize, to: u16) -> Ordered {
         let (waiting, outcome) = oneshot::channel();
         let (slot, to_name) = (self.groups[index].slot, self.name_of(to));
-        info!(group = %self.groups[index].settings.name, "handing over to {to_name}, as an operator asks");
+        info!(group = %self.groups[index].settings.name, "handing over to {to_name}");
         self.order_handover(index, to, Some(waiting));
         Ordered { slot, to, to_name, outcome }
     }

@@ -25,8 +25,9 @@ use vip_common::wire::{Kind, Message};
 use super::own_vote::OwnVote;
 use crate::announce::Announcer;
 use crate::clock;
+use crate::courier::Courier;
 use crate::dataplane::{Events, RenewalTable, Words};
-use crate::election::{Action, Answer, Election, View};
+use crate::election::{Action, Answer, Demotion, Election, HandoverFailure, View};
 use crate::membership::Sender;
 use crate::pace::Pace;
 use crate::realtime;
@@ -154,6 +155,7 @@ pub(super) struct Parts {
     pub(super) signer: Signer,
     pub(super) transport: Transport,
     pub(super) announcer: Announcer,
+    pub(super) courier: Courier,
 }
 
 /// One group, as the thread sees it.
@@ -164,6 +166,10 @@ pub(super) struct GroupLease {
     pub(super) id: u32,
     pub(super) quarantine_until: u64,
     pub(super) election: Election,
+    /// Whether packets for it that come to this node go on to the holder.
+    pub(super) forwards: bool,
+    /// Until when the lease was last given away, by this node's acceptor, in CLOCK_BOOTTIME ns.
+    pub(super) given_until: u64,
 }
 
 /// Logging that a dead network or a flood must not turn into a flood of its own.
@@ -264,7 +270,7 @@ impl Driver {
                 let letter = self.parts.signer.letter(kind, &body);
                 self.send(&letter);
             }
-            Order::HandOver { slot, to } => self.tell(slot, |election, view| election.hand_over(to, view)),
+            Order::HandOver { slot, to } => self.hand_over(slot, to),
             Order::Stop { farewell } => {
                 self.tell_all(Election::release);
                 let letter = self.parts.signer.letter(Kind::Hello, &farewell);
@@ -272,6 +278,14 @@ impl Driver {
                 self.stopping = true;
             }
         }
+    }
+
+    fn hand_over(&mut self, slot: u32, to: u16) {
+        let forwards = self.parts.groups.iter().any(|group| group.slot == slot && group.forwards);
+        if forwards && self.parts.words.holds(slot, clock::now()) {
+            self.parts.courier.keep(slot);
+        }
+        self.tell(slot, |election, view| election.hand_over(to, view));
     }
 
     fn take_events(&mut self) {
@@ -356,8 +370,10 @@ impl Driver {
                     self.say(index, |signer, group| signer.ask(group, ballot, sent_at));
                 }
                 Action::Grant { ballot, sent_at, left } => {
+                    let word = self.parts.words.read(slot);
+                    self.parts.groups[index].given_until = word.holder_until;
                     // Without this node's vote, nothing would keep it out if it were restarted now.
-                    if self.parts.words.read(slot).holder_ballot == ballot {
+                    if word.holder_ballot == ballot {
                         self.say(index, |signer, group| signer.grant(group, ballot, sent_at, left));
                     }
                 }
@@ -368,17 +384,31 @@ impl Driver {
                     self.parts.announcer.promoted(slot);
                     self.report(Report::Election { slot, said: action });
                 }
-                Action::Demoted(_) => {
+                Action::Demoted(reason) => {
                     self.parts.announcer.demoted(slot);
+                    self.end_keeping(index, reason);
                     self.report(Report::Election { slot, said: action });
                 }
-                Action::Standing(_)
-                | Action::GaveUp(_)
-                | Action::HandoverFailed { .. }
-                | Action::Notice(_) => {
+                Action::HandoverFailed { reason, .. } => {
+                    if reason != HandoverFailure::Replaced && self.parts.groups[index].forwards {
+                        self.parts.courier.given_up(slot);
+                    }
+                    self.report(Report::Election { slot, said: action });
+                }
+                Action::Standing(_) | Action::GaveUp(_) | Action::Notice(_) => {
                     self.report(Report::Election { slot, said: action });
                 }
             }
+        }
+    }
+
+    /// What came for the group while its lease changed hands, if it has, is for its next holder.
+    fn end_keeping(&self, index: usize, reason: Demotion) {
+        let GroupLease { slot, forwards, given_until, .. } = self.parts.groups[index];
+        match reason {
+            _ if !forwards => {}
+            Demotion::HandedOver { .. } => self.parts.courier.handed_over(slot, given_until),
+            Demotion::Lapsed | Demotion::Released | Demotion::Unfit => self.parts.courier.given_up(slot),
         }
     }
 

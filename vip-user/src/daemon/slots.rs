@@ -38,7 +38,14 @@ impl Slot {
     /// The group as the lease thread has it.
     pub(super) fn lease(&self, settings: election::Settings, seed: u64) -> GroupLease {
         let election = Election::new(settings, seed);
-        GroupLease { slot: self.number, id: self.id, quarantine_until: self.quarantine_until, election }
+        GroupLease {
+            slot: self.number,
+            id: self.id,
+            quarantine_until: self.quarantine_until,
+            election,
+            forwards: self.settings.stale_forwarding,
+            given_until: 0,
+        }
     }
 
     /// The group as the control plane has it.
@@ -93,7 +100,7 @@ impl Slots {
 }
 
 /// What becomes of packets for a group that another node serves.
-pub(super) const fn stale(group: &config::Group) -> Stale {
+const fn stale(group: &config::Group) -> Stale {
     if group.stale_forwarding { Stale::Forward } else { Stale::Drop }
 }
 

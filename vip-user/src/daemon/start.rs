@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use nix::net::if_::if_nameindex;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
+use vip_common::forward;
 use vip_common::wire::name_hash;
 
 use super::claim;
@@ -21,6 +22,7 @@ use crate::announce::{Announcer, GroupVips};
 use crate::clock;
 use crate::config::{Keys, Settings, Transport as TransportSettings, XdpMode};
 use crate::control::Server;
+use crate::courier::Courier;
 use crate::dataplane::{self, Attached, DataPlane, Pins, ProgramLog, ProgramLogger};
 use crate::exit::Failure;
 use crate::membership::{Durable, Identity, Membership, Offer};
@@ -278,6 +280,8 @@ fn assemble(
 ) -> Result<Node, Failure> {
     let words = plane.words.clone();
     let announcer = announcer(&place.interface, slots, &plane)?;
+    let source = forward::source_of(own.origin.cluster, place.id);
+    let courier = Courier::spawn(&place.interface, source, plane.kept, words.clone()).map_err(refused)?;
     let logger = plane.program.take_logger().map_err(plane_failure)?;
     let identity = identity(settings, &own, &place, slots);
     let membership = Membership::new(identity, own.store.stored(), clock::now()).map_err(refused)?;
@@ -296,6 +300,7 @@ fn assemble(
         signer,
         transport,
         announcer,
+        courier,
     })
     .map_err(refused)?;
     let mut control_plane = ControlPlane {

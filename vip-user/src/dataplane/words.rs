@@ -5,7 +5,7 @@ use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
 use std::ptr::NonNull;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use aya::Ebpf;
 use aya::maps::Map;
@@ -70,6 +70,15 @@ impl Words {
             holder_until: self.word(slot, offset_of!(Group, holder_until)).load(Ordering::Acquire),
             holder_ballot: Ballot(self.word(slot, offset_of!(Group, holder_ballot)).load(Ordering::Acquire)),
         }
+    }
+
+    /// Where the node is that has the group's lease, as far as this node's acceptor knows; zeros if that is unknown.
+    pub fn holder_mac(&self, slot: u32) -> [u8; 6] {
+        std::array::from_fn(|index| {
+            let byte = self.field(slot, offset_of!(Group, holder_mac) + index);
+            // SAFETY: `field` gives a live address that all sides access atomically.
+            unsafe { AtomicU8::from_ptr(byte) }.load(Ordering::Acquire)
+        })
     }
 
     /// Whether this node serves the group at `now`.

@@ -85,7 +85,10 @@ impl Generator {
             }
             1 => Move::Disarm { slot },
             2 => Move::SetRole { slot, role: self.pick(&[Role::Holder, Role::Follower]) },
-            3 => Move::SetStale { slot, stale: self.pick(&[Stale::Forward, Stale::Forward, Stale::Drop]) },
+            3 => {
+                let stale = [Stale::Forward, Stale::Forward, Stale::Keep, Stale::Drop];
+                Move::SetStale { slot, stale: self.pick(&stale) }
+            }
             4 => Move::SetRenewal { slot, renewal: self.renewal(slot, pair) },
             _ => {
                 let until = [0, 0, 0, self.start, self.start + LEASE];

@@ -3,9 +3,9 @@
 //!
 //! | frame | lease held | not held |
 //! | --- | --- | --- |
-//! | ARP request for a VIP | answered in place | dropped |
+//! | ARP request for a VIP | answered in place | dropped; or kept for the next holder |
 //! | ARP probe for or use of a VIP by a MAC that is neither this node's nor the holder's | conflict | conflict |
-//! | IPv4 packet to a VIP | passed | sent on once to the holder, if that is wished and it is known, else dropped |
+//! | IPv4 packet to a VIP | passed | dropped; or sent on once to the holder, or kept for the next one |
 //! | lease message | verified, decided on, answered | the same |
 //! | anything else, or any doubt | passed | passed |
 //!
@@ -161,6 +161,7 @@ impl Run<'_> {
         }
         match (conflict, asked) {
             (true, _) => Some((Action::Pass, Counter::ArpConflict)),
+            (false, Some(slot)) if self.keeps(slot) => Some((Action::Drop, Counter::VipKept)),
             (false, Some(_)) => Some((Action::Drop, Counter::ArpFenced)),
             (false, None) => None,
         }
@@ -200,22 +201,33 @@ impl Run<'_> {
         let slot = *self.setting.vips.get(&destination)?;
         Some(match self.holds(slot) {
             true => (Action::Pass, Counter::VipPassed),
+            false if self.keeps(slot) && self.is_for_us_alone() => (Action::Drop, Counter::VipKept),
             false if self.send_on(slot) => (Action::Tx, Counter::VipForwarded),
             false => (Action::Drop, Counter::VipFenced),
         })
+    }
+
+    fn is_for_us_alone(&self) -> bool {
+        self.setting.interface.is_some_and(|interface| self.frame[..6] == interface.mac)
+    }
+
+    /// Whether the daemon wants what comes for the group.
+    fn keeps(&self, slot: u32) -> bool {
+        self.state.groups[index(slot)].stale == Stale::Keep as u32
     }
 
     /// Readdresses the frame to the holder, if it is one for this node alone, nobody has sent it on before, and it would
     /// not go back to where it came from.
     fn send_on(&mut self, slot: u32) -> bool {
         let (group, config) = (&self.state.groups[index(slot)], &self.setting.config);
-        let Some(interface) = self.setting.interface else { return false };
         let [_, cluster @ ..] = config.cluster.to_be_bytes();
         let mark = [&[0x76], &cluster[..]].concat();
-        let (to, from) = (&self.frame[..6], &self.frame[6..12]);
-        let is_for_us_alone = to == interface.mac && !from.starts_with(&mark) && from != group.holder_mac;
-        let has_holder = group.holder != config.node && group.holder_mac != [0; 6];
-        let is_to_go = group.stale == Stale::Forward as u32 && is_for_us_alone && has_holder;
+        let from = &self.frame[6..12];
+        let is_new = self.is_for_us_alone() && !from.starts_with(&mark) && from != group.holder_mac;
+        let is_to_go = group.stale == Stale::Forward as u32
+            && is_new
+            && group.holder_mac != [0; 6]
+            && self.frame[..6] != group.holder_mac;
         if !is_to_go || self.clock.read() >= group.holder_until {
             return false;
         }

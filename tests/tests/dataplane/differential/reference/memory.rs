@@ -108,13 +108,8 @@ impl vote::Memory for Memory<'_> {
         group.holder_until = acceptor.expires;
         group.holder_ballot = acceptor.ballot;
         group.holder = Ballot(acceptor.ballot).node();
-        match (decision, request) {
-            (Decision::Accepted, _) => group.holder_mac = self.source.mac,
-            (Decision::Transferred, Request::Transfer { to, .. }) => {
-                let target = self.state.peers.get(&to.node()).copied();
-                group.holder_mac = target.unwrap_or_default().mac;
-            }
-            _ => {}
+        if decision == Decision::Accepted {
+            group.holder_mac = self.source.mac;
         }
         self.decision = Some(decision);
         decision
