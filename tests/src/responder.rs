@@ -6,6 +6,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
+use nix::sys::socket::{setsockopt, sockopt};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{lab::Lab, net::in_netns, worker::Worker};
@@ -14,6 +15,9 @@ use crate::{lab::Lab, net::in_netns, worker::Worker};
 pub const PORT: u16 = 7777;
 /// A probe is its sequence number, big-endian; the answer repeats it and appends the node's number.
 pub const PROBE_LEN: usize = 8;
+
+/// Room for probes while the service does not get to run.
+const RECEIVE_BUFFER: usize = 8 << 20;
 
 /// The echo service of one node. Dropping it stops it.
 #[derive(Debug)]
@@ -54,6 +58,7 @@ fn answer_one(socket: &UdpSocket, node: u8) {
 fn bind_free(address: SocketAddrV4) -> Result<UdpSocket> {
     let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_freebind_v4(true)?;
+    setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
     socket.set_read_timeout(Some(Duration::from_millis(100)))?;
     socket.bind(&address.into()).with_context(|| format!("cannot bind {address}"))?;
     Ok(socket.into())

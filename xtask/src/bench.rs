@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: figures for the README. One file per bench; each keeps every trial.
 
 mod alarms;
+mod handover;
 mod steady;
 
 use std::process::ExitCode;
@@ -17,6 +18,8 @@ pub(crate) struct Arguments {
 enum Bench {
     /// What a healthy cluster costs: system calls, CPU and memory of a holder and a follower
     Steady(steady::Arguments),
+    /// What a client loses while the lease is handed over, there and back
+    Handover(handover::Arguments),
     /// How often a holder is taken for dead on a busy machine, with the bound that the count supports
     Alarms(alarms::Arguments),
 }
@@ -24,6 +27,7 @@ enum Bench {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.bench {
         Bench::Steady(arguments) => steady::run(arguments),
+        Bench::Handover(arguments) => handover::run(arguments),
         Bench::Alarms(arguments) => alarms::run(arguments),
     }
 }
