@@ -10,6 +10,7 @@
 mod cluster {
     mod announcements;
     mod commands;
+    mod egress;
     mod faults;
     mod footprint;
     mod forming;

@@ -222,7 +222,8 @@ impl EventKind {
     }
 }
 
-/// Outcomes of frames, the index into `COUNTERS`. Every frame on a served interface counts once.
+/// Outcomes of frames, the index into `COUNTERS`. Every frame that comes in on a served interface counts once; of those
+/// that leave, only those that must not.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Counter {
@@ -242,6 +243,8 @@ pub enum Counter {
     VipForwarded,
     /// IP packet to a VIP, or ARP request for it, that came while the lease changed hands, kept for the next holder.
     VipKept,
+    /// IP packet from a VIP that is not held, kept from leaving.
+    VipSilenced,
     /// Lease message, answered.
     LeaseReply,
     /// Lease message that asks for no answer, or whose answer must not be given (quarantine).

@@ -43,7 +43,7 @@ fn sent(written: Option<()>, counter: Counter) -> (u32, Counter) {
 
 /// The one place that counts.
 #[inline(always)]
-fn count(counter: Counter) {
+pub(crate) fn count(counter: Counter) {
     if let Some(value) = COUNTERS.get_ptr_mut(counter as u32) {
         // SAFETY: this CPU's own value, which only the daemon reads besides.
         let value = unsafe { &mut *value };

@@ -141,7 +141,7 @@ pub(crate) fn interface(packet: &Packet<'_>) -> Option<&'static Interface> {
 }
 
 #[inline(always)]
-fn group_of(address: [u8; 4]) -> Option<(u32, *mut Group)> {
+pub(crate) fn group_of(address: [u8; 4]) -> Option<(u32, *mut Group)> {
     // SAFETY: an entry deleted meanwhile stays readable until this run of the program ends (RCU).
     let slot = unsafe { VIPS.get(address) }?.slot;
     Some((slot, GROUPS.get_ptr_mut(slot)?))
@@ -149,6 +149,6 @@ fn group_of(address: [u8; 4]) -> Option<(u32, *mut Group)> {
 
 /// Whether this node serves the group, now.
 #[inline(always)]
-fn holds(group: *mut Group) -> bool {
+pub(crate) fn holds(group: *mut Group) -> bool {
     held(shared!(group, lease_until).load(), now())
 }

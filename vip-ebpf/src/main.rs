@@ -15,6 +15,7 @@
 
 mod act;
 mod decide;
+mod egress;
 mod maps;
 mod parse;
 mod shared;
@@ -22,8 +23,10 @@ mod tell;
 mod verdict;
 mod vote;
 
-use aya_ebpf::macros::xdp;
-use aya_ebpf::programs::XdpContext;
+use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
+use aya_ebpf::macros::{classifier, xdp};
+use aya_ebpf::programs::{TcContext, XdpContext};
+use vip_common::maps::Counter;
 
 use crate::parse::Packet;
 
@@ -35,6 +38,16 @@ fn vip_xdp(context: XdpContext) -> u32 {
     let verdict = decide::frame(&packet, &frame);
     tell::decision(&packet, &frame, &verdict);
     act::carry_out(&mut packet, verdict)
+}
+
+/// Handles one packet that is about to leave, with its Ethernet header. Other programs have their say after this one.
+#[classifier]
+fn vip_egress(context: TcContext) -> i32 {
+    if egress::may_leave(&context) {
+        return TC_ACT_UNSPEC;
+    }
+    act::count(Counter::VipSilenced);
+    TC_ACT_SHOT
 }
 
 /// Unreachable: nothing in the program panics, and the verifier would refuse the loop.

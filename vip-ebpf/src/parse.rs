@@ -5,11 +5,12 @@ use core::net::Ipv4Addr;
 use aya_ebpf::programs::XdpContext;
 use vip_common::wire::{Be16, Message};
 
-const ETHERTYPE_IPV4: u16 = 0x0800;
+pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8;
-const MAX_TAGS: usize = 2;
+/// VLAN tags that are looked through.
+pub(crate) const MAX_TAGS: usize = 2;
 const PROTOCOL_UDP: u8 = 17;
 /// Of the fragment field (RFC 791, section 3.1); 0 in a datagram's first fragment.
 const FRAGMENT_OFFSET: u16 = 0x1fff;
@@ -207,7 +208,7 @@ fn parse(packet: &Packet<'_>) -> Option<Frame> {
     let mut ethertype = packet.at::<Ethernet>(0)?.ethertype.get();
     let mut offset = size_of::<Ethernet>();
     for _ in 0..MAX_TAGS {
-        if ethertype != ETHERTYPE_VLAN && ethertype != ETHERTYPE_SERVICE_VLAN {
+        if !is_vlan_tag(ethertype) {
             break;
         }
         ethertype = packet.at::<VlanTag>(offset)?.ethertype.get();
@@ -218,6 +219,12 @@ fn parse(packet: &Packet<'_>) -> Option<Frame> {
         ETHERTYPE_IPV4 => ipv4(packet, offset),
         _ => None,
     }
+}
+
+/// Whether a VLAN tag follows (IEEE 802.1Q).
+#[inline(always)]
+pub(crate) const fn is_vlan_tag(ethertype: u16) -> bool {
+    ethertype == ETHERTYPE_VLAN || ethertype == ETHERTYPE_SERVICE_VLAN
 }
 
 #[inline(always)]

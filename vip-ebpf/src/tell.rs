@@ -75,6 +75,7 @@ static OUTCOMES: [Name; COUNTERS] = [
     padded("VipFenced"),
     padded("VipForwarded"),
     padded("VipKept"),
+    padded("VipSilenced"),
     padded("LeaseReply"),
     padded("LeaseSilent"),
     padded("LeaseRenewed"),

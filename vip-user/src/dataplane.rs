@@ -3,6 +3,7 @@
 //! Order of a start: [`load`], fill the [`Tables`], [`Program::attach`]. From then on frames are decided on by what
 //! the tables say, whether this process lives or not: maps and link are pinned, and a later start adopts them.
 
+mod egress;
 mod error;
 mod fence;
 mod kept;
@@ -23,6 +24,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use vip_common::maps::Event;
 
+pub use self::egress::remove as remove_egress;
 pub use self::error::Error;
 pub use self::fence::{Fence, FenceLost};
 pub use self::kept::Kept;

@@ -31,7 +31,9 @@ pub(super) fn socket(lab: &Lab, node: u8) -> PathBuf {
 }
 
 fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<String> {
-    let DaemonOptions { cluster, priority, expect, interval, lease, vips, more_of_group, .. } = options;
+    let DaemonOptions {
+        cluster, priority, expect, interval, lease, vips, more_of_group, more_of_node, ..
+    } = options;
     let (interval, lease) = (duration(*interval), duration(*lease));
     let id = options.id.unwrap_or_else(|| node.into());
     let secrecy = if options.insecure { "insecure = true".to_owned() } else { format!("key_file = {key:?}") };
@@ -49,6 +51,7 @@ name = "lb{node}"
 iface = "eth0"
 id = {id}
 priority = {priority}
+{more_of_node}
 
 [cluster]
 name = {cluster:?}

@@ -63,6 +63,8 @@ pub struct DaemonOptions {
     pub vips: Vec<String>,
     /// More keys of that group, as in the file; sections of further groups may follow them.
     pub more_of_group: String,
+    /// Further lines of the section of the node.
+    pub more_of_node: String,
     /// Arguments after `--iface` and `--config`.
     pub args: Vec<String>,
 }
@@ -84,6 +86,7 @@ impl Default for DaemonOptions {
             lease: Duration::from_millis(50),
             vips: vec![format!("{VIP}/24")],
             more_of_group: String::new(),
+            more_of_node: String::new(),
             args: Vec::new(),
         }
     }

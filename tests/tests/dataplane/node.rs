@@ -274,6 +274,7 @@ pub(super) const COUNTERS: [Counter; maps::COUNTERS] = [
     Counter::VipFenced,
     Counter::VipForwarded,
     Counter::VipKept,
+    Counter::VipSilenced,
     Counter::LeaseReply,
     Counter::LeaseSilent,
     Counter::LeaseRenewed,

@@ -107,6 +107,7 @@ mod tests {
                 id: None,
                 priority: 100,
                 xdp: XdpMode::Auto,
+                egress_fence: true,
             },
             cluster: Cluster {
                 name: "edge".to_owned(),

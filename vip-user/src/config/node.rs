@@ -12,7 +12,7 @@ use super::{
 };
 use crate::exit::Failure;
 
-pub(super) const KEYS: &[&str] = &["name", "iface", "id", "priority", "xdp"];
+pub(super) const KEYS: &[&str] = &["name", "iface", "id", "priority", "xdp", "egress_fence"];
 
 const DEFAULT_PRIORITY: u8 = 100;
 
@@ -29,6 +29,8 @@ pub struct Node {
     pub priority: u8,
     /// How the XDP program is attached.
     pub xdp: XdpMode,
+    /// Keep packets from a VIP from leaving while another node serves it.
+    pub egress_fence: bool,
 }
 
 /// How the XDP program is attached to the interface.
@@ -104,6 +106,7 @@ impl Node {
             id: section.field("id").integer::<u16>(1..=65_535)?.and_then(NonZeroU16::new),
             priority: section.field("priority").integer(0..=255)?.unwrap_or(DEFAULT_PRIORITY),
             xdp: read_xdp(section, overrides.xdp)?,
+            egress_fence: section.field("egress_fence").boolean()?.unwrap_or(true),
         })
     }
 }

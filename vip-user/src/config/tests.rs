@@ -66,6 +66,7 @@ fn what_is_left_out_has_the_documented_default() {
     let settings = parse_with("", "[[group]]\nname = \"web\"\nvips = [\"10.77.0.100/24\"]").unwrap();
     let Settings { node, cluster, groups, paths } = settings;
     assert_eq!((node.id, node.priority, node.xdp), (None, 100, XdpMode::Auto));
+    assert!(node.egress_fence);
     assert_eq!((cluster.name.as_str(), cluster.expect), ("default", 3));
     assert_eq!((cluster.interval, cluster.lease), (Duration::from_millis(10), Duration::from_millis(50)));
     let multicast: SocketAddrV4 = "239.255.86.80:5680".parse().unwrap();
@@ -95,7 +96,7 @@ fn without_a_name_the_node_is_called_as_its_host() {
 fn every_key_is_taken_from_the_file() {
     let settings = parse(
         r#"
-        node = { name = "lb9", iface = "bond0.7", id = 9, priority = 0, xdp = "generic" }
+        node = { name = "lb9", iface = "bond0.7", id = 9, priority = 0, xdp = "generic", egress_fence = false }
         paths = { bpffs = "/b", runtime = "/r", state = "/s" }
         [cluster]
         name = "edge"
@@ -117,6 +118,7 @@ fn every_key_is_taken_from_the_file() {
     let Settings { node, cluster, groups, paths } = settings.unwrap();
     assert_eq!((node.name.as_str(), node.iface.as_str()), ("lb9", "bond0.7"));
     assert_eq!((node.id.unwrap().get(), node.priority, node.xdp), (9, 0, XdpMode::Generic));
+    assert!(!node.egress_fence);
     assert_eq!((cluster.name.as_str(), cluster.expect), ("edge", 16));
     let peers = vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
     assert_eq!(cluster.transport, Transport::Unicast { peers, port: 99 });
@@ -204,7 +206,7 @@ fn a_broken_file_is_refused_in_one_line_that_shows_the_place() {
 fn an_unknown_key_is_refused_with_the_known_ones() {
     let why = refused(parse("[nodes]\n"), 1, "nodes");
     assert_eq!(why, "unknown key; known here: node, cluster, group, paths");
-    node_refuses("nmae = 1", "node.nmae", "known here: name, iface, id, priority, xdp");
+    node_refuses("nmae = 1", "node.nmae", "known here: name, iface, id, priority, xdp, egress_fence");
     cluster_refuses("vrid = 51", "cluster.vrid", "unknown key");
     group_refuses("vip = []", "group.vip", "unknown key");
     let why = refused(parse_with("", "[paths]\nrun = \"/run\""), REST_LINE + 1, "paths.run");

@@ -35,6 +35,8 @@ pub(super) struct ControlPlane {
     pub(super) preemption: Preemption,
     pub(super) orders: OrderBook,
     pub(super) storage: Storage,
+    /// Whether packets from a VIP that another node serves are kept from leaving.
+    pub(super) egress_fence: bool,
     /// How the daemon is to end, once it is.
     pub(super) end: Option<Result<(), Failure>>,
 }
@@ -147,6 +149,7 @@ impl ControlPlane {
             iface: self.interface.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             xdp: if self.interface.generic_xdp { XdpMode::Generic } else { XdpMode::Native },
+            egress_fence: self.egress_fence,
             epoch: self.membership.configuration().map_or(0, |configuration| configuration.epoch().into()),
             insecure,
             groups: self

@@ -266,6 +266,25 @@ async fn put_on_machine(
     Ok(dummy)
 }
 
+/// Keeps what is from a VIP from leaving while another node serves it, if that is wished and the kernel can; `false` if not.
+/// Nobody is served twice without it.
+fn fence_egress(settings: &Settings, place: &Place, plane: &mut DataPlane) -> Result<bool, Failure> {
+    let name = &place.interface.name;
+    let pin = Pins::new(&settings.paths.bpffs).egress_link(name);
+    if !settings.node.egress_fence {
+        dataplane::remove_egress(&pin).map_err(plane_failure)?;
+        return Ok(false);
+    }
+    if let Err(error) = plane.program.attach_egress(name, &pin) {
+        warn!(
+            "nothing keeps late packets of a former holder from leaving by {name} ({error}): that takes Linux 6.6; \
+             node.egress_fence = false silences this"
+        );
+        return Ok(false);
+    }
+    Ok(true)
+}
+
 /// Puts the parts together and sets them going.
 #[expect(clippy::too_many_arguments, reason = "the parts, each made by a step of its own")]
 fn assemble(
@@ -278,6 +297,7 @@ fn assemble(
     signer: Signer,
     dummy: String,
 ) -> Result<Node, Failure> {
+    let egress_fence = fence_egress(settings, &place, &mut plane)?;
     let words = plane.words.clone();
     let announcer = announcer(&place.interface, slots, &plane)?;
     let source = forward::source_of(own.origin.cluster, place.id);
@@ -315,6 +335,7 @@ fn assemble(
         preemption: Preemption::default(),
         orders: lease_thread.orders(),
         storage,
+        egress_fence,
         end: None,
     };
     control_plane.begin();

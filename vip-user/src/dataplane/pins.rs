@@ -68,6 +68,11 @@ impl Pins {
         self.directory.join(format!("link-{}", iface.replace('.', ":")))
     }
 
+    /// Where the link of the program for what leaves by an interface is pinned, named like [`Self::link`].
+    pub fn egress_link(&self, iface: &str) -> PathBuf {
+        self.directory.join(format!("egress-{}", iface.replace('.', ":")))
+    }
+
     /// Makes the directory and takes it for this process, until the lock is dropped: two daemons that share a data
     /// plane would each serve on the other's lease.
     ///

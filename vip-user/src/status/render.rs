@@ -235,6 +235,7 @@ mod tests {
             iface: "eth0".to_owned(),
             version: "0.1.0".to_owned(),
             xdp: crate::config::XdpMode::Native,
+            egress_fence: true,
             epoch: 1,
             insecure: true,
             groups: vec![GroupStatus {
