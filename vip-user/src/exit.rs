@@ -36,7 +36,8 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// A failure with any status. Line breaks in `message` become spaces, since callers parse one line.
+    /// A failure with any status. Line breaks in `message` become spaces, since callers parse one line; other control
+    /// characters become U+FFFD, since what files and other programs say must not command the terminal.
     pub fn new(exit: Exit, message: impl Into<String>) -> Self {
         let message = message.into();
         let message = if message.contains(['\n', '\r']) {
@@ -44,7 +45,7 @@ impl Failure {
         } else {
             message
         };
-        Self { exit, message }
+        Self { exit, message: message.replace(char::is_control, "\u{fffd}") }
     }
 
     /// The request was refused, or failed.
@@ -103,5 +104,11 @@ mod tests {
     fn a_failure_is_always_one_line() {
         let failure = Failure::refused("the kernel said:\n  no\r\n  and no again\n");
         assert_eq!(failure.to_string(), "the kernel said: no and no again");
+    }
+
+    #[test]
+    fn a_failure_cannot_command_the_terminal() {
+        let failure = Failure::configuration("vip.toml:1: \x1b[2Jnode: unknown key\t\u{9b}");
+        assert_eq!(failure.to_string(), "vip.toml:1: \u{fffd}[2Jnode: unknown key\u{fffd}\u{fffd}");
     }
 }

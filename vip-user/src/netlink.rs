@@ -25,7 +25,7 @@ use rtnetlink::packet_route::neighbour::NeighbourState;
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use tokio::time::timeout;
 
-pub use changes::{Change, Changes};
+pub use changes::{Change, Changes, changes_in};
 
 /// Longest name of an interface in bytes: `IFNAMSIZ` without the closing zero.
 const MAX_NAME: usize = 15;

@@ -64,6 +64,7 @@ struct Target {
     name: String,
 }
 
-fn workspace() -> PathBuf {
+/// The root of this repository.
+pub(crate) fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }

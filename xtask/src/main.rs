@@ -7,6 +7,7 @@ mod cargo;
 mod demo;
 mod duration;
 mod faults;
+mod fuzz;
 mod privilege;
 mod setup;
 mod simulate;
@@ -35,7 +36,7 @@ enum Command {
     Setup,
     /// Build the XDP object and print its path
     BuildEbpf,
-    /// Run all tests: unit, data-plane and cluster tests, simulation and faults
+    /// Run all tests: unit, data-plane and cluster tests, simulation, fuzzing and faults
     Test(test::Arguments),
     /// Break the holder of a VIP in four ways, and show what a client sees
     Demo(demo::Arguments),
@@ -43,6 +44,8 @@ enum Command {
     Faults(faults::Arguments),
     /// Run clusters in simulated time, and look for two holders
     Simulate(simulate::Arguments),
+    /// Feed every decoder with bytes that nobody would write
+    Fuzz(fuzz::Arguments),
     /// Measure
     Bench(bench::Arguments),
 }
@@ -66,6 +69,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Test(arguments) => privilege::as_root("test", || test::run(&arguments)),
         Command::Faults(arguments) => privilege::as_root("faults", || faults::run(&arguments)),
         Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Bench(arguments) => privilege::as_root("bench", || bench::run(&arguments)),
         Command::Demo(arguments) => privilege::as_root("demo", || demo::run(&arguments)),
     }

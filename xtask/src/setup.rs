@@ -31,7 +31,7 @@ const BPF_LINKER_VERSION: &str = "0.10.3";
 
 /// Does everything, and says what it did or found, a line for each.
 pub(crate) fn run() -> Result<ExitCode> {
-    for step in BUILD_STEPS.iter().chain(&TEST_STEPS) {
+    for step in BUILD_STEPS.iter().chain(&TEST_STEPS).chain(&FUZZ_STEPS) {
         match step()? {
             Outcome::Found(what) => println!("found      {what}"),
             Outcome::Did(what) => println!("set up     {what}"),
@@ -51,10 +51,16 @@ pub(crate) fn ensure_all() -> Result<()> {
     ensure(&TEST_STEPS)
 }
 
+/// What it takes to build the fuzz targets beyond [`ensure_build_tools`]; says only what had to be done.
+pub(crate) fn ensure_fuzz_tools() -> Result<()> {
+    ensure(&FUZZ_STEPS)
+}
+
 type Step = fn() -> Result<Outcome>;
 
 const BUILD_STEPS: [Step; 2] = [toolchain, bpf_linker];
 const TEST_STEPS: [Step; 2] = [tools, bpf_file_system];
+const FUZZ_STEPS: [Step; 1] = [cxx_compiler];
 
 enum Outcome {
     /// Nothing had to be done.
@@ -108,6 +114,16 @@ fn tools() -> Result<Outcome> {
 fn bpf_file_system() -> Result<Outcome> {
     let what = format!("BPF file system on {BPFFS}");
     Ok(if mount_bpffs()? { Outcome::Did(what) } else { Outcome::Found(what) })
+}
+
+/// For libFuzzer, which is written in C++. Called `c++`, unless CXX says otherwise.
+fn cxx_compiler() -> Result<Outcome> {
+    let command = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    if is_installed(&command) {
+        return Ok(Outcome::Found(format!("C++ compiler: {command}")));
+    }
+    apt_install(&["g++"]).with_context(|| format!("no C++ compiler {command}, which libFuzzer needs"))?;
+    Ok(Outcome::Did("C++ compiler: g++".to_owned()))
 }
 
 /// Installs Debian packages; what apt says goes to stderr, as stdout may be for programs.

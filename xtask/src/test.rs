@@ -7,7 +7,7 @@ use vip_tests::{interrupt, lab};
 
 use crate::{
     cargo::{Profile, build_daemon, cargo},
-    setup, simulate,
+    fuzz, setup, simulate,
 };
 
 /// Schedules of the simulation in every test run: about a minute on two processors.
@@ -42,8 +42,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let schedules = simulate::Arguments { schedules: SCHEDULES, seed: 0, nodes: None, json: false };
     let simulation = simulate::command(&schedules);
 
-    let passed = [passes(units)?, passes(simulation)?, passes(clusters)?];
-    Ok(if passed == [true; 3] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let fuzzed = || fuzz::run_briefly(arguments.filter.as_deref());
+    let passed = [passes(units)?, passes(simulation)?, fuzzed()?, passes(clusters)?];
+    Ok(if passed == [true; 4] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs a test command, and removes what it could not remove if it was killed.

@@ -81,10 +81,10 @@ fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
     if mode & 0o077 != 0 {
         return Err(KeyFault::Exposed(mode));
     }
-    // Reserved in full at once: a buffer that grows would leave copies that nobody wipes.
-    let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN));
-    file.take(MAX_FILE_LEN as u64).read_to_end(&mut text).map_err(KeyFault::Unreadable)?;
-    Ok(text)
+    // Reserved in full at once, and a byte more: a buffer that grows would leave copies that nobody wipes.
+    let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE_LEN + 1));
+    file.take(MAX_FILE_LEN as u64 + 1).read_to_end(&mut text).map_err(KeyFault::Unreadable)?;
+    if text.len() > MAX_FILE_LEN { Err(KeyFault::TooLong) } else { Ok(text) }
 }
 
 fn decode(line: usize, digits: &[u8]) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyFault> {
@@ -135,6 +135,8 @@ pub enum KeyFault {
     NotAFile,
     /// Others than its owner may use it; the mode.
     Exposed(u32),
+    /// More bytes than two keys and any blank lines need.
+    TooLong,
     /// No key in it.
     Empty,
     /// A line, counted from 1, has characters that are no hex digits.
@@ -165,6 +167,9 @@ impl fmt::Display for KeyFileError {
             KeyFault::NotAFile => f.write_str("is not a regular file"),
             KeyFault::Exposed(mode) => {
                 write!(f, "has mode {mode:04o}, others than its owner may use it; run `chmod 600 {path}`")
+            }
+            KeyFault::TooLong => {
+                write!(f, "has more than {MAX_FILE_LEN} bytes; a key is a line of 32 hex digits")
             }
             KeyFault::Empty => {
                 write!(f, "has no key; make one with `(umask 077; vip-user keygen > {path})`")
@@ -224,6 +229,10 @@ mod tests {
             (format!("{FIRST}\n{SECOND}00\n"), "has 34 hex digits in line 2; a key is a line of 32"),
             (format!("{FIRST}\nxy{}", &FIRST[2..]), "has characters in line 2 that are no hex digits"),
             (format!("{FIRST}\n{SECOND}\n{FIRST}\n"), "has more than two keys"),
+            (
+                format!("{FIRST}\n{}{SECOND}\n", "\n".repeat(4096)),
+                "has more than 4096 bytes; a key is a line of 32",
+            ),
         ];
         for (text, expected) in cases {
             let (_folder, path) = key_file(&text, 0o600);

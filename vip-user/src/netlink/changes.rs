@@ -89,7 +89,7 @@ impl Changes {
         match self.socket.recv_from(&mut self.datagram).await {
             // Only the kernel, port 0, is believed.
             Ok(sender) if sender.port_number() == 0 => {
-                for change in parse(&self.datagram) {
+                for change in changes_in(&self.datagram) {
                     enqueue(&mut self.pending, change);
                 }
             }
@@ -121,8 +121,9 @@ fn enqueue(pending: &mut VecDeque<Change>, change: Change) {
     }
 }
 
-/// The changes in a datagram, which holds one or more messages. A message that cannot be read counts as lost.
-fn parse(mut datagram: &[u8]) -> Vec<Change> {
+/// The changes in a datagram of the kernel, which holds one or more messages. A message that cannot be read counts as
+/// lost, and so do those behind it.
+pub fn changes_in(mut datagram: &[u8]) -> Vec<Change> {
     let mut changes = Vec::new();
     while !datagram.is_empty() {
         let Ok(message) = NetlinkMessage::<RouteNetlinkMessage>::deserialize(datagram) else {
@@ -197,6 +198,6 @@ mod tests {
 
     #[test]
     fn a_datagram_that_makes_no_sense_counts_as_lost() {
-        assert_eq!(parse(&[1, 2, 3]), [Change::Resync]);
+        assert_eq!(changes_in(&[1, 2, 3]), [Change::Resync]);
     }
 }

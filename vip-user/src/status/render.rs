@@ -144,7 +144,8 @@ impl Cell {
 
     /// The text, padded to `width`. The padding comes before the colour, which has no width.
     fn painted(&self, width: usize, colours: bool) -> String {
-        let padded = format!("{:width$}", self.text);
+        // Not by the formatter, which panics at widths that do not fit 16 bits.
+        let padded = self.text.clone() + &" ".repeat(width.saturating_sub(self.text.chars().count()));
         match (colours, self.colour) {
             (false, _) | (true, Colour::None) => padded,
             (true, Colour::Red) => format!("\x1b[31m{padded}\x1b[0m"),
@@ -188,6 +189,13 @@ mod tests {
         let text = members(&[member("\x1b[2Jlb1\n", None)], false);
         assert!(!text.contains('\x1b'), "{text:?}");
         assert_eq!(text.lines().count(), 2, "{text:?}");
+    }
+
+    #[test]
+    fn a_name_of_any_length_is_shown() {
+        let long = "n".repeat(70_000);
+        let text = members(&[member(&long, None), member("lb1", None)], false);
+        assert!(text.contains(&long) && text.lines().count() == 3, "{} bytes", text.len());
     }
 
     #[test]

@@ -1,0 +1,164 @@
+//! Configuration files.
+//!
+//! Promised: what is taken is in the ranges of `config/vip.toml`, can be said in a Hello, and is the same when everything is
+//! written out and read again. What is refused is refused in one line with the file, and the line in it. A client, which
+//! reads the paths alone, finds them wherever a daemon does.
+
+#![no_main]
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use libfuzzer_sys::fuzz_target;
+use vip_common::wire::name_hash;
+use vip_fuzz::{assert_plain, directory};
+use vip_user::config::{
+    Cluster, Group, Keys, MAX_GROUPS, MAX_VIPS, Node, Overrides, Paths, Settings, Transport, format_duration,
+};
+use vip_user::exit::{Exit, Failure};
+use vip_user::membership::{Hello, Offer, Standing};
+
+static FILE: LazyLock<PathBuf> = LazyLock::new(|| directory().join("vip.toml"));
+
+fuzz_target!(|text: &[u8]| {
+    match load(text) {
+        Ok(settings) => {
+            assert_eq!(Paths::load(Some(&FILE)).as_ref(), Ok(&settings.paths));
+            is_in_range(&settings);
+            can_be_said(&settings);
+            is_the_same_again(&settings);
+        }
+        Err(failure) => names_the_place(&failure, text),
+    }
+});
+
+fn load(text: &[u8]) -> Result<Settings, Failure> {
+    fs::write(&*FILE, text).expect("a file");
+    Settings::load(Some(&FILE), &Overrides::default())
+}
+
+fn is_in_range(Settings { node, cluster, groups, paths }: &Settings) {
+    let names = [&node.name, &cluster.name].into_iter().chain(groups.iter().map(|group| &group.name));
+    for name in names {
+        assert!((1..=32).contains(&name.len()), "{name:?}");
+        assert_plain(name);
+    }
+    assert!((1..=15).contains(&node.iface.len()));
+    assert_plain(&node.iface);
+    assert!((1..=16).contains(&cluster.expect));
+    assert!(cluster.interval >= Duration::from_millis(1));
+    assert!(cluster.lease >= 3 * cluster.interval && cluster.lease <= Duration::from_secs(10));
+    match &cluster.transport {
+        Transport::Multicast(group) => assert!(group.ip().is_multicast() && group.port() > 0),
+        Transport::Unicast { peers, port } => {
+            assert!((1..=16).contains(&peers.len()) && *port > 0);
+            assert_eq!(peers.iter().collect::<BTreeSet<_>>().len(), peers.len());
+            assert!(
+                peers
+                    .iter()
+                    .all(|peer| !peer.is_multicast() && !peer.is_broadcast() && !peer.is_unspecified())
+            );
+        }
+    }
+    assert!(groups.len() <= MAX_GROUPS);
+    assert_eq!(groups.iter().map(|group| &group.name).collect::<BTreeSet<_>>().len(), groups.len());
+    let vips: Vec<_> = groups.iter().flat_map(|group| &group.vips).collect();
+    assert!(vips.len() <= MAX_VIPS && groups.iter().all(|group| !group.vips.is_empty()));
+    assert_eq!(vips.iter().map(|vip| vip.address).collect::<BTreeSet<_>>().len(), vips.len());
+    assert!(vips.iter().all(|vip| (1..=32).contains(&vip.prefix_len) && !vip.address.is_multicast()));
+    assert!([&paths.bpffs, &paths.runtime, &paths.state].iter().all(|path| path.is_absolute()));
+}
+
+fn can_be_said(Settings { node, cluster, groups, .. }: &Settings) {
+    let offer = |group: &Group| Offer {
+        group: name_hash(&group.name),
+        priority: group.priority,
+        preempt: group.preempt,
+    };
+    let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).expect("at most ten seconds");
+    let hello = Hello {
+        name: node.name.clone(),
+        version: "0.1.0".into(),
+        priority: node.priority,
+        expect: cluster.expect,
+        interval_ns: nanoseconds(cluster.interval),
+        lease_ns: nanoseconds(cluster.lease),
+        groups: groups.iter().map(offer).collect(),
+        standing: Standing::Waiting,
+        pledge: None,
+        remove: None,
+        leaving: false,
+    };
+    hello.encode().expect("what is configured can be said");
+}
+
+fn is_the_same_again(settings: &Settings) {
+    // Where the keys were read from is not kept.
+    if let Keys::Signed(_) = settings.cluster.keys {
+        return;
+    }
+    let text = written_out(settings);
+    let again = load(text.as_bytes()).unwrap_or_else(|failure| panic!("{failure}\n{text}"));
+    assert_eq!(format!("{again:?}"), format!("{settings:?}"), "{text}");
+}
+
+/// The settings, of a cluster without keys, as a file that leaves nothing out.
+fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
+    let string = |text: &str| toml::Value::from(text).to_string();
+    let strings = |texts: Vec<String>| toml::Value::from(texts).to_string();
+    let Node { name, iface, id, priority, xdp } = node;
+    let Cluster { name: cluster_name, transport, expect, interval, lease, .. } = cluster;
+    let mut text = format!("[node]\nname = {}\niface = {}\n", string(name), string(iface));
+    text += &format!("priority = {priority}\nxdp = \"{xdp}\"\n");
+    text += &id.map_or_else(String::new, |id| format!("id = {id}\n"));
+    text += &format!("[cluster]\ninsecure = true\nname = {}\nexpect = {expect}\n", string(cluster_name));
+    text += &match transport {
+        Transport::Multicast(group) => format!("group_address = \"{group}\"\n"),
+        Transport::Unicast { peers, port } => {
+            let peers = strings(peers.iter().map(ToString::to_string).collect());
+            format!("group_address = \"239.255.0.1:{port}\"\npeers = {peers}\n")
+        }
+    };
+    text +=
+        &format!("interval = \"{}\"\nlease = \"{}\"\n", format_duration(*interval), format_duration(*lease));
+    for group in groups {
+        let vips = strings(group.vips.iter().map(ToString::to_string).collect());
+        let delay = format_duration(group.preempt_delay);
+        // Writing to a string does not fail.
+        let _ = write!(
+            text,
+            "[[group]]\nname = {}\nvips = {vips}\npriority = {}\npreempt = {}\npreempt_delay = \"{delay}\"\n\
+             stale_forwarding = {}\n",
+            string(&group.name),
+            group.priority,
+            group.preempt,
+            group.stale_forwarding
+        );
+    }
+    let path = |path: &Path| string(path.to_str().expect("from text"));
+    text + &format!(
+        "[paths]\nbpffs = {}\nruntime = {}\nstate = {}\n",
+        path(&paths.bpffs),
+        path(&paths.runtime),
+        path(&paths.state)
+    )
+}
+
+/// The place of what is missing altogether is the file; of everything else, a line of it.
+fn names_the_place(failure: &Failure, text: &[u8]) {
+    assert_eq!(failure.exit, Exit::BadConfiguration);
+    assert_plain(&failure.message);
+    let place = failure.message.strip_prefix(&*FILE.to_string_lossy());
+    let place = place.unwrap_or_else(|| panic!("{failure}: where?"));
+    let Some(line) = place.strip_prefix(':').and_then(|place| place.split(':').next()) else {
+        panic!("{failure}")
+    };
+    if let Ok(line) = line.parse::<usize>() {
+        let lines = 1 + text.iter().filter(|byte| **byte == b'\n').count();
+        assert!((1..=lines).contains(&line), "{failure}: of {lines} lines");
+    }
+}
