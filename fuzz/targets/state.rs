@@ -28,9 +28,9 @@ static WRITTEN: LazyLock<PathBuf> = LazyLock::new(|| directory().join("written")
 fuzz_target!(|input: &[u8]| {
     let Some((which, text)) = input.split_first() else { return };
     let name = FILES[usize::from(*which) % FILES.len()];
-    fs::create_dir_all(&*FOUND).expect("a directory");
     let path = FOUND.join(name);
     for content in [text.to_vec(), sealed(text)] {
+        fs::create_dir(&*FOUND).expect("a directory");
         fs::write(&path, &content).expect("a file");
         match open(&FOUND) {
             Ok(store) => is_usable(store),
@@ -41,8 +41,8 @@ fuzz_target!(|input: &[u8]| {
                 assert_eq!(fs::read(&path).expect("the file"), content);
             }
         }
+        fs::remove_dir_all(&*FOUND).expect("the directory");
     }
-    fs::remove_file(path).expect("the file");
 });
 
 fn open(directory: &Path) -> Result<Store, StoreError> {
@@ -60,7 +60,6 @@ fn is_usable(mut store: Store) {
     if let Some(incarnation) = incarnation.filter(|incarnation| *incarnation < u64::MAX) {
         assert_eq!(store.next_incarnation(0).expect("a greater one"), incarnation + 1);
     }
-    fs::remove_file(FOUND.join(FILES[0])).expect("the incarnation that was written");
 
     let mut copy = open(&WRITTEN).expect("a directory without state");
     stored.consent.as_ref().map_or(Ok(()), |consent| copy.store_consent(consent)).expect("a first consent");

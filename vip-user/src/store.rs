@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::membership::{Configuration, Pledge, Stored};
+use crate::membership::{Configuration, FIRST_EPOCH, Pledge, Stored};
 
 pub use sealed::{Damage, FileError};
 
@@ -145,7 +145,7 @@ impl Store {
         let lock = lock(dir)?;
         Ok(Self {
             incarnation: load(dir, Item::Incarnation, &owner)?,
-            consent: load(dir, Item::Consent, &owner)?,
+            consent: load(dir, Item::Consent, &owner)?.map(|consent| first(dir, consent)).transpose()?,
             configuration: load(dir, Item::Configuration, &owner)?,
             pledge: load(dir, Item::Pledge, &owner)?,
             dir: dir.to_owned(),
@@ -298,6 +298,15 @@ fn load<T: DeserializeOwned>(dir: &Path, item: Item, owner: &Owner) -> Result<Op
         Ok((stored, _)) => Err(StoreError::OtherOwner { path, stored, own: owner.clone() }),
         Err(damage) => Err(StoreError::Damaged { path, damage: Box::new(damage), advice: item.advice() }),
     }
+}
+
+/// A consent as it can have been stored: to a first configuration.
+fn first(dir: &Path, consent: Configuration) -> Result<Configuration, StoreError> {
+    if consent.epoch() == FIRST_EPOCH {
+        return Ok(consent);
+    }
+    let (path, damage) = (Item::Consent.path(dir), Box::new(Damage::LaterConsent(consent.epoch())));
+    Err(StoreError::Damaged { path, damage, advice: Item::Consent.advice() })
 }
 
 /// Creates `dir` and the directories above it where they are missing, durably.

@@ -49,6 +49,9 @@ pub enum Damage {
     /// Another item's file was put in its place.
     #[error("it holds {0:?}")]
     OtherItem(String),
+    /// Consent is given to first configurations only.
+    #[error("it holds consent to a configuration of epoch {0}, which needs none")]
+    LaterConsent(u32),
     /// It has a valid checksum, but its content makes no sense.
     #[error("{0}")]
     Content(#[from] toml::de::Error),

@@ -120,6 +120,15 @@ fn a_second_consent_is_refused() {
     assert_eq!(store.consent(), Some(&configuration(1, &[1, 2])));
 }
 
+/// A node could not say such a consent in its Hellos.
+#[test]
+fn a_consent_to_a_later_configuration_is_damage_and_named() {
+    let dir = TempDir::new();
+    dir.open().unwrap().store_consent(&configuration(2, &[1, 2])).unwrap();
+    let message = dir.open().unwrap_err().to_string();
+    assert!(message.contains("consent.toml is damaged: it holds consent to a configuration of epoch 2"), "{message}");
+}
+
 #[test]
 fn a_configuration_is_replaced_only_by_one_of_a_higher_epoch() {
     let dir = TempDir::new();
