@@ -37,8 +37,10 @@ fuzz_target!(|text: &[u8]| {
         }
         Err(error) => {
             assert_plain(&error.to_string());
-            assert!(error.to_string().contains(&FILE.display().to_string()), "{error}");
-            error.to_string()
+            let path = FILE.display().to_string();
+            assert!(error.to_string().contains(&path), "{error}");
+            // The path may be in the file, too.
+            error.to_string().replace(&path, "")
         }
     };
     // Half a key is enough to tell it by, and is in no message by chance.

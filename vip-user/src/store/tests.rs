@@ -126,7 +126,10 @@ fn a_consent_to_a_later_configuration_is_damage_and_named() {
     let dir = TempDir::new();
     dir.open().unwrap().store_consent(&configuration(2, &[1, 2])).unwrap();
     let message = dir.open().unwrap_err().to_string();
-    assert!(message.contains("consent.toml is damaged: it holds consent to a configuration of epoch 2"), "{message}");
+    assert!(
+        message.contains("consent.toml is damaged: it holds consent to a configuration of epoch 2"),
+        "{message}"
+    );
 }
 
 #[test]

@@ -90,7 +90,9 @@ impl Instrumentation {
         command.args(["--release", "--target", &self.host, "--target-dir"]).arg(&built);
         command.arg("--manifest-path").arg(fuzz.join("Cargo.toml"));
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-        names.iter().for_each(|name| drop(command.args(["--bin", name])));
+        for name in &names {
+            command.args(["--bin", name]);
+        }
         let status = command.status().context("cannot run cargo")?;
         interrupt::check()?;
         if !status.success() {

@@ -141,7 +141,7 @@ struct Log {
     counts: Counts,
     /// The one that broke the target.
     input: Option<PathBuf>,
-    /// The last lines that are no counts.
+    /// The last lines that are neither counts nor information.
     said: VecDeque<String>,
 }
 
