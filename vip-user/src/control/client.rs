@@ -33,6 +33,10 @@ pub fn request<T: DeserializeOwned>(path: &Path, request: Request) -> Result<T, 
         |error| Failure::refused(format!("{}: cannot understand the reply: {error}", path.display()));
     match serde_json::from_slice(&line).map_err(strange)? {
         Reply::Ok(answer) => serde_json::from_value(answer).map_err(strange),
+        Reply::Error(reason) if reason.trim().is_empty() => Err(Failure::refused(format!(
+            "{}: refused without a reason; see the daemon's log",
+            path.display()
+        ))),
         Reply::Error(reason) => Err(Failure::refused(reason)),
     }
 }

@@ -107,6 +107,14 @@ fn a_daemons_refusal_is_the_clients_failure() {
 }
 
 #[test]
+fn a_refusal_without_a_reason_is_a_failure_that_names_the_socket() {
+    let daemon = Daemon::start(|_| Reply::Error("\n".to_owned()));
+    let failure = request::<Value>(&daemon.socket(), Request::Status).unwrap_err();
+    assert_eq!(failure.exit, Exit::Refused);
+    assert!(failure.message.contains("eth0.sock: refused without a reason"), "{failure}");
+}
+
+#[test]
 fn an_answer_of_another_shape_is_a_failure_that_names_the_socket() {
     let daemon = Daemon::start(echo);
     let failure = request::<u64>(&daemon.socket(), Request::Status).unwrap_err();
