@@ -24,7 +24,7 @@ pub const fn serving_time(lease: u64) -> u64 {
 }
 
 /// A proposal number that no other node can make: `round << 16 | node`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 #[repr(transparent)]
 pub struct Ballot(pub u64);
 
@@ -60,7 +60,7 @@ impl core::fmt::Display for Ballot {
 }
 
 /// What a proposer asks of an acceptor. The requesting node is the ballot's, but for a transfer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Request {
     /// Promise this ballot.
     Prepare(Ballot),
@@ -101,7 +101,7 @@ pub enum Decision {
 }
 
 /// One voter's memory of one group's lease.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 #[repr(C)]
 pub struct Acceptor {
     /// Highest ballot promised.
@@ -192,7 +192,7 @@ impl Acceptor {
 }
 
 /// What a holder knows of its lease: which voters accepted which of its messages.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 #[repr(C)]
 pub struct Renewal {
     /// The ballot that the lease stands on; answers to others do not count.
@@ -289,7 +289,7 @@ pub const fn extension(lease_until: u64, renewed_until: u64) -> Option<u64> {
 }
 
 /// The latest message seen of a sender, by which replays are known.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
 #[repr(C)]
 pub struct Freshness {
     /// Start of the sender's daemon, Unix ns.

@@ -93,7 +93,7 @@ const TAGGED_WORDS: usize = WORDS - 1;
 const _: () = assert!(MESSAGE_LEN == 80);
 
 /// What a message is for. Requests ask the acceptors of a group; each answer goes to the requester alone.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 #[repr(u8)]
 pub enum Kind {
     /// Request: promise this ballot.

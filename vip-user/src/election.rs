@@ -26,6 +26,7 @@ mod tenure;
 mod tests;
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 
 use rand::rngs::SmallRng;
 use rand::{Rng, SeedableRng};
@@ -48,7 +49,7 @@ const LEAST_ATTEMPT: u64 = 2_000_000;
 const QUEUE: usize = 16;
 
 /// What does not change while the daemon runs.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Settings {
     /// This node's id, never 0.
     pub node: u16,
@@ -90,7 +91,7 @@ pub enum State {
 /// After each call, and once after [`Election::new`], the driver carries out all actions of
 /// [`Election::poll_action`] in order; only [`Election::handle_answer`] with the own acceptor's answer may come in
 /// between. When [`Election::next_deadline`] is reached, or has passed already, it calls [`Election::handle_timeout`].
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Election {
     settings: Settings,
     random: SmallRng,
@@ -111,7 +112,7 @@ pub struct Election {
 }
 
 /// The state, each with what only it has, and with its timer.
-#[derive(Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[expect(
     clippy::large_enum_variant,
     reason = "one per group, and candidacies must not allocate while a VIP waits"
@@ -527,6 +528,29 @@ impl Election {
 
     fn send(&mut self, request: Request, sent_at: u64) {
         self.actions.push_back(Action::Send { request, sent_at });
+    }
+}
+
+/// For those who tell apart what elections will do, as a model checker does. The random draws to come are told apart by
+/// the next one. Actions are not looked at: there are none once the driver has carried them out.
+impl Hash for Election {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let Self {
+            settings,
+            random,
+            voters,
+            candidates,
+            eligible,
+            seen,
+            not_before,
+            released,
+            lapsed,
+            stage,
+            actions: _,
+        } = self;
+        let next_draw: u64 = random.clone().random();
+        (settings, next_draw, voters, candidates, eligible, seen).hash(state);
+        (not_before, released, lapsed, stage).hash(state);
     }
 }
 

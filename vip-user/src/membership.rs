@@ -149,7 +149,7 @@ pub enum Durable {
 
 /// The membership of one node. After each call that takes `now`, take all actions with
 /// [`Membership::poll_action`], and call [`Membership::handle_timeout`] when [`Membership::next_deadline`] is reached.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Membership {
     members: Members,
     /// Handed to the driver, not yet reported durable.
@@ -165,7 +165,7 @@ pub struct Membership {
     actions: VecDeque<Action>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Paces {
     waiting: Pace,
     deadlock: Pace,

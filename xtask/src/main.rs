@@ -8,6 +8,7 @@ mod demo;
 mod duration;
 mod faults;
 mod fuzz;
+mod model;
 mod privilege;
 mod setup;
 mod simulate;
@@ -36,7 +37,7 @@ enum Command {
     Setup,
     /// Build the XDP object and print its path
     BuildEbpf,
-    /// Run all tests: unit, data-plane and cluster tests, simulation, fuzzing and faults
+    /// Run all tests: unit, data-plane and cluster tests, model, simulation, fuzzing and faults
     Test(test::Arguments),
     /// Break the holder of a VIP in four ways, and show what a client sees
     Demo(demo::Arguments),
@@ -46,6 +47,8 @@ enum Command {
     Simulate(simulate::Arguments),
     /// Feed every decoder with bytes that nobody would write
     Fuzz(fuzz::Arguments),
+    /// Search every state of small clusters for two holders
+    Model(model::Arguments),
     /// Measure
     Bench(bench::Arguments),
 }
@@ -70,6 +73,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Faults(arguments) => privilege::as_root("faults", || faults::run(&arguments)),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Bench(arguments) => privilege::as_root("bench", || bench::run(&arguments)),
         Command::Demo(arguments) => privilege::as_root("demo", || demo::run(&arguments)),
     }

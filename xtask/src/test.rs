@@ -7,7 +7,7 @@ use vip_tests::{interrupt, lab};
 
 use crate::{
     cargo::{Profile, build_daemon, cargo},
-    fuzz, setup, simulate,
+    fuzz, model, setup, simulate,
 };
 
 /// Schedules of the simulation in every test run: about a minute on two processors.
@@ -31,8 +31,12 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     // The eBPF crate builds for its own target only; its rules are tested where they are defined, in vip-common.
     let mut units = cargo("test");
-    units.args(["--workspace", "--exclude", "vip-ebpf", "--exclude", "vip-tests", "--no-fail-fast"]);
+    let elsewhere = ["vip-ebpf", "vip-tests", "vip-model"].map(|package| ["--exclude", package]);
+    units.args(["--workspace", "--no-fail-fast"]).args(elsewhere.as_flattened());
     units.args(&arguments.filter).arg("--").args(&arguments.options);
+
+    let mut searches = model::tests();
+    searches.args(&arguments.filter).arg("--").args(&arguments.options);
 
     // One after the other: a cluster's nodes share two cores at times, and their leases are milliseconds long.
     let mut clusters = cargo("test");
@@ -43,8 +47,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let simulation = simulate::command(&schedules);
 
     let fuzzed = || fuzz::run_briefly(arguments.filter.as_deref());
-    let passed = [passes(units)?, passes(simulation)?, fuzzed()?, passes(clusters)?];
-    Ok(if passed == [true; 4] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let passed = [passes(units)?, passes(searches)?, passes(simulation)?, fuzzed()?, passes(clusters)?];
+    Ok(if passed == [true; 5] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs a test command, and removes what it could not remove if it was killed.

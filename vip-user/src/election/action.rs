@@ -167,7 +167,7 @@ pub enum Notice {
 }
 
 /// Which kinds of [`Notice`] may be given.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Notices {
     old_epoch: bool,
     too_long: bool,

@@ -8,7 +8,7 @@ use super::quorum::{Outcome, Vote, Votes};
 use super::{Answer, LEAST_STEP, Refusal};
 
 /// A request under way, and the answers to it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Attempt {
     pub(super) ballot: Ballot,
     /// When to give up, in CLOCK_BOOTTIME ns.
@@ -23,7 +23,7 @@ pub(super) struct Attempt {
 }
 
 /// Which request is under way.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 enum Phase {
     Preparing,
     /// This copy is counted by the rule that the data plane uses on its own.

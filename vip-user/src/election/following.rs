@@ -8,7 +8,7 @@ use super::View;
 ///
 /// A request for the holder's lease is void as soon as this node proposes or wins anything itself: it lives here, so
 /// that leaving this stage drops it. The same goes for what this node has given away, once it holds again.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default, Debug)]
 pub(super) struct Following {
     /// When to look whether to stand, in CLOCK_BOOTTIME ns; `None` while this node may not.
     pub(super) look_at: Option<u64>,
@@ -19,7 +19,7 @@ pub(super) struct Following {
 }
 
 /// A request for a lease on offer, not granted yet.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Pending {
     /// Who offered.
     pub(super) from: u16,
@@ -34,7 +34,7 @@ pub(super) struct Pending {
 }
 
 /// A lease that was handed over.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Given {
     /// The new holder's ballot.
     pub(super) ballot: Ballot,

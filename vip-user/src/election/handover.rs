@@ -29,7 +29,7 @@ use super::{Election, LEAST_ATTEMPT, Stage, View};
 const OFFER_LEASES: u64 = 2;
 
 /// A lease on offer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Offer {
     /// Who may ask for it.
     pub(super) to: u16,

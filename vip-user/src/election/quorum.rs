@@ -20,14 +20,14 @@ pub(super) enum Outcome {
 }
 
 /// The voters' answers to one request, by the voter's place in the configuration.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Votes {
     voters: usize,
     votes: [Option<Vote>; MAX_VOTERS],
 }
 
 /// One voter's answer.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) enum Vote {
     /// Agreed.
     For,

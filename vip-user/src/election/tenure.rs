@@ -6,7 +6,7 @@ use super::action::{Notice, Notices};
 use super::handover::Offer;
 
 /// What a holder keeps in mind. Until when the lease runs is not here: the lease word alone says that.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Tenure {
     pub(super) ballot: Ballot,
     /// When to renew, in CLOCK_BOOTTIME ns.

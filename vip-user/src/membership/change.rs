@@ -79,7 +79,7 @@ pub enum RemovalRefused {
 }
 
 /// What this node remembers of the change under way. Nothing of it has to survive a restart.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Change {
     /// Since when each voter is known to have the current configuration, in CLOCK_BOOTTIME ns. It never goes back to
     /// an older one.

@@ -7,7 +7,7 @@ use super::notice::Notice;
 use super::{Action, Configuration, Membership, SETTLE_TIME};
 
 /// The nodes that a first configuration could be formed with, and for how long they have been the same.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Gathering {
     eligible: Vec<u16>,
     /// When to propose; `None` once that time has come.

@@ -108,7 +108,7 @@ impl Member {
 }
 
 /// This node and the ones that it has heard.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Members {
     pub(super) me: Member,
     others: BTreeMap<u16, Member>,

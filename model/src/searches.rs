@@ -1,0 +1,143 @@
+//! The searches: each a model, what may happen in it, and how far to go.
+
+use crate::check::{Found, Limits, Progress, shortest};
+use crate::elections::{self, Elections};
+use crate::leases::{Bounds, Drift, FAST, Leases, Rules};
+use crate::succession::{self, Naive, Succession};
+
+/// States after which any search ends, repetitions included: at this many the largest of the models takes less than 8 GB.
+pub(crate) const MOST_STATES: usize = 40_000_000;
+
+/// A search, ready to run.
+#[derive(Clone, Debug)]
+pub struct Search {
+    /// What to ask for it by.
+    pub name: &'static str,
+    /// What it is about.
+    pub about: &'static str,
+    /// The model.
+    pub of: Of,
+    /// Where to end.
+    pub limits: Limits,
+}
+
+/// A model, with what may happen in it.
+#[derive(Clone, Debug)]
+pub enum Of {
+    /// See [`Leases`].
+    Leases {
+        /// 2, 3 or 5.
+        nodes: usize,
+        /// What may happen.
+        rules: Rules,
+    },
+    /// See [`Elections`].
+    Elections {
+        /// 3 or 5.
+        nodes: usize,
+        /// What may happen.
+        rules: elections::Rules,
+    },
+    /// See [`Succession`].
+    Succession(Succession),
+    /// See [`Naive`].
+    Naive,
+}
+
+impl Search {
+    /// How far it goes, in words.
+    pub fn bounds(&self) -> String {
+        let steps = self.limits.steps.map_or_else(String::new, |steps| format!("; at most {steps} steps"));
+        let what = match &self.of {
+            Of::Leases { nodes, rules } => format!("{nodes} nodes, {rules}"),
+            Of::Elections { nodes, rules } => format!("{nodes} nodes, {rules}"),
+            Of::Succession(succession) => succession.to_string(),
+            Of::Naive => "4 nodes, two epochs".to_owned(),
+        };
+        what + &steps
+    }
+
+    /// Runs it, and calls `watch` now and then meanwhile.
+    pub fn run(&self, watch: &mut dyn FnMut(Progress)) -> Found {
+        match &self.of {
+            Of::Leases { nodes: 2, rules } => shortest(&Leases::<2>(*rules), self.limits, watch),
+            Of::Leases { nodes: 3, rules } => shortest(&Leases::<3>(*rules), self.limits, watch),
+            Of::Leases { rules, .. } => shortest(&Leases::<5>(*rules), self.limits, watch),
+            Of::Elections { nodes: 3, rules } => shortest(&Elections::<3>(*rules), self.limits, watch),
+            Of::Elections { rules, .. } => shortest(&Elections::<5>(*rules), self.limits, watch),
+            Of::Succession(succession) => shortest(succession, self.limits, watch),
+            Of::Naive => shortest(&Naive, self.limits, watch),
+        }
+    }
+}
+
+/// All with three nodes.
+pub fn three() -> Vec<Search> {
+    let plain = Bounds { proposals: 2, ..Bounds::default() };
+    let elect = elections::Bounds { ticks: 6, ..elections::Bounds::default() };
+    vec![
+        leases("leases", "leases are taken, renewed and lost", 3, Bounds { proposals: 3, ..plain }),
+        leases("releases", "leases are given back", 3, Bounds { releases: 1, ..plain }),
+        leases("crashes", "machines lose their maps", 3, Bounds { crashes: 1, ..plain }),
+        leases("restarts", "daemons are killed", 3, Bounds { restarts: 1, ..plain }),
+        leases("handovers", "leases are handed over", 3, Bounds { asks: 1, ..plain }),
+        leases("voters", "the voters change by one", 3, Bounds { changes: 1, ..plain }),
+        elections("elections", "elections without faults", 3, 2, elections::Bounds { ticks: 1, ..elect }),
+        succession("succession", "two nodes want different configurations", 0),
+    ]
+}
+
+/// Smaller ones, for the test command.
+pub fn quick() -> Vec<Search> {
+    let plain = Bounds { proposals: 2, ..Bounds::default() };
+    vec![
+        leases("leases", "leases are taken, renewed and lost", 3, plain),
+        still("handovers", "leases are handed over", Bounds { asks: 1, ticks: Some(3), ..plain }),
+        succession("succession", "two nodes want different configurations", 0),
+    ]
+}
+
+/// All with five nodes, each to a bound.
+pub fn five() -> Vec<Search> {
+    let plain = Bounds { proposals: 2, ..Bounds::default() };
+    vec![leases("leases", "leases are taken, renewed and lost", 5, plain)]
+}
+
+/// Leases of two ticks, with clocks at the bounds.
+fn leases(name: &'static str, about: &'static str, nodes: usize, bounds: Bounds) -> Search {
+    let rules = Rules { lease: 2 * FAST, drift: Drift::Steady, voters: nodes, bounds, flaw: None };
+    to_the_end(name, about, Of::Leases { nodes, rules })
+}
+
+/// The same with clocks that do not differ.
+fn still(name: &'static str, about: &'static str, bounds: Bounds) -> Search {
+    let rules = Rules { lease: 2 * FAST, drift: Drift::None, voters: 3, bounds, flaw: None };
+    to_the_end(name, about, Of::Leases { nodes: 3, rules })
+}
+
+fn elections(
+    name: &'static str,
+    about: &'static str,
+    nodes: usize,
+    candidates: u16,
+    bounds: elections::Bounds,
+) -> Search {
+    let rules = elections::Rules { slow: &[0b001], candidates, bounds, flaw: None };
+    to_the_end(name, about, Of::Elections { nodes, rules })
+}
+
+/// Voters 1 and 2 do not know each other, want each other counted out, and both know 3.
+fn succession(name: &'static str, about: &'static str, retries: u8) -> Search {
+    let bounds = succession::Bounds {
+        wishes: vec![(1, 2), (2, 1)],
+        acquainted: vec![(1, 3), (2, 3)],
+        retries,
+        restarts: 0,
+        epochs: 2,
+    };
+    to_the_end(name, about, Of::Succession(Succession { voters: 3, bounds, flaw: None }))
+}
+
+fn to_the_end(name: &'static str, about: &'static str, of: Of) -> Search {
+    Search { name, about, of, limits: Limits { steps: None, states: MOST_STATES } }
+}

@@ -1,0 +1,33 @@
+//! What the searches of the test command find: every state looked at, and no promise broken in any.
+
+use vip_model::check::End;
+use vip_model::searches;
+
+/// Runs a search of the test command.
+fn run(name: &str) {
+    let search =
+        searches::quick().into_iter().find(|search| search.name == name).expect("a search of this name");
+    let found = search.run(&mut |_| ());
+    println!("{name}: {} states, {:.1} s", found.unique, found.seconds);
+    assert_eq!(found.end, End::Exhausted, "{found:#?}");
+    // Expected: nothing broken, and what a vacuous search would not see was seen.
+    assert!(found.is_good(), "{found:#?}");
+}
+
+macro_rules! searches {
+    ($($test:ident: $name:literal,)*) => {
+        $(#[test] fn $test() { run($name); })*
+
+        #[test]
+        fn every_search_is_run() {
+            let names: Vec<&str> = searches::quick().iter().map(|search| search.name).collect();
+            assert_eq!(names, [$($name),*]);
+        }
+    };
+}
+
+searches! {
+    leases_are_never_held_by_two: "leases",
+    handovers_make_no_second_holder: "handovers",
+    an_epoch_has_one_configuration: "succession",
+}
