@@ -84,9 +84,10 @@ impl Found {
         self.end == End::Broken
     }
 
-    /// Whether all promises are kept, and everything was seen that should be.
+    /// Whether no promise is broken, and a search that came to its end has seen everything that it should.
     pub fn is_good(&self) -> bool {
-        self.promises.iter().all(|promise| promise.kept)
+        let is_vacuous = self.promises.iter().any(|promise| !promise.kept);
+        !self.is_broken() && !(self.end == End::Exhausted && is_vacuous)
     }
 
     /// The promise that is broken, if one is.

@@ -133,6 +133,7 @@ pub fn all() -> Vec<Guard> {
                 rules: elections::Rules {
                     slow: &[0],
                     candidates: 3,
+                    late: false,
                     bounds: elections::Bounds { ticks: 1, ..elections::Bounds::default() },
                     flaw: Some(Flaw::NeverPromises),
                 },

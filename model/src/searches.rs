@@ -8,6 +8,9 @@ use crate::succession::{self, Naive, Succession};
 /// States after which any search ends, repetitions included: at this many the largest of the models takes less than 8 GB.
 pub(crate) const MOST_STATES: usize = 40_000_000;
 
+/// The bound of searches that have no end in sight.
+const BOUNDED: usize = 4_000_000;
+
 /// A search, ready to run.
 #[derive(Clone, Debug)]
 pub struct Search {
@@ -71,28 +74,40 @@ impl Search {
     }
 }
 
-/// All with three nodes.
+/// All with three nodes: to the end, but for the last one.
 pub fn three() -> Vec<Search> {
     let plain = Bounds { proposals: 2, ..Bounds::default() };
-    let elect = elections::Bounds { ticks: 6, ..elections::Bounds::default() };
-    vec![
+    let short = elections::Bounds { ticks: 2, ..elections::Bounds::default() };
+    let mut searches = vec![
         leases("leases", "leases are taken, renewed and lost", 3, Bounds { proposals: 3, ..plain }),
         leases("releases", "leases are given back", 3, Bounds { releases: 1, ..plain }),
         leases("crashes", "machines lose their maps", 3, Bounds { crashes: 1, ..plain }),
-        leases("restarts", "daemons are killed", 3, Bounds { restarts: 1, ..plain }),
-        leases("handovers", "leases are handed over", 3, Bounds { asks: 1, ..plain }),
-        leases("voters", "the voters change by one", 3, Bounds { changes: 1, ..plain }),
-        elections("elections", "elections without faults", 3, 2, elections::Bounds { ticks: 1, ..elect }),
-        succession("succession", "two nodes want different configurations", 0),
-    ]
+        still("handovers", "leases are handed over", Bounds { asks: 1, ticks: Some(3), ..plain }),
+    ];
+    searches.extend(
+        quick().into_iter().filter(|search| search.name.contains("elect") || search.name == "succession"),
+    );
+    let takeover =
+        elections("takeovers", "holders fall silent", 3, 3, elections::Bounds { ticks: 3, ..short });
+    searches.push(Search { limits: Limits { steps: None, states: BOUNDED }, ..takeover });
+    searches
 }
 
-/// Smaller ones, for the test command.
+/// Smaller ones, for the test command: each to the end.
 pub fn quick() -> Vec<Search> {
     let plain = Bounds { proposals: 2, ..Bounds::default() };
+    let short = elections::Bounds { ticks: 2, ..elections::Bounds::default() };
     vec![
         leases("leases", "leases are taken, renewed and lost", 3, plain),
         still("handovers", "leases are handed over", Bounds { asks: 1, ticks: Some(3), ..plain }),
+        elections("elections", "leases are given back", 3, 2, elections::Bounds { releases: 1, ..short }),
+        elections(
+            "elections-crash",
+            "a machine loses its maps",
+            3,
+            2,
+            elections::Bounds { crashes: 1, ..short },
+        ),
         succession("succession", "two nodes want different configurations", 0),
     ]
 }
@@ -100,7 +115,12 @@ pub fn quick() -> Vec<Search> {
 /// All with five nodes, each to a bound.
 pub fn five() -> Vec<Search> {
     let plain = Bounds { proposals: 2, ..Bounds::default() };
-    vec![leases("leases", "leases are taken, renewed and lost", 5, plain)]
+    let short = elections::Bounds { ticks: 2, ..elections::Bounds::default() };
+    let all = [
+        leases("leases", "leases are taken, renewed and lost", 5, plain),
+        elections("elections", "leases are given back", 5, 2, elections::Bounds { releases: 1, ..short }),
+    ];
+    all.map(|search| Search { limits: Limits { steps: None, states: BOUNDED }, ..search }).into()
 }
 
 /// Leases of two ticks, with clocks at the bounds.
@@ -122,7 +142,7 @@ fn elections(
     candidates: u16,
     bounds: elections::Bounds,
 ) -> Search {
-    let rules = elections::Rules { slow: &[0b001], candidates, bounds, flaw: None };
+    let rules = elections::Rules { slow: &[0b001], candidates, late: false, bounds, flaw: None };
     to_the_end(name, about, Of::Elections { nodes, rules })
 }
 

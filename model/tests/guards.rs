@@ -1,18 +1,20 @@
 //! The searches can fail: without any one of the guards, a promise is found broken.
 
-use vip_model::guards;
+use vip_model::guards::{self, Guard};
 
-/// Leaves a guard out.
-fn leave_out(name: &str) {
-    let guard = guards::all().into_iter().find(|guard| guard.name == name).expect("a guard of this name");
+fn named(name: &str) -> Option<Guard> {
+    guards::all().into_iter().find(|guard| guard.name == name)
+}
+
+fn leave_out(guard: &Guard) {
     let found = guard.search.run(&mut |_| ());
-    println!("{name}: {} states, {:.1} s", found.unique, found.seconds);
+    println!("{}: {} states, {:.1} s", guard.name, found.unique, found.seconds);
     assert!(found.is_broken(), "nothing notices that {}: {found:#?}", guard.without);
 }
 
 macro_rules! guards {
     ($($test:ident: $name:literal,)*) => {
-        $(#[test] fn $test() { leave_out($name); })*
+        $(#[test] fn $test() { leave_out(&named($name).unwrap()); })*
 
         #[test]
         fn every_guard_is_left_out_once() {

@@ -8,7 +8,7 @@ fn run(name: &str) {
     let search =
         searches::quick().into_iter().find(|search| search.name == name).expect("a search of this name");
     let found = search.run(&mut |_| ());
-    println!("{name}: {} states, {:.1} s", found.unique, found.seconds);
+    println!("{}: {} states, {:.1} s", search.name, found.unique, found.seconds);
     assert_eq!(found.end, End::Exhausted, "{found:#?}");
     // Expected: nothing broken, and what a vacuous search would not see was seen.
     assert!(found.is_good(), "{found:#?}");
@@ -16,7 +16,7 @@ fn run(name: &str) {
 
 macro_rules! searches {
     ($($test:ident: $name:literal,)*) => {
-        $(#[test] fn $test() { run($name); })*
+        $(#[test] fn $test() { check(&named($name).unwrap()); })*
 
         #[test]
         fn every_search_is_run() {
@@ -29,5 +29,7 @@ macro_rules! searches {
 searches! {
     leases_are_never_held_by_two: "leases",
     handovers_make_no_second_holder: "handovers",
+    elections_make_no_second_holder_and_always_end: "elections",
+    a_machine_without_memory_makes_no_second_holder: "elections-crash",
     an_epoch_has_one_configuration: "succession",
 }

@@ -37,6 +37,8 @@ pub struct Rules {
     pub slow: &'static [u16],
     /// How many of the nodes may hold, the first ones; the others are witnesses, which only vote.
     pub candidates: u16,
+    /// Whether messages may arrive in a later tick than they were sent in. Else those that have not arrived then are lost.
+    pub late: bool,
     /// How far to go.
     pub bounds: Bounds,
     /// What is left out.
@@ -46,8 +48,9 @@ pub struct Rules {
 impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Bounds { ticks, freezes, restarts, crashes, releases, handovers } = self.bounds;
-        let Self { candidates, slow, .. } = self;
-        write!(f, "{candidates} of them candidates, {} choices of slow clocks", slow.len())?;
+        let Self { candidates, slow, late, .. } = self;
+        let delay = if *late { "messages as late as can be" } else { "messages in their tick or lost" };
+        write!(f, "{candidates} of them candidates, {} choices of slow clocks, {delay}", slow.len())?;
         write!(f, ", leases of 3 ticks, {ticks} ticks")?;
         let counts = [
             (freezes, "stops of a daemon"),
