@@ -149,12 +149,14 @@ impl<const N: usize> Model for Leases<N> {
             Property::always("a ballot has one owner", |_, state: &State<N>| state.ballots_have_owners()),
             Property::sometimes("a lease is held", |_, state: &State<N>| state.marks.held),
         ];
+        // By the next tick, a lease of one tick is over.
+        if bounds.proposals > 1 && self.0.lease > FAST {
+            let renewed = |_: &Self, state: &State<N>| state.marks.renewed;
+            properties.push(Property::sometimes("a lease is renewed", renewed));
+        }
         if bounds.proposals > 1 {
-            properties
-                .push(Property::sometimes("a lease is renewed", |_, state: &State<N>| state.marks.renewed));
-            properties.push(Property::sometimes("another node holds next", |_, state: &State<N>| {
-                state.marks.succeeded
-            }));
+            let succeeded = |_: &Self, state: &State<N>| state.marks.succeeded;
+            properties.push(Property::sometimes("another node holds next", succeeded));
         }
         if bounds.asks > 0 {
             properties.push(Property::sometimes("a lease is handed over", |_, state: &State<N>| {
