@@ -86,8 +86,8 @@ impl Found {
 
     /// Whether no promise is broken, and a search that came to its end has seen everything that it should.
     pub fn is_good(&self) -> bool {
-        let is_vacuous = self.promises.iter().any(|promise| !promise.kept);
-        !self.is_broken() && !(self.end == End::Exhausted && is_vacuous)
+        let is_sound = self.end != End::Exhausted || self.promises.iter().all(|promise| promise.kept);
+        is_sound && !self.is_broken()
     }
 
     /// The promise that is broken, if one is.
