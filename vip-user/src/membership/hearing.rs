@@ -47,6 +47,12 @@ impl Membership {
 
     /// Warns of settings that differ from this node's, once per change of theirs.
     fn compare_settings(&mut self, member: &Member, before: Option<&Member>) {
+        let is_same = |one: &Hello, other: &Hello| one.expect == other.expect && one.has_timing_of(other);
+        if before.is_some_and(|before| is_same(&before.hello, &member.hello))
+            || is_same(&self.members.me.hello, &member.hello)
+        {
+            return;
+        }
         let settings = |hello: &Hello| {
             let ms = |ns: u64| format!("{} ms", ns as f64 / 1e6);
             [
@@ -56,17 +62,12 @@ impl Membership {
             ]
         };
         let theirs = settings(&member.hello);
-        if before.is_some_and(|before| settings(&before.hello) == theirs) {
-            return;
-        }
         let pairs = theirs.into_iter().zip(settings(&self.members.me.hello));
         let differences: Vec<_> = pairs
             .filter(|((_, theirs), (_, ours))| theirs != ours)
             .map(|((key, theirs), (_, ours))| (key, theirs, ours))
             .collect();
-        if !differences.is_empty() {
-            self.notice(Notice::SettingsDiffer { node: node(member), differences });
-        }
+        self.notice(Notice::SettingsDiffer { node: node(member), differences });
     }
 
     /// Warns of two nodes of one name, once per name that `member` takes.
