@@ -243,3 +243,6 @@ fn renewed(slot: u32, voter: u16, ballot: Ballot, sent_at: u64, memory: &mut imp
         memory.extend(slot, until);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+//! Which messages count, one promise a test; node 1 with plain memory, and one group.
+
+use super::*;
+use crate::lease::{Acceptor, Renewal, extension};
+
+const NOW: u64 = 1_000;
+const INCARNATION: u64 = 7;
+const BALLOT: Ballot = Ballot::new(3, 1);
+
+/// A node that has asked for a lease of 100 ns and has a word of 1.
+struct Plain {
+    freshness: Freshness,
+    acceptor: Acceptor,
+    renewal: Renewal,
+    word: u64,
+}
+
+impl Plain {
+    fn new() -> Self {
+        let renewal = Renewal::new(BALLOT, 100, &[1, 2, 3]);
+        Self { freshness: Freshness::default(), acceptor: Acceptor::default(), renewal, word: 1 }
+    }
+}
+
+impl Memory for Plain {
+    fn now(&self) -> u64 {
+        NOW
+    }
+
+    fn slot(&self, group: u32) -> Option<u32> {
+        Some(group)
+    }
+
+    fn admit(&mut self, _node: u16, freshness: Freshness, _now: u64) -> bool {
+        self.freshness.admit(freshness.incarnation, freshness.sequence)
+    }
+
+    fn heard(&mut self, _node: u16, _now: u64) {}
+
+    fn decide(&mut self, _slot: u32, request: Request, now: u64, longest: u64) -> Decision {
+        self.acceptor.decide(request, now, longest)
+    }
+
+    fn accepted(&mut self, _slot: u32, voter: u16, ballot: Ballot, sent_at: u64, now: u64) -> Option<u64> {
+        self.renewal.accepted(voter, ballot, sent_at, now)
+    }
+
+    fn extend(&mut self, _slot: u32, until: u64) {
+        self.word = extension(self.word, until).unwrap_or(self.word);
+    }
+
+    fn is_holder(&self, _slot: u32) -> bool {
+        true
+    }
+
+    fn report(&mut self, _kind: EventKind, _slot: u32, _node: u16, _value: u64) {}
+}
+
+fn config() -> Config {
+    Config { incarnation: INCARNATION, longest_lease: 100, epoch: 5, node: 1, ..Config::default() }
+}
+
+/// Of node 2, in the epoch that node 1 has.
+fn of_node_2(kind: Kind, ballot: Ballot, incarnation: u64, sequence: u64) -> Message {
+    let mut message = Message::new(kind, 0);
+    message.sender = 2.into();
+    message.epoch = 5.into();
+    message.incarnation = incarnation.into();
+    message.sequence = sequence.into();
+    message.ballot = ballot.0.into();
+    message.sent_at = (NOW - 10).into();
+    message.duration = 100.into();
+    message
+}
+
+/// Input: two of three voters accept, in answers that echo this daemon's incarnation, or an earlier one's.
+/// Expected: only the former move the lease word.
+#[test]
+fn answers_to_an_earlier_daemon_extend_nothing() {
+    for (incarnation, word) in [(INCARNATION - 1, 1), (INCARNATION, NOW - 10 + 99)] {
+        let mut plain = Plain::new();
+        for voter in [2, 3] {
+            let mut accepted = of_node_2(Kind::Accepted, BALLOT, incarnation, 1);
+            accepted.sender = voter.into();
+            message(&accepted, Kind::Accepted, false, &config(), &mut plain);
+        }
+        assert_eq!(plain.word, word, "incarnation {incarnation}");
+    }
+}
+
+/// Input: a Propose; the same once more; an older one; one of an earlier daemon; a newer one.
+/// Expected: the first and the last are answered.
+#[test]
+fn a_request_is_decided_on_once_and_in_order() {
+    let mut plain = Plain::new();
+    let answered: [bool; 5] = [(4, 2), (4, 2), (4, 1), (3, 9), (4, 3)].map(|(incarnation, sequence)| {
+        let propose = of_node_2(Kind::Propose, Ballot::new(1, 2), incarnation, sequence);
+        matches!(message(&propose, Kind::Propose, false, &config(), &mut plain), Verdict::Reply(_))
+    });
+    assert_eq!(answered, [true, false, false, false, true]);
+}
