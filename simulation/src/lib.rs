@@ -21,3 +21,4 @@ mod network;
 mod plane;
 mod process;
 mod queue;
+mod tape;

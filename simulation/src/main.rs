@@ -20,7 +20,7 @@ const PROGRESS: Duration = Duration::from_millis(200);
 #[derive(Parser)]
 #[command(about = "Runs clusters in simulated time, and looks for two holders")]
 struct Arguments {
-    /// How many schedules to run
+    /// How many schedules to run; without, as many as in every test run: some seconds on two processors
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     schedules: u64,
     /// The seed of the first one; each next one has the next seed
@@ -32,6 +32,9 @@ struct Arguments {
     /// Threads; without, one for each processor
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
+    /// Show a schedule that breaks a promise as it was drawn
+    #[arg(long)]
+    no_shrink: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -45,7 +48,7 @@ fn main() -> Result<ExitCode> {
     let mut progress = Progress::new(arguments.schedules);
     let found = search.run(|done| progress.show(done));
     progress.clear();
-    let failure = found.broken.as_ref().map(|(schedule, _)| Failure::of(schedule, arguments.nodes));
+    let failure = found.broken.as_ref().map(|(schedule, _)| Failure::of(schedule, &arguments));
     let report = Report::new(&found, failure);
     if arguments.json {
         println!("{}", serde_json::to_string(&report)?);
@@ -78,17 +81,18 @@ struct Failure {
 }
 
 impl Failure {
-    fn of(schedule: &Schedule, nodes: Option<u16>) -> Self {
+    fn of(schedule: &Schedule, arguments: &Arguments) -> Self {
         let mut failure = Self {
             seed: schedule.seed,
-            repeat: repeat(schedule.seed, nodes),
+            repeat: repeat(schedule.seed, arguments.nodes),
             broken: "did not break again: the run depends on something else than its seed".to_owned(),
             smallest: String::new(),
             smallest_broken: String::new(),
             trace: Vec::new(),
         };
         if let Some(broken) = world::run(schedule, false).broken {
-            let smallest = shrink(schedule, &broken.promise);
+            let smallest =
+                if arguments.no_shrink { schedule.clone() } else { shrink(schedule, &broken.promise) };
             let outcome = world::run(&smallest, true);
             failure.broken = broken.to_string();
             failure.smallest = smallest.to_string();

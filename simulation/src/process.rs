@@ -9,7 +9,7 @@ use vip_common::maps::EventKind;
 use vip_common::vote;
 use vip_common::wire::{Kind, Message};
 use vip_user::election::{Election, View};
-use vip_user::membership::{Configuration, Durable, Membership, Sender, Stored};
+use vip_user::membership::{Configuration, Durable, Hello, Membership, Sender, Stored};
 
 use crate::clock::Clock;
 use crate::plane::{FIRST_GROUP, Plane};
@@ -83,6 +83,8 @@ pub(crate) struct ControlPlane {
     /// The groups that this node holds, as far as the control plane knows.
     pub(crate) holds: Vec<bool>,
     pub(crate) removing: Option<Removing>,
+    /// How many writes are on their way to the disk.
+    pub(crate) writing: u32,
     /// When to look for a fitter node again, on the node's clock.
     pub(crate) yields_at: u64,
 }
@@ -116,13 +118,13 @@ pub(crate) enum Input {
     Release(usize),
     HandOver(usize, u16),
     /// For all nodes.
-    Hello(Rc<[u8]>),
+    Hello(Rc<Hello>),
     /// The last Hello; the daemon ends, and is started again so much later.
-    End(Rc<[u8]>, u64),
+    End(Body, u64),
 }
 
-/// What is behind a message: a Hello, or nothing.
-pub(crate) type Body = Option<Rc<[u8]>>;
+/// What is behind a message: nothing, or a Hello, as it comes out of its encoding.
+pub(crate) type Body = Option<Rc<Hello>>;
 
 /// A command that asks for a voter to be counted out, again and again until it is.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +139,7 @@ pub(crate) struct Removing {
 /// What the control plane has to take in.
 #[derive(Clone, Debug)]
 pub(crate) enum News {
-    Hello(Sender, Rc<[u8]>),
+    Hello(Sender, Rc<Hello>),
     Durable(Durable),
     /// A group is held from now on, or no more.
     Holds(usize, bool),
@@ -185,6 +187,7 @@ impl Daemon {
             adopted: None,
             holds,
             removing: None,
+            writing: 0,
             yields_at: 0,
         };
         Self { incarnation, lease, control }

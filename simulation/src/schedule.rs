@@ -115,6 +115,8 @@ pub enum What {
     /// The segment keeps what one set of nodes sends to another, in order, and delivers it when this ends: as one of two
     /// paths that fails and comes back.
     Hold { from: Nodes, to: Nodes, sent_for: u64, lasts: u64 },
+    /// Somebody who has recorded the segment sends messages of a node again, to some of the others.
+    Replay { from: u16, to: Nodes, messages: u32, lasts: u64 },
     /// So many more in 10,000 messages are lost.
     Storm { lost: u32, lasts: u64 },
     /// A clock goes on at this rate.
@@ -163,14 +165,16 @@ pub enum Point {
     Written,
     /// A Hello has been sent.
     Greeted,
+    /// A Hello has been sent, and something is on its way to the disk.
+    GreetedEarly,
 }
 
 /// What a [`What::Trap`] does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[expect(missing_docs, reason = "the line over each variant says what its fields are")]
 pub enum Sudden {
-    /// As [`What::Stall`] of all threads.
-    Stall { lasts: u64 },
+    /// As [`What::Stall`].
+    Stall { part: Part, lasts: u64 },
     /// As [`What::Kill`].
     Kill { down: u64 },
     /// As [`What::Crash`].

@@ -3,9 +3,13 @@
 //! Each schedule has a theme, and of its kinds of faults only some, more of one and less of another ("swarm testing":
 //! Groce et al., ISSTA 2012): where everything happens at once, most of what happens keeps the rest from mattering.
 
+use std::ops::Range;
+
 use rand::rngs::SmallRng;
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
+
+use vip_user::membership::FAILED_AFTER;
 
 use super::{Chances, Fault, MS, Nodes, Part, Point, Schedule, Sudden, Traits, What};
 use crate::clock::{FASTEST, SLOWEST};
@@ -14,6 +18,8 @@ use crate::clock::{FASTEST, SLOWEST};
 struct Theme {
     /// Lengths of its leases, in ns.
     leases: &'static [u64],
+    /// The least time for which there is trouble, in ns; and there are some leases of it at least.
+    trouble: u64,
     /// The longest times that faults last, in leases.
     lengths: &'static [u64],
     /// What happens, and how often in comparison. The first kind is never left out, others may be.
@@ -39,6 +45,7 @@ enum Kind {
     /// One node does not hear another one for long, and all else goes on.
     Deafness,
     Hold,
+    Replay,
     Storm,
     Rate,
     Unfit,
@@ -50,11 +57,20 @@ enum Kind {
     Exodus,
     Release,
     HandOver,
+    /// A holder that learns of a higher ballot, and hangs while its proposal of one above that is on its way.
+    Outbid,
+    /// A lease that is handed on at once, by a node that then starts anew.
+    Relay,
+    /// A node that goes on with the configuration it has while the others have left it behind.
+    Overtaken,
+    /// Nodes that hear only some of each other, and several of which want to leave.
+    Quarrel,
 }
 
 /// Anything: short leases, of which many pass in little time, and long ones, within which voters change.
 const ANY: Theme = Theme {
-    leases: &[20 * MS, 50 * MS, 50 * MS, 400 * MS, 1_500 * MS],
+    leases: &[20 * MS, 50 * MS, 50 * MS, 400 * MS],
+    trouble: 0,
     lengths: &[1, 3, 3, 10],
     kinds: &[
         (Kind::Stall, 2),
@@ -67,6 +83,7 @@ const ANY: Theme = Theme {
         (Kind::Isolation, 2),
         (Kind::Deafness, 1),
         (Kind::Hold, 2),
+        (Kind::Replay, 4),
         (Kind::Storm, 1),
         (Kind::Rate, 1),
         (Kind::Unfit, 1),
@@ -76,13 +93,15 @@ const ANY: Theme = Theme {
         (Kind::Exodus, 1),
         (Kind::Release, 1),
         (Kind::HandOver, 2),
+        (Kind::Outbid, 2),
     ],
-    nodes_per_fault: 5,
+    nodes_per_fault: 3,
 };
 
 /// Handovers, and what may come between two of their messages.
 const HANDOVERS: Theme = Theme {
     leases: &[20 * MS, 50 * MS],
+    trouble: 0,
     lengths: &[1, 1, 3],
     kinds: &[
         (Kind::HandOver, 12),
@@ -93,23 +112,28 @@ const HANDOVERS: Theme = Theme {
         (Kind::Isolation, 2),
         (Kind::Deafness, 2),
         (Kind::Hold, 2),
+        (Kind::Replay, 8),
         (Kind::Storm, 2),
         (Kind::Rate, 1),
         (Kind::Unfit, 1),
-        (Kind::Release, 1),
+        (Kind::Release, 2),
+        (Kind::Relay, 4),
     ],
-    nodes_per_fault: 3,
+    nodes_per_fault: 2,
 };
 
 /// Changes of voters by coordinators that do not hear each other, and that forget what they have not stored. Times are
 /// of the length of those in which nodes are found to have failed.
 const VOTERS: Theme = Theme {
-    leases: &[400 * MS, 1_500 * MS],
+    leases: &[400 * MS, 400 * MS, 1_500 * MS],
+    trouble: 6_000 * MS,
     lengths: &[1, 3, 6],
     kinds: &[
         (Kind::Leave, 6),
         (Kind::Forget, 3),
         (Kind::Exodus, 2),
+        (Kind::Quarrel, 3),
+        (Kind::Overtaken, 4),
         (Kind::Stall, 4),
         (Kind::Kill, 2),
         (Kind::Crash, 2),
@@ -117,10 +141,16 @@ const VOTERS: Theme = Theme {
         (Kind::Cut, 4),
         (Kind::Isolation, 4),
         (Kind::Deafness, 4),
-        (Kind::HandOver, 1),
+        (Kind::Storm, 2),
+        (Kind::HandOver, 2),
     ],
-    nodes_per_fault: 4,
+    nodes_per_fault: 3,
 };
+
+/// For how long a node may be left behind, in ns: some changes of voters.
+const OVERTAKEN: Range<u64> = 2_000 * MS..10_000 * MS;
+/// For how long nodes hear only some of each other, in ns: some Hellos that are repeated eagerly.
+const QUARREL: Range<u64> = 200 * MS..3_000 * MS;
 
 impl Schedule {
     /// The schedule of this seed. Without `nodes`, it has 3 to 7 of them; at most 16.
@@ -131,7 +161,8 @@ impl Schedule {
         let lease = *theme.leases.choose(&mut rng).unwrap_or(&MS);
         let groups = rng.random_range(2..=3);
         let mut draw = Draw { rng, nodes, groups, lease, lengths: theme.lengths };
-        let calm_at = draw.rng.random_range(10..=40) * lease;
+        let trouble = (theme.trouble / lease).max(8);
+        let calm_at = draw.rng.random_range(trouble..=3 * trouble) * lease;
         let traits = draw.traits();
         let mut faults = draw.faults(theme, calm_at);
         faults.sort_by_key(|fault| fault.at);
@@ -144,7 +175,7 @@ impl Schedule {
             voters,
             groups,
             lease,
-            interval: lease / draw.rng.random_range(3..=6),
+            interval: lease / draw.rng.random_range(3..=5),
             preempt: draw.rng.random_bool(0.2),
             traits,
             chances: draw.chances(),
@@ -247,7 +278,11 @@ impl Draw {
                 let (from, to) = (self.some(), self.some());
                 What::Hold { from, to, sent_for: lasts, lasts: lasts + self.length() }
             }
-            Kind::Storm => What::Storm { lost: self.rng.random_range(1_000..6_000), lasts },
+            Kind::Replay => {
+                let to = if both_ways { Nodes::ALL } else { self.some() };
+                What::Replay { from: node, to, messages: self.rng.random_range(1..40), lasts }
+            }
+            Kind::Storm => What::Storm { lost: self.rng.random_range(1_000..8_000), lasts },
             Kind::Rate => What::Rate { node, rate: self.rate() },
             Kind::Unfit => What::Unfit { node, lasts },
             Kind::Settings => return self.settings(at, node, group, faults),
@@ -256,6 +291,10 @@ impl Draw {
             Kind::Exodus => return self.exodus(at, faults),
             Kind::Release => What::Release { group },
             Kind::HandOver => What::HandOver { group, to: node },
+            Kind::Outbid => return self.outbid(at, node, faults),
+            Kind::Relay => return self.relay(at, group, faults),
+            Kind::Overtaken => return self.overtaken(at, faults),
+            Kind::Quarrel => return self.quarrel(at, faults),
         };
         faults.push(Fault { at, what });
     }
@@ -280,6 +319,63 @@ impl Draw {
         }
     }
 
+    fn outbid(&mut self, at: u64, deaf: u16, faults: &mut Vec<Fault>) {
+        let lasts = self.rng.random_range(2 * self.lease..5 * self.lease);
+        let what = What::Cut { from: Nodes::ALL, to: Nodes::only(deaf), both_ways: false, lasts };
+        faults.push(Fault { at, what });
+        let node = self.holder();
+        let at = at + lasts + self.rng.random_range(self.lease / 10..self.lease);
+        let lasts = self.rng.random_range(self.lease / 2..self.lease);
+        let (from, to) = (Nodes::only(node), Nodes::ALL);
+        let then = Sudden::Stall { part: Part::Both, lasts: 2 * self.lease };
+        faults.extend([
+            Fault { at, what: What::Hold { from, to, sent_for: self.lease / 4, lasts } },
+            Fault { at, what: What::Trap { node, point: Point::Sent, then } },
+        ]);
+    }
+
+    fn relay(&mut self, at: u64, group: u16, faults: &mut Vec<Fault>) {
+        let (first, second) = (self.node(), self.node());
+        let on_at = at + self.length();
+        let killed_at = on_at + self.rng.random_range(0..self.lease / 2);
+        let down = self.rng.random_range(self.lease / 50..self.lease / 4);
+        let lost = self.rng.random_range(1_000..6_000);
+        faults.extend([
+            Fault { at, what: What::Storm { lost, lasts: 3 * self.lease } },
+            Fault { at, what: What::HandOver { group, to: first } },
+            Fault { at: on_at, what: What::HandOver { group, to: second } },
+            Fault { at: killed_at, what: What::Kill { node: first, down } },
+        ]);
+    }
+
+    fn overtaken(&mut self, at: u64, faults: &mut Vec<Fault>) {
+        let node = self.holder();
+        let lasts = self.rng.random_range(OVERTAKEN);
+        let (from, to) = (Nodes::only(node), self.some());
+        faults.extend([
+            Fault { at, what: What::Stall { node, part: Part::Control, lasts } },
+            Fault { at, what: What::Cut { from, to, both_ways: false, lasts } },
+        ]);
+        if self.rng.random() {
+            let (asks, leaves) = (self.node(), self.node());
+            let gone_at = at + FAILED_AFTER + self.length();
+            let forget = What::Remove { asks, id: node, down: self.lease };
+            let leave = What::Remove { asks: leaves, id: leaves, down: self.lease };
+            faults.extend([forget, leave].map(|what| Fault { at: gone_at, what }));
+        }
+    }
+
+    fn quarrel(&mut self, at: u64, faults: &mut Vec<Fault>) {
+        for from in 1..=self.nodes {
+            let to = Nodes(self.some().0 & !Nodes::only(from).0);
+            let lasts = self.rng.random_range(QUARREL);
+            let at = at + self.rng.random_range(0..QUARREL.start);
+            faults
+                .push(Fault { at, what: What::Cut { from: Nodes::only(from), to, both_ways: false, lasts } });
+        }
+        self.exodus(at, faults);
+    }
+
     fn settings(&mut self, at: u64, node: u16, group: u16, faults: &mut Vec<Fault>) {
         if self.rng.random_bool(0.5) {
             let back = self.rng.random_range(1..1_000 * self.lease);
@@ -291,6 +387,15 @@ impl Draw {
 
     fn node(&mut self) -> u16 {
         self.rng.random_range(1..=self.nodes)
+    }
+
+    /// A node that likely holds something: the first ones are the first choices of the groups.
+    fn holder(&mut self) -> u16 {
+        if self.rng.random_bool(0.7) {
+            self.rng.random_range(1..=self.groups.min(self.nodes))
+        } else {
+            self.node()
+        }
     }
 
     fn some(&mut self) -> Nodes {
@@ -307,7 +412,7 @@ impl Draw {
     }
 
     fn point(&mut self) -> Point {
-        const POINTS: [Point; 8] = [
+        const POINTS: [Point; 9] = [
             Point::RenewalSet,
             Point::Sent,
             Point::Told,
@@ -316,6 +421,7 @@ impl Draw {
             Point::Adopted,
             Point::Written,
             Point::Greeted,
+            Point::GreetedEarly,
         ];
         *POINTS.choose(&mut self.rng).unwrap_or(&Point::Sent)
     }
@@ -324,7 +430,7 @@ impl Draw {
         match self.rng.random_range(0..4) {
             0 => Sudden::Kill { down: self.length() },
             1 => Sudden::Crash { down: self.length() },
-            _ => Sudden::Stall { lasts: self.length() },
+            _ => Sudden::Stall { part: self.part(), lasts: self.length() },
         }
     }
 }

@@ -47,6 +47,9 @@ impl fmt::Display for What {
                 write!(f, "what is sent from {from} to {to} in the next {} ", ms(sent_for))?;
                 write!(f, "arrives in {}", ms(lasts))
             }
+            Self::Replay { from, to, messages, lasts } => {
+                write!(f, "{messages} recorded messages of node {from} arrive at {to} within {}", ms(lasts))
+            }
             Self::Storm { lost, lasts } => write!(f, "{lost} more of 10,000 are lost for {}", ms(lasts)),
             Self::Rate { node, rate } => write!(f, "node {node}: clock rate {rate} of 1,000,000"),
             Self::WallClock { node, back } => write!(f, "node {node}: wall clock set back by {}", ms(back)),
@@ -67,7 +70,7 @@ impl fmt::Display for What {
 impl fmt::Display for Sudden {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Stall { lasts } => write!(f, "its daemon stalls for {}", ms(lasts)),
+            Self::Stall { part, lasts } => write!(f, "{part} stalls for {}", ms(lasts)),
             Self::Kill { down } => write!(f, "SIGKILL, started again after {}", ms(down)),
             Self::Crash { down } => write!(f, "the machine crashes; its daemon starts after {}", ms(down)),
         }
@@ -95,6 +98,7 @@ impl fmt::Display for Point {
             Self::Adopted => "the data plane has another configuration",
             Self::Written => "something is on the disk",
             Self::Greeted => "a Hello has been sent",
+            Self::GreetedEarly => "a Hello has been sent before a write is done",
         })
     }
 }

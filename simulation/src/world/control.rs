@@ -6,7 +6,7 @@ use rand::Rng;
 use vip_user::membership::{Action, Configuration, Durable, Hello, Member, Membership, Removal};
 
 use super::{Event, World};
-use crate::process::{ControlPlane, Input, News};
+use crate::process::{Body, ControlPlane, Input, News};
 use crate::schedule::{MS, Part, Point, US};
 
 /// How long a write to the disk takes, and the news of it, in ns: mostly, and seldom.
@@ -74,8 +74,8 @@ impl World<'_> {
 
     fn take_news(&mut self, node: usize, news: News) {
         match news {
-            News::Hello(from, body) => {
-                let Ok(hello) = Hello::decode(&body) else { return };
+            News::Hello(from, hello) => {
+                let hello = Rc::unwrap_or_clone(hello);
                 self.with_membership(node, |membership, now| membership.handle_hello(from, hello, now));
             }
             News::Durable(durable) => {
@@ -175,8 +175,8 @@ impl World<'_> {
             Action::SendHello => {
                 let Some(control) = self.running_control(node) else { return };
                 // One that cannot be said is not said, as by the daemon.
-                if let Ok(hello) = control.membership.hello().encode() {
-                    self.input(node, Input::Hello(hello.into()));
+                if let Some(hello) = said(&control.membership) {
+                    self.input(node, Input::Hello(hello));
                 }
             }
             Action::StoreConsent(consent) => self.store(node, Durable::Consent(consent)),
@@ -244,6 +244,9 @@ impl World<'_> {
     /// Has something written, as slowly as disks are. What was not written when the machine or the daemon dies, is not.
     fn store(&mut self, node: usize, durable: Durable) {
         let machine = &mut self.machines[node];
+        if let Some(daemon) = &mut machine.daemon {
+            daemon.control.writing += 1;
+        }
         let seldom = usize::from(machine.rng.random_bool(0.1));
         let written = self.now + machine.rng.random_range(WRITE[seldom].clone());
         let reported = written + machine.rng.random_range(WRITE[0].clone());
@@ -255,6 +258,9 @@ impl World<'_> {
     pub(super) fn written(&mut self, node: usize, incarnation: u64, durable: &Durable) {
         if !self.is_running(node, incarnation) {
             return;
+        }
+        if let Some(daemon) = &mut self.machines[node].daemon {
+            daemon.control.writing -= 1;
         }
         let stored = &mut self.machines[node].disk.stored;
         match durable.clone() {
@@ -275,4 +281,10 @@ impl World<'_> {
     fn is_running(&self, node: usize, incarnation: u64) -> bool {
         self.machines[node].daemon.as_ref().is_some_and(|daemon| daemon.incarnation == incarnation)
     }
+}
+
+/// What a node says of itself, as others read it.
+pub(super) fn said(membership: &Membership) -> Body {
+    let bytes = membership.hello().encode().ok()?;
+    Hello::decode(&bytes).ok().map(Rc::new)
 }

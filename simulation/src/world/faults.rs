@@ -6,6 +6,7 @@ use vip_common::maps::Config;
 use vip_user::election::{Election, Settings};
 use vip_user::membership::{Identity, Membership, Offer};
 
+use super::control::said;
 use super::{Event, World};
 use crate::plane::{FIRST_GROUP, Plane};
 use crate::process::{Daemon, Input, News, Removing};
@@ -39,6 +40,7 @@ impl World<'_> {
             What::Hold { from, to, sent_for, lasts } => {
                 self.segment.hold(from, to, self.now + sent_for, self.now + lasts);
             }
+            What::Replay { from, to, messages, lasts } => self.replay(from, to, messages, lasts),
             What::Storm { lost, lasts } => {
                 self.segment.storm(lost, true);
                 self.queue.plan(self.now + lasts, Event::Ends(what));
@@ -128,7 +130,7 @@ impl World<'_> {
         let Some((_, then)) = trap.take_if(|(at, _)| *at == point) else { return };
         self.note(|| format!("the trap: {then}"));
         match then {
-            Sudden::Stall { lasts } => self.stall(node, Part::Both, lasts),
+            Sudden::Stall { part, lasts } => self.stall(node, part, lasts),
             Sudden::Kill { down } => self.kill(node, down),
             Sudden::Crash { down } => self.crash(node, down),
         }
@@ -215,11 +217,11 @@ impl World<'_> {
         let local = machine.clock.read(self.now);
         let Some(daemon) = &mut machine.daemon else { return };
         daemon.control.membership.leave(local);
-        let farewell = daemon.control.membership.hello().encode().unwrap_or_default();
+        let farewell = said(&daemon.control.membership);
         for slot in 0..usize::from(self.schedule.groups) {
             self.input(node, Input::Release(slot));
         }
-        self.input(node, Input::End(farewell.into(), down));
+        self.input(node, Input::End(farewell, down));
     }
 
     pub(super) fn ended(&mut self, node: usize, down: u64) {

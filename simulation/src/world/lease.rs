@@ -101,12 +101,13 @@ impl World<'_> {
                 let Some(lease) = self.running_lease(node) else { return };
                 let message = lease.message(Kind::Hello);
                 self.send_to_all(node, message, &Some(hello));
-                self.reach(node, Point::Greeted);
+                let writes = self.machines[node].daemon.as_ref().is_some_and(|it| it.control.writing > 0);
+                self.reach(node, if writes { Point::GreetedEarly } else { Point::Greeted });
             }
-            Input::End(hello, down) => {
+            Input::End(farewell, down) => {
                 let Some(lease) = self.running_lease(node) else { return };
                 let message = lease.message(Kind::Hello);
-                self.send_to_all(node, message, &Some(hello));
+                self.send_to_all(node, message, &farewell);
                 self.ended(node, down);
             }
         }

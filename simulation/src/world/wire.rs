@@ -7,11 +7,12 @@ use vip_common::wire::{Kind, Message};
 use super::{Event, World};
 use crate::plane::Swap;
 use crate::process::{self, Body, Input, slot_of};
-use crate::schedule::US;
+use crate::schedule::{Nodes, US};
 
 impl World<'_> {
     /// Sends a message to every other node.
     pub(super) fn send_to_all(&mut self, from: usize, message: Message, body: &Body) {
+        self.record(&message, body);
         for to in (0..self.machines.len()).filter(|to| *to != from) {
             self.send(from, to, message, body);
         }
@@ -20,6 +21,25 @@ impl World<'_> {
     fn send(&mut self, from: usize, to: usize, message: Message, body: &Body) {
         for at in self.segment.carry(from, to, self.now).into_iter().flatten() {
             self.queue.plan(at, Event::Deliver { to, message, body: body.clone() });
+        }
+    }
+
+    fn record(&mut self, message: &Message, body: &Body) {
+        if let Some(tape) = &mut self.tape {
+            tape.record(message, body);
+        }
+    }
+
+    /// Sends recorded messages of a node again, at any times within `lasts`.
+    pub(super) fn replay(&mut self, from: u16, to: Nodes, messages: u32, lasts: u64) {
+        let Some(tape) = &mut self.tape else { return };
+        for _ in 0..messages {
+            let Some((message, body)) = tape.recall(from) else { return };
+            let at = self.now + tape.moment(lasts);
+            let ids = self.machines.iter().map(|machine| machine.id);
+            for (to, _) in ids.enumerate().filter(|(_, id)| to.contains(*id)) {
+                self.queue.plan(at, Event::Deliver { to, message, body: body.clone() });
+            }
         }
     }
 
@@ -33,6 +53,7 @@ impl World<'_> {
                 if let Some(plane) = &self.machines[to].plane {
                     answer.put_into(&mut message, &plane.config);
                 }
+                self.record(&message, &None);
                 self.send(to, sender, message, &None);
             }
             Some(Verdict::Drop(_)) | None => {}
