@@ -9,6 +9,7 @@ mod duration;
 mod faults;
 mod fuzz;
 mod model;
+mod mutate;
 mod privilege;
 mod setup;
 mod simulate;
@@ -49,6 +50,8 @@ enum Command {
     Fuzz(fuzz::Arguments),
     /// Search every state of small clusters for two holders
     Model(model::Arguments),
+    /// Take the guards of the protocol out, one at a time, and check that this is noticed
+    Mutate(mutate::Arguments),
     /// Measure
     Bench(bench::Arguments),
 }
@@ -74,6 +77,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
+        Command::Mutate(arguments) => mutate::run(&arguments),
         Command::Bench(arguments) => privilege::as_root("bench", || bench::run(&arguments)),
         Command::Demo(arguments) => privilege::as_root("demo", || demo::run(&arguments)),
     }

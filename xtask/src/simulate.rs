@@ -7,20 +7,20 @@ use vip_tests::interrupt;
 
 use crate::{cargo::cargo, setup};
 
-#[derive(clap::Args)]
+#[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
-    /// How many schedules to run
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    pub(crate) schedules: u64,
-    /// The seed of the first one; each next one has the next seed
-    #[arg(long, value_name = "S", default_value_t = 0)]
-    pub(crate) seed: u64,
+    /// How many schedules to run; without, as many as in every test run
+    #[arg(long, value_name = "N")]
+    schedules: Option<u64>,
+    /// The seed of the first one; each next one has the next seed [default: 0]
+    #[arg(long, value_name = "S")]
+    seed: Option<u64>,
     /// Nodes in each cluster, 1 to 16; without, 3 to 7, by the seed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16))]
-    pub(crate) nodes: Option<u16>,
+    nodes: Option<u16>,
     /// Print one JSON object instead of text
     #[arg(long)]
-    pub(crate) json: bool,
+    json: bool,
 }
 
 /// Runs the simulation; fails if it has found a promise broken.
@@ -36,11 +36,14 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 pub(crate) fn command(arguments: &Arguments) -> Command {
     let mut command = cargo("run");
     command.args(["--profile", "simulation", "--package", "vip-simulation", "--"]);
-    command.args(["--schedules", &arguments.schedules.to_string(), "--seed", &arguments.seed.to_string()]);
-    if let Some(nodes) = arguments.nodes {
-        command.args(["--nodes", &nodes.to_string()]);
+    let Arguments { schedules, seed, nodes, json } = *arguments;
+    let nodes = nodes.map(u64::from);
+    for (option, value) in [("--schedules", schedules), ("--seed", seed), ("--nodes", nodes)] {
+        if let Some(value) = value {
+            command.args([option, &value.to_string()]);
+        }
     }
-    if arguments.json {
+    if json {
         command.arg("--json");
     }
     command

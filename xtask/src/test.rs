@@ -7,11 +7,8 @@ use vip_tests::{interrupt, lab};
 
 use crate::{
     cargo::{Profile, build_daemon, cargo},
-    fuzz, model, setup, simulate,
+    fuzz, model, mutate, setup, simulate,
 };
-
-/// Schedules of the simulation in every test run: about a minute on two processors.
-const SCHEDULES: u64 = 10_000;
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -43,12 +40,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     clusters.args(["--package", "vip-tests", "--no-fail-fast"]).env("VIP_USER_BIN", daemon);
     clusters.args(&arguments.filter).args(["--", "--test-threads=1"]).args(&arguments.options);
 
-    let schedules = simulate::Arguments { schedules: SCHEDULES, seed: 0, nodes: None, json: false };
-    let simulation = simulate::command(&schedules);
+    let simulation = simulate::command(&simulate::Arguments::default());
 
     let fuzzed = || fuzz::run_briefly(arguments.filter.as_deref());
-    let passed = [passes(units)?, passes(searches)?, passes(simulation)?, fuzzed()?, passes(clusters)?];
-    Ok(if passed == [true; 5] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let passed = [
+        passes(units)?,
+        passes(searches)?,
+        passes(simulation)?,
+        mutate::passes_in_short()?,
+        fuzzed()?,
+        passes(clusters)?,
+    ];
+    Ok(if passed == [true; 6] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// Runs a test command, and removes what it could not remove if it was killed.
