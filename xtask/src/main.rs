@@ -38,7 +38,7 @@ enum Command {
     Setup,
     /// Build the XDP object and print its path
     BuildEbpf,
-    /// Run all tests: unit, data-plane and cluster tests, model, simulation, fuzzing and faults
+    /// Run all tests: unit, data-plane and cluster tests, model, simulation, mutations, fuzzing and faults
     Test(test::Arguments),
     /// Break the holder of a VIP in four ways, and show what a client sees
     Demo(demo::Arguments),
