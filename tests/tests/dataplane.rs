@@ -20,7 +20,9 @@ mod dataplane {
     mod frames;
     mod handover;
     mod ipv4;
+    mod ipv6;
     mod membership;
+    mod ndp;
     mod node;
     mod pins;
     mod races;

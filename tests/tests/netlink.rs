@@ -1,4 +1,4 @@
-//! VIPs on the dummy interface, ARP sysctls and gratuitous ARP, against the real kernel.
+//! VIPs on the dummy interface, ARP sysctls, solicited-node groups and announcements, against the real kernel.
 //!
 //! Each test has a network namespace of its own, which belongs to the test's thread and to nothing else: it is gone
 //! with the thread, however the test ends.
@@ -13,7 +13,7 @@
 use std::collections::HashSet;
 use std::fs;
 use std::future::Future;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::IntoRawFd;
 use std::panic::resume_unwind;
 use std::path::PathBuf;
@@ -27,8 +27,9 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, setsockopt, socket, sockopt};
 use nix::unistd::Uid;
 use pnet::datalink::{self, Channel, ChannelType, DataLinkReceiver};
-use pnet::packet::ethernet::EtherTypes;
+use pnet::packet::ethernet::{EtherType, EtherTypes};
 use vip_user::announce::{Announcer, GroupVips};
+use vip_user::ipv6::{self, SolicitedNodes};
 use vip_user::netlink::{Change, Changes, Interface, Netlink, NetlinkError, Repair};
 use vip_user::sysctl::ArpSysctls;
 
@@ -51,10 +52,101 @@ fn vips_are_added_once_and_leftovers_removed() {
         ip(&format!("addr add {}/16 dev {DUMMY}", vips(1)[0]));
         let second = netlink.ensure_vips(DUMMY, &vips(2)).await.unwrap();
         assert!(second.added.is_empty());
-        let removed: HashSet<Ipv4Addr> = second.removed.into_iter().collect();
-        assert_eq!(removed, HashSet::from([Ipv4Addr::new(192, 0, 2, 1), vips(1)[0], vips(3)[2]]));
+        let removed: HashSet<IpAddr> = second.removed.into_iter().collect();
+        assert_eq!(removed, HashSet::from([Ipv4Addr::new(192, 0, 2, 1).into(), vips(1)[0], vips(3)[2]]));
         assert_eq!(on_dummy(&netlink).await, vips(2).into_iter().map(|vip| (vip, 32)).collect::<Vec<_>>());
     });
+}
+
+#[test]
+fn ipv6_vips_are_added_beside_the_others_and_leftovers_removed() {
+    in_namespace(async || {
+        let (netlink, _changes) = Netlink::open().unwrap();
+        let both = [vips(2), vips6(2)].concat();
+        let first = netlink.ensure_vips(DUMMY, &both).await.unwrap();
+        assert_eq!(first, Repair { created: true, added: both.clone(), ..Repair::default() });
+        assert!(netlink.ensure_vips(DUMMY, &both).await.unwrap().is_empty());
+
+        ip(&format!("addr add 2001:db8::1/64 dev {DUMMY}"));
+        ip(&format!("addr del {}/128 dev {DUMMY}", vips6(2)[1]));
+        let second = netlink.ensure_vips(DUMMY, &both).await.unwrap();
+        assert_eq!(second.added, [vips6(2)[1]]);
+        assert_eq!(second.removed, ["2001:db8::1".parse::<IpAddr>().unwrap()]);
+        let on_dummy: HashSet<(IpAddr, u8)> = on_dummy(&netlink).await.into_iter().collect();
+        let expected =
+            vips(2).into_iter().map(|vip| (vip, 32)).chain(vips6(2).into_iter().map(|vip| (vip, 128)));
+        assert_eq!(on_dummy, expected.collect());
+    });
+}
+
+/// RFC 4862: an address that all nodes have must not be looked for elsewhere, and is nobody's source by itself.
+#[test]
+fn ipv6_vips_are_not_probed_for_and_are_nobodys_source() {
+    in_namespace(async || {
+        let (netlink, _changes) = Netlink::open().unwrap();
+        netlink.ensure_vips(DUMMY, &vips6(1)).await.unwrap();
+        let shown = ip(&format!("-6 -o addr show dev {DUMMY} scope global"));
+        assert!(shown.contains("nodad") && shown.contains("deprecated"), "{shown}");
+        assert!(!shown.contains("tentative") && shown.contains("valid_lft forever"), "{shown}");
+        let routes = ip("-6 route show table main");
+        assert!(!routes.contains("fd78"), "{routes}");
+    });
+}
+
+#[test]
+fn ipv6_is_switched_on_for_the_vips_interface_alone() {
+    in_namespace(async || {
+        let (netlink, _changes) = Netlink::open().unwrap();
+        for scope in ["all", "default"] {
+            fs::write(format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"), "1").unwrap();
+        }
+        ip("link add left type veth");
+        netlink.ensure_vips(DUMMY, &vips(1)).await.unwrap();
+        assert!(ipv6::is_disabled(DUMMY).unwrap(), "nobody needs it");
+        netlink.ensure_vips(DUMMY, &vips6(1)).await.unwrap();
+        assert!(on_dummy(&netlink).await.contains(&(vips6(1)[0], 128)));
+        assert!(ipv6::is_disabled("left").unwrap());
+        let error = ipv6::is_disabled("none").unwrap_err().to_string();
+        assert!(error.contains("/proc/sys/net/ipv6/conf/none/disable_ipv6"), "{error}");
+    });
+}
+
+/// Input: a thousand VIPs, which are more than a socket has room for, and one with the last 24 bits of another. Expected: the
+/// groups of all, and MLD reports (RFC 3810, section 5.2) that tell switches of them; and none when it is over.
+#[test]
+fn the_solicited_node_groups_of_all_vips_are_joined_and_left() {
+    in_namespace(async || {
+        let (netlink, _changes) = Netlink::open().unwrap();
+        let left = cable(&netlink).await;
+        let mut wire = Capture::of("right", EtherTypes::Ipv6);
+        let groups = || {
+            let list = ip("-6 maddr show dev left");
+            let groups = list.split_whitespace().filter(|word| word.starts_with("ff02::1:ff00:"));
+            groups.map(str::to_owned).collect::<HashSet<String>>()
+        };
+        let before = groups();
+        let joined: HashSet<String> = (0..1000).map(|host| format!("ff02::1:ff00:{host:x}")).collect();
+        let same_group: IpAddr = "fd79::7".parse().unwrap();
+        let vips = vips6(1000).into_iter().chain([same_group]).filter_map(|vip| match vip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(vip) => Some(vip),
+        });
+        let member = SolicitedNodes::join(left.index, vips).unwrap();
+        assert_eq!(groups(), before.union(&joined).cloned().collect());
+        let reported: Ipv6Addr = "ff02::1:ff00:1f3".parse().unwrap();
+        while !is_report_of(wire.next(), reported) {}
+        drop(member);
+        assert_eq!(groups(), before);
+    });
+}
+
+/// Whether an IPv6 frame is an MLDv2 report (RFC 3810, section 5.2: ICMPv6 type 143) with this group in it. It has a hop-by-hop
+/// option (RFC 3810, section 5).
+fn is_report_of(frame: &[u8], group: Ipv6Addr) -> bool {
+    const ICMP: usize = 14 + 40 + 8;
+    frame.get(20) == Some(&0)
+        && frame.get(ICMP) == Some(&143)
+        && frame.windows(16).any(|window| window == group.octets())
 }
 
 #[test]
@@ -165,8 +257,11 @@ fn neighbours_that_were_asked_for_in_vain_are_forgotten_and_others_are_not() {
         ip("neigh add 10.77.0.3 dev left nud failed");
         ip("neigh add 10.77.0.4 dev left lladdr 02:00:00:00:00:04 nud reachable");
         ip("neigh add 10.77.0.5 dev other nud failed");
+        ip("neigh add fd77::2 dev left nud failed");
+        ip("neigh add fd77::4 dev left lladdr 02:00:00:00:00:04 nud permanent");
         netlink.forget_unresolved(left.index).await.unwrap();
-        assert_eq!(ip("neigh show dev left"), "10.77.0.4 lladdr 02:00:00:00:00:04 REACHABLE \n");
+        assert_eq!(ip("-4 neigh show dev left"), "10.77.0.4 lladdr 02:00:00:00:00:04 REACHABLE \n");
+        assert_eq!(ip("-6 neigh show dev left"), "fd77::4 lladdr 02:00:00:00:00:04 PERMANENT \n");
         assert!(ip("neigh show dev other nud all").contains("10.77.0.5"));
     });
 }
@@ -178,6 +273,7 @@ fn an_interface_is_described_as_it_is() {
         let left = cable(&netlink).await;
         ip("addr add 10.77.0.1/24 dev left");
         ip("addr add 10.77.0.2/24 dev left");
+        ip("addr add fd77::1/64 dev left nodad");
         ip("link set right down");
         wait_for(
             &mut changes,
@@ -186,8 +282,11 @@ fn an_interface_is_described_as_it_is() {
         .await;
 
         let now = netlink.interface("left").await.unwrap().unwrap();
-        let addresses = vec![(Ipv4Addr::new(10, 77, 0, 1), 24), (Ipv4Addr::new(10, 77, 0, 2), 24)];
-        assert_eq!(now, Interface { addresses, carrier: false, ..left });
+        let configured = ["10.77.0.1/24", "10.77.0.2/24", "fd77::1/64"];
+        let shown = now.addresses.iter().map(|(address, prefix)| format!("{address}/{prefix}"));
+        let shown: Vec<String> = shown.filter(|shown| !shown.starts_with("fe80::")).collect();
+        assert_eq!(shown, configured);
+        assert_eq!(now, Interface { addresses: now.addresses.clone(), carrier: false, ..left });
         assert_eq!(now.first_ipv4(), Some(Ipv4Addr::new(10, 77, 0, 1)));
         assert_eq!((now.mac, now.up), ([2, 0, 0, 0, 0, 1], true));
         for name in ["", "none", "longer-than-any-interface"] {
@@ -344,6 +443,43 @@ fn announcements_have_both_forms_byte_for_byte() {
     });
 }
 
+/// Input: one IPv6 VIP, promoted. Expected: the advertisement of RFC 4861, sections 4.4 and 7.2.6, at each of the four points.
+#[test]
+fn advertisements_of_ipv6_vips_are_right_byte_for_byte() {
+    #[rustfmt::skip]
+    let advertisement = [
+        0x33, 0x33, 0x00, 0x00, 0x00, 0x01, // RFC 2464, section 7: destination, the group of all nodes
+        0x02, 0x00, 0x00, 0x00, 0x00, 0x01, // source
+        0x86, 0xdd,                         // EtherType IPv6
+        0x60, 0x00, 0x00, 0x00,             // RFC 8200, section 3: version 6, no class, no flow
+        0x00, 0x20, 0x3a, 0xff,             // 32 bytes of ICMPv6, hop limit 255
+        0xfd, 0x78, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x00, // source, the VIP
+        0xff, 0x02, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x01, // destination, all nodes
+        0x88, 0x00, 0xd9, 0xac,             // RFC 4861, section 4.4: type, code, checksum
+        0xa0, 0x00, 0x00, 0x00,             // router, not solicited, override
+        0xfd, 0x78, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x00, // target, the VIP
+        0x02, 0x01, 0x02, 0x00, 0x00, 0x00, 0x00, 0x01, // section 4.6.1: its MAC address
+    ];
+    in_namespace(async move || {
+        let (netlink, _changes) = Netlink::open().unwrap();
+        let left = cable(&netlink).await;
+        let mut capture = Capture::of("right", EtherTypes::Ipv6);
+        let group = GroupVips { slot: 1, vips: vips6(1), router: true };
+        let announcer = Announcer::spawn(&left, vec![group], |_| true).unwrap();
+        announcer.promoted(1);
+        for _ in 0..4 {
+            // In between, the kernel joins groups and looks for routers.
+            let frame = loop {
+                let frame = capture.next();
+                if frame[54] == advertisement[54] {
+                    break frame;
+                }
+            };
+            assert_eq!(frame, advertisement);
+        }
+    });
+}
+
 #[test]
 fn every_vip_of_a_large_group_is_announced() {
     in_namespace(async || {
@@ -352,7 +488,7 @@ fn every_vip_of_a_large_group_is_announced() {
         let mut capture = Capture::start("right");
         let announcer = Announcer::spawn(&left, vec![group(1, 2_000)], |_| true).unwrap();
         announcer.promoted(1);
-        let mut silent: HashSet<(u8, Ipv4Addr)> =
+        let mut silent: HashSet<(u8, IpAddr)> =
             vips(2_000).into_iter().flat_map(|vip| [(1, vip), (2, vip)]).collect();
         while !silent.is_empty() {
             let frame = capture.next();
@@ -371,7 +507,7 @@ fn announcements_stop_when_the_lease_is_not_held() {
         let mut capture = Capture::start("right");
         let held = Arc::new(AtomicBool::new(true));
         let lease = Arc::clone(&held);
-        let small = GroupVips { slot: 2, vips: vec![Ipv4Addr::new(192, 0, 2, 2)] };
+        let small = GroupVips { slot: 2, vips: vec![Ipv4Addr::new(192, 0, 2, 2).into()], router: false };
         let held_now = move |slot| slot == 2 || lease.load(Ordering::SeqCst);
         let announcer = Announcer::spawn(&left, vec![group(1, 10_000), small.clone()], held_now).unwrap();
         announcer.promoted(1);
@@ -391,7 +527,7 @@ fn a_demoted_group_is_silent_while_others_go_on() {
         let (netlink, _changes) = Netlink::open().unwrap();
         let left = cable(&netlink).await;
         let mut capture = Capture::start("right");
-        let other = GroupVips { slot: 2, vips: vec![Ipv4Addr::new(192, 0, 2, 2)] };
+        let other = GroupVips { slot: 2, vips: vec![Ipv4Addr::new(192, 0, 2, 2).into()], router: false };
         let announcer = Announcer::spawn(&left, vec![group(1, 1), other.clone()], |_| true).unwrap();
         announcer.promoted(1);
         assert_eq!(vip_of(capture.next()), vips(1)[0]);
@@ -460,16 +596,24 @@ async fn cable(netlink: &Netlink) -> Interface {
 }
 
 /// The first so many of 10.78.0.0/16.
-fn vips(count: u32) -> Vec<Ipv4Addr> {
-    (0..count).map(|host| Ipv4Addr::from_bits(0x0a4e_0000 + host)).collect()
+fn vips(count: u32) -> Vec<IpAddr> {
+    (0..count).map(|host| Ipv4Addr::from_bits(0x0a4e_0000 + host).into()).collect()
+}
+
+/// The first so many of fd78::/96; after 2^16 of them, their last 24 bits are others.
+fn vips6(count: u32) -> Vec<IpAddr> {
+    (0..count).map(|host| Ipv6Addr::from_bits(0xfd78 << 112 | u128::from(host)).into()).collect()
 }
 
 fn group(slot: u32, count: u32) -> GroupVips {
-    GroupVips { slot, vips: vips(count) }
+    GroupVips { slot, vips: vips(count), router: false }
 }
 
-async fn on_dummy(netlink: &Netlink) -> Vec<(Ipv4Addr, u8)> {
-    netlink.interface(DUMMY).await.unwrap().unwrap().addresses
+/// All addresses on the dummy but the one that the kernel gives it.
+async fn on_dummy(netlink: &Netlink) -> Vec<(IpAddr, u8)> {
+    let mut addresses = netlink.interface(DUMMY).await.unwrap().unwrap().addresses;
+    addresses.retain(|(address, _)| !address.to_string().starts_with("fe80::"));
+    addresses
 }
 
 async fn wait_for(changes: &mut Changes, wanted: impl Fn(&Change) -> bool) -> Change {
@@ -516,20 +660,24 @@ impl Drop for Scratch {
     }
 }
 
-/// Receives the ARP frames that arrive on an interface.
+/// Receives the frames of one kind, ARP by default, that arrive on an interface.
 struct Capture {
     receiver: Box<dyn DataLinkReceiver>,
 }
 
 impl Capture {
     fn start(iface: &str) -> Capture {
+        Self::of(iface, EtherTypes::Arp)
+    }
+
+    fn of(iface: &str, ethertype: EtherType) -> Capture {
         let interfaces = datalink::interfaces();
         let interface = interfaces.iter().find(|interface| interface.name == iface).expect("the other end");
         // Room for every frame of a test, so that a busy machine loses none.
         let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None).unwrap();
         setsockopt(&socket, sockopt::RcvBufForce, &(64 << 20)).unwrap();
         let config = datalink::Config {
-            channel_type: ChannelType::Layer3(EtherTypes::Arp.0),
+            channel_type: ChannelType::Layer3(ethertype.0),
             read_timeout: Some(PATIENCE),
             socket_fd: Some(socket.into_raw_fd()),
             ..datalink::Config::default()
@@ -546,6 +694,6 @@ impl Capture {
 }
 
 /// The sender protocol address of an ARP frame.
-fn vip_of(frame: &[u8]) -> Ipv4Addr {
-    Ipv4Addr::new(frame[28], frame[29], frame[30], frame[31])
+fn vip_of(frame: &[u8]) -> IpAddr {
+    Ipv4Addr::new(frame[28], frame[29], frame[30], frame[31]).into()
 }

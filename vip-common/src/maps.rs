@@ -10,7 +10,7 @@ use crate::siphash::Key;
 pub const LAYOUT_VERSION: u32 = 2;
 /// Slots of groups. They start at 1: in events, 0 is no group's.
 pub const SLOTS: usize = 65;
-/// Most VIPs on one node.
+/// Most VIPs on one node, of IPv4 and of IPv6 each.
 pub const MAX_VIPS: usize = 16_384;
 /// Most senders known to the replay check.
 pub const MAX_PEERS: usize = 1024;
@@ -140,6 +140,16 @@ pub struct Vip {
     pub slot: u32,
 }
 
+/// Value of `VIPS6` (IPv6 address, network order → this).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Vip6 {
+    /// Slot of the group that it belongs to.
+    pub slot: u32,
+    /// 1 = answers say that a router has it (RFC 4861, section 4.4, "R"), else 0.
+    pub router: u32,
+}
+
 /// Value of `INTERFACES` (interface index → this): the interfaces that the program serves.
 #[derive(Clone, Copy, Default, Debug)]
 #[repr(C)]
@@ -184,8 +194,8 @@ pub struct Event {
     pub slot: u32,
     /// See [`EventKind`].
     pub value: u64,
-    /// IPv4 address that the frame came from or is about.
-    pub address: [u8; 4],
+    /// Address that the frame came from or is about, network order; one of IPv4 is mapped (RFC 4291, section 2.5.5.2).
+    pub address: [u8; 16],
     /// MAC address that the frame came from.
     pub mac: [u8; 6],
     /// Node that the event is about, 0 = none.
@@ -235,6 +245,14 @@ pub enum Counter {
     ArpFenced,
     /// ARP from a foreign MAC address that claims a VIP, passed.
     ArpConflict,
+    /// Neighbour solicitation for a held VIP, answered.
+    NdReply,
+    /// Neighbour solicitation for a VIP that is not held, dropped.
+    NdFenced,
+    /// Neighbour discovery from a foreign MAC address that claims a VIP, passed.
+    NdConflict,
+    /// Neighbour solicitation for a VIP that is not as it must be, dropped.
+    NdInvalid,
     /// IP packet to a held VIP, passed.
     VipPassed,
     /// IP packet to a VIP that is not held, dropped.
@@ -294,7 +312,8 @@ const _: () = {
     assert!(size_of::<LockedRenewal>() == 192);
     assert!(size_of::<Peer>() == 40);
     assert!(size_of::<Vip>() == 4);
+    assert!(size_of::<Vip6>() == 8);
     assert!(size_of::<Interface>() == 12);
     assert!(size_of::<Config>() == 64);
-    assert!(size_of::<Event>() == 32);
+    assert!(size_of::<Event>() == 40);
 };

@@ -1,13 +1,16 @@
 //! Carries out verdicts: rewrites frames, counts every outcome, gives the XDP action. Decides nothing.
 
 use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
+use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use vip_common::maps::{Counter, Interface, KeptHead};
 use vip_common::vote::Answer;
 use vip_common::wire::Be16;
 
+use crate::checksum::Sum;
 use crate::maps::{CONFIG, COUNTERS, KEPT};
-use crate::parse::{Arp, Datagram, Ethernet, Ipv4, Packet};
-use crate::verdict::Verdict;
+use crate::parse::ndp::{self, Advertisement, LinkLayerAddress, Neighbour};
+use crate::parse::{Arp, Datagram, Ethernet, Ipv4, Ipv6, PROTOCOL_ICMPV6, Packet};
+use crate::verdict::{Action, Verdict};
 use crate::vote::tag_under;
 
 const TTL: u8 = 64;
@@ -16,29 +19,32 @@ const DONT_FRAGMENT: u16 = 0x4000;
 /// Does what was decided. A frame that cannot be rewritten is dropped: it is ours, and half an answer is none.
 #[inline(always)]
 pub(crate) fn carry_out(packet: &mut Packet<'_>, verdict: Verdict) -> u32 {
-    let (action, counter) = match verdict {
-        Verdict::Pass(counter) => (XDP_PASS, counter),
-        Verdict::Drop(counter) => (XDP_DROP, counter),
-        Verdict::Forward { to, source } => sent(readdress(packet, to, source), Counter::VipForwarded),
-        Verdict::Keep { slot } => {
-            keep(packet, slot);
-            (XDP_DROP, Counter::VipKept)
+    let Verdict { offset, interface, .. } = verdict;
+    let written = match (verdict.action, interface) {
+        (Action::Pass, _) => return counted(XDP_PASS, verdict.counter),
+        (Action::Drop, _) => return counted(XDP_DROP, verdict.counter),
+        (Action::Keep, _) => {
+            keep(packet, verdict.slot);
+            return counted(XDP_DROP, verdict.counter);
         }
-        Verdict::AnswerArp { arp, interface } => sent(answer_arp(packet, arp, interface), Counter::ArpReply),
-        Verdict::AnswerMessage { ipv4, interface, answer } => {
-            sent(answer_message(packet, ipv4, interface, &answer), Counter::LeaseReply)
+        (Action::Forward, _) => readdress(packet, verdict.to, verdict.source),
+        (Action::AnswerArp, Some(interface)) => answer_arp(packet, offset, interface),
+        (Action::AnswerNeighbour, Some(interface)) => {
+            answer_neighbour(packet, offset, interface, verdict.router)
         }
+        (Action::AnswerMessage, interface) => answer_message(packet, offset, interface, &verdict.answer),
+        (Action::AnswerArp | Action::AnswerNeighbour, None) => None,
     };
-    count(counter);
-    action
+    match written {
+        Some(()) => counted(XDP_TX, verdict.counter),
+        None => counted(XDP_DROP, Counter::Other),
+    }
 }
 
 #[inline(always)]
-fn sent(written: Option<()>, counter: Counter) -> (u32, Counter) {
-    match written {
-        Some(()) => (XDP_TX, counter),
-        None => (XDP_DROP, Counter::Other),
-    }
+fn counted(action: u32, counter: Counter) -> u32 {
+    count(counter);
+    action
 }
 
 /// The one place that counts.
@@ -78,6 +84,65 @@ fn readdress(packet: &mut Packet<'_>, destination: [u8; 6], source: [u8; 6]) -> 
     ethernet.destination = destination;
     ethernet.source = source;
     Some(())
+}
+
+/// ff02::1, and the group of it on Ethernet (RFC 2464, section 7).
+const ALL_NODES: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
+
+/// RFC 4861, section 7.2.4: the target's link-layer address in place of whatever options there were, to who has asked. A
+/// station that has no address yet is answered by telling all nodes, unasked.
+#[inline(always)]
+fn answer_neighbour(
+    packet: &mut Packet<'_>,
+    offset: usize,
+    interface: &Interface,
+    router: u32,
+) -> Option<()> {
+    let asker = ndp::sender(packet, offset)?;
+    let asked = packet.at::<Neighbour>(offset)?;
+    let (vip, source) = (asked.target, asked.ipv6.source);
+    let (destination, mac, solicited) =
+        if asked.is_probe() { (ALL_NODES, ALL_NODES_MAC, 0) } else { (source, asker, Neighbour::SOLICITED) };
+    let router = if router == 0 { 0 } else { Neighbour::ROUTER };
+    resize(packet, offset + size_of::<Advertisement>())?;
+
+    let Advertisement { header, target } = packet.at_mut::<Advertisement>(offset)?;
+    header.ipv6.version_class_flow = Ipv6::PLAIN.into();
+    header.ipv6.payload_len = ADVERTISEMENT_LEN.into();
+    header.ipv6.next_header = PROTOCOL_ICMPV6;
+    header.ipv6.hop_limit = ndp::HOP_LIMIT;
+    header.ipv6.source = vip;
+    header.ipv6.destination = destination;
+    header.kind = Neighbour::ADVERTISEMENT;
+    header.code = 0;
+    header.checksum = [0; 2];
+    header.flags = (router | solicited | Neighbour::OVERRIDE).into();
+    header.target = vip;
+    *target = LinkLayerAddress { kind: LinkLayerAddress::TARGET, len: 1, address: interface.mac };
+    let covered = packet.at::<[u8; COVERED_LEN]>(offset + ndp::ADDRESSES)?;
+    let checksum = Sum::of_icmpv6(ADVERTISEMENT_LEN).and(covered).checksum();
+    packet.at_mut::<Neighbour>(offset)?.checksum = checksum.to_ne_bytes();
+    let ethernet = packet.at_mut::<Ethernet>(0)?;
+    ethernet.destination = mac;
+    ethernet.source = interface.mac;
+    Some(())
+}
+
+/// Bytes behind the IPv6 header, and of what the checksum covers, in an [`Advertisement`].
+const ADVERTISEMENT_LEN: u16 = 32;
+const COVERED_LEN: usize = size_of::<Advertisement>() - ndp::ADDRESSES;
+const _: () = assert!(size_of::<Advertisement>() - size_of::<Ipv6>() == ADVERTISEMENT_LEN as usize);
+
+/// Makes the frame this long. A driver can refuse to make it longer.
+#[inline(always)]
+fn resize(packet: &mut Packet<'_>, len: usize) -> Option<()> {
+    let context = packet.context();
+    #[expect(clippy::cast_possible_truncation, reason = "frames are shorter than 64 KiB")]
+    let more = len as i32 - (context.data_end() - context.data()) as i32;
+    // SAFETY: the context is the program's own, and the frame borrowed: nobody has an address in it.
+    let refused = more != 0 && unsafe { bpf_xdp_adjust_tail(context.ctx, more) } != 0;
+    if refused { None } else { Some(()) }
 }
 
 /// Puts the answer in place of the request and signs it; through an interface, it goes back to its source.

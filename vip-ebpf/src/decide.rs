@@ -1,21 +1,24 @@
 //! What becomes of a frame. Reads packets and maps; changes neither, but for conflict events.
 
+use core::net::Ipv4Addr;
+
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use vip_common::forward;
 use vip_common::lease::held;
-use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Interface, Stale};
+use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Interface, Stale, Vip6};
 
-use crate::maps::{CONFIG, EVENTS, GROUPS, INTERFACES, VIPS};
-use crate::parse::{Arp, Ethernet, Frame, Packet};
+use crate::maps::{CONFIG, EVENTS, GROUPS, INTERFACES, VIPS, VIPS6};
+use crate::parse::ndp::{self, Neighbour};
+use crate::parse::{Arp, Ethernet, Frame, Ipv6, Packet};
 use crate::shared::shared;
-use crate::verdict::Verdict;
+use crate::verdict::{Action, Verdict};
 use crate::vote;
 
 /// Decides on one frame.
 #[inline(always)]
 pub(crate) fn frame(packet: &Packet<'_>, frame: &Frame) -> Verdict {
     match *frame {
-        Frame::Other => Verdict::Pass(Counter::Other),
+        Frame::Other => Verdict::pass(Counter::Other),
         Frame::Arp { offset } => arp(packet, offset),
         Frame::Ipv4 { offset, destination, udp_port } => {
             if let Some(config) = CONFIG.get(0)
@@ -26,6 +29,8 @@ pub(crate) fn frame(packet: &Packet<'_>, frame: &Frame) -> Verdict {
             }
             ipv4(packet, destination)
         }
+        Frame::Ipv6 { offset } => ipv6(packet, offset),
+        Frame::Neighbour { offset } => neighbour(packet, offset),
     }
 }
 
@@ -33,9 +38,19 @@ pub(crate) fn frame(packet: &Packet<'_>, frame: &Frame) -> Verdict {
 #[inline(always)]
 fn ipv4(packet: &Packet<'_>, destination: [u8; 4]) -> Verdict {
     match group_of(destination) {
-        None => Verdict::Pass(Counter::Other),
-        Some((_, group)) if holds(group) => Verdict::Pass(Counter::VipPassed),
-        Some((slot, group)) => stale(packet, slot, group).unwrap_or(Verdict::Drop(Counter::VipFenced)),
+        None => Verdict::pass(Counter::Other),
+        Some((_, group)) if holds(group) => Verdict::pass(Counter::VipPassed),
+        Some((slot, group)) => stale(packet, slot, group).unwrap_or(Verdict::drop(Counter::VipFenced)),
+    }
+}
+
+/// As [`ipv4`]; extension headers are not even looked at.
+#[inline(always)]
+fn ipv6(packet: &Packet<'_>, offset: usize) -> Verdict {
+    match packet.at::<Ipv6>(offset).and_then(|ipv6| group_of6(ipv6.destination)) {
+        None => Verdict::pass(Counter::Other),
+        Some((_, group)) if holds(group) => Verdict::pass(Counter::VipPassed),
+        Some((vip, group)) => stale(packet, vip.slot, group).unwrap_or(Verdict::drop(Counter::VipFenced)),
     }
 }
 
@@ -55,19 +70,24 @@ fn stale(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict> {
         return None;
     }
     if wish == Stale::Keep as u32 {
-        return Some(Verdict::Keep { slot });
+        return Some(Verdict::keep(slot));
     }
     let to = shared!(group, holder_mac).load();
     let is_new = ethernet.source != to && !forward::was_sent_on(ethernet.source, config.cluster);
     let is_served = to != [0; 6] && to != interface.mac && held(shared!(group, holder_until).load(), now());
-    (is_new && is_served)
-        .then(|| Verdict::Forward { to, source: forward::source_of(config.cluster, config.node) })
+    (is_new && is_served).then(|| Verdict::forward(to, forward::source_of(config.cluster, config.node)))
+}
+
+/// Whether the daemon wants what comes for a group that this node does not serve.
+#[inline(always)]
+pub(crate) fn keeps(group: *mut Group) -> bool {
+    shared!(group, stale).load() == Stale::Keep as u32
 }
 
 #[inline(always)]
 fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
     let (Some(arp), Some(interface)) = (packet.at::<Arp>(offset), interface(packet)) else {
-        return Verdict::Pass(Counter::Other);
+        return Verdict::pass(Counter::Other);
     };
     let claims = claim(arp, interface);
     if arp.operation.get() == Arp::REQUEST
@@ -76,17 +96,13 @@ fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
     {
         // A probe for a held VIP is answered as well: RFC 5227, section 2.1.1 has the prober expect it.
         if holds(group) {
-            return Verdict::AnswerArp { arp: offset, interface };
+            return Verdict::answer_arp(offset, interface);
         }
         if !claims {
-            return if shared!(group, stale).load() == Stale::Keep as u32 {
-                Verdict::Keep { slot }
-            } else {
-                Verdict::Drop(Counter::ArpFenced)
-            };
+            return if keeps(group) { Verdict::keep(slot) } else { Verdict::drop(Counter::ArpFenced) };
         }
     }
-    Verdict::Pass(if claims { Counter::ArpConflict } else { Counter::Other })
+    Verdict::pass(if claims { Counter::ArpConflict } else { Counter::Other })
 }
 
 /// Whether a foreign MAC address announces a VIP or probes for one (RFC 5227, section 1.1); tells the daemon.
@@ -95,18 +111,70 @@ fn claim(arp: &Arp, interface: &Interface) -> bool {
     let is_probe = arp.sender_ip == [0; 4] && arp.operation.get() == Arp::REQUEST;
     let address = if is_probe { arp.target_ip } else { arp.sender_ip };
     let Some((slot, group)) = group_of(address) else { return false };
-    let is_holders =
-        || shared!(group, holder).load() != 0 && arp.sender_mac == shared!(group, holder_mac).load();
-    if arp.sender_mac == interface.mac || is_holders() {
+    if !is_foreign(arp.sender_mac, group, interface) {
         return false;
     }
-    report_conflict(slot, group, address, arp.sender_mac);
+    report_conflict(slot, group, Ipv4Addr::from(address).to_ipv6_mapped().octets(), arp.sender_mac);
     true
+}
+
+/// What is not about a VIP, or not on an interface that is served, is a packet like any other.
+#[inline(always)]
+fn neighbour(packet: &Packet<'_>, offset: usize) -> Verdict {
+    let (Some(message), Some(interface)) = (packet.at::<Neighbour>(offset), interface(packet)) else {
+        return ipv6(packet, offset);
+    };
+    let asked = if message.is_solicitation() { group_of6(message.target) } else { None };
+    let claimed = group_of6(message.claimed());
+    if asked.is_none() && claimed.is_none() {
+        return ipv6(packet, offset);
+    }
+    if !ndp::is_valid(packet, offset) {
+        // RFC 4861, section 7.1.1: such a solicitation is to be discarded. No stack may take it for better than it is.
+        return if asked.is_some() { Verdict::drop(Counter::NdInvalid) } else { ipv6(packet, offset) };
+    }
+    let claims = claimed.is_some_and(|vip| claim6(packet, vip, message.claimed(), interface));
+    if let Some((vip, group)) = asked
+        && message.ipv6.source != message.target
+    {
+        // As with ARP, a probe is answered as well: RFC 4862, section 5.4.4 has the prober expect it.
+        if holds(group) {
+            return Verdict::answer_neighbour(offset, interface, vip.router);
+        }
+        if !claims {
+            return if keeps(group) { Verdict::keep(vip.slot) } else { Verdict::drop(Counter::NdFenced) };
+        }
+    }
+    let verdict = ipv6(packet, offset);
+    if claims && verdict.action == Action::Pass { Verdict::pass(Counter::NdConflict) } else { verdict }
+}
+
+/// As [`claim`], where the message says that its sender has this VIP.
+#[inline(always)]
+fn claim6(
+    packet: &Packet<'_>,
+    (vip, group): (&Vip6, *mut Group),
+    address: [u8; 16],
+    interface: &Interface,
+) -> bool {
+    let Some(ethernet) = packet.at::<Ethernet>(0) else { return false };
+    if !is_foreign(ethernet.source, group, interface) {
+        return false;
+    }
+    report_conflict(vip.slot, group, address, ethernet.source);
+    true
+}
+
+/// Whether a MAC address is neither this node's nor that of the group's holder.
+#[inline(always)]
+fn is_foreign(mac: [u8; 6], group: *mut Group, interface: &Interface) -> bool {
+    let is_holders = || shared!(group, holder).load() != 0 && mac == shared!(group, holder_mac).load();
+    mac != interface.mac && !is_holders()
 }
 
 /// At most one event per group and [`CONFLICT_INTERVAL`]: a flood of claims must not keep the daemon busy.
 #[inline(always)]
-fn report_conflict(slot: u32, group: *mut Group, address: [u8; 4], mac: [u8; 6]) {
+fn report_conflict(slot: u32, group: *mut Group, address: [u8; 16], mac: [u8; 6]) {
     let (now, last) = (now(), shared!(group, conflict_at));
     // Two CPUs may both find the interval over and send an event each.
     if now.wrapping_sub(last.load()) < CONFLICT_INTERVAL {
@@ -118,7 +186,7 @@ fn report_conflict(slot: u32, group: *mut Group, address: [u8; 4], mac: [u8; 6])
 
 /// An event to be filled in.
 pub(crate) const EMPTY_EVENT: Event =
-    Event { kind: 0, slot: 0, value: 0, address: [0; 4], mac: [0; 6], node: 0 };
+    Event { kind: 0, slot: 0, value: 0, address: [0; 16], mac: [0; 6], node: 0 };
 
 /// Tells the daemon. A full ring loses the event: it is for a daemon that does not read.
 #[inline(always)]
@@ -145,6 +213,13 @@ pub(crate) fn group_of(address: [u8; 4]) -> Option<(u32, *mut Group)> {
     // SAFETY: an entry deleted meanwhile stays readable until this run of the program ends (RCU).
     let slot = unsafe { VIPS.get(address) }?.slot;
     Some((slot, GROUPS.get_ptr_mut(slot)?))
+}
+
+#[inline(always)]
+pub(crate) fn group_of6(address: [u8; 16]) -> Option<(&'static Vip6, *mut Group)> {
+    // SAFETY: as above.
+    let vip = unsafe { VIPS6.get(address) }?;
+    Some((vip, GROUPS.get_ptr_mut(vip.slot)?))
 }
 
 /// Whether this node serves the group, now.

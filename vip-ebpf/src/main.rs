@@ -1,4 +1,4 @@
-//! The XDP data plane: answers ARP for the VIPs that this node holds, fences those that it does not, and votes on
+//! The XDP data plane: answers ARP and NDP for the VIPs that this node holds, fences those that it does not, and votes on
 //! leases, all in the driver and all gated by one lease word per group.
 //!
 //! The way of a frame: [`parse`] tells what it is, [`decide`] (with [`vote`] for lease messages) what becomes of it,
@@ -14,6 +14,7 @@
 )]
 
 mod act;
+mod checksum;
 mod decide;
 mod egress;
 mod maps;

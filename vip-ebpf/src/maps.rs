@@ -5,7 +5,7 @@ use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, PerfEventArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vip_common::maps::{
     COUNTERS as COUNTER_COUNT, Config, EVENTS_BYTES, Event, Group, Interface, LockedAcceptor, LockedRenewal,
-    MAX_INTERFACES, MAX_PEERS, MAX_VIPS, Peer, SLOTS as SLOT_COUNT, Vip,
+    MAX_INTERFACES, MAX_PEERS, MAX_VIPS, Peer, SLOTS as SLOT_COUNT, Vip, Vip6,
 };
 
 #[btf_map]
@@ -16,6 +16,9 @@ pub(crate) static INTERFACES: HashMap<u32, Interface, MAX_INTERFACES> = HashMap:
 
 #[btf_map]
 pub(crate) static VIPS: HashMap<[u8; 4], Vip, MAX_VIPS> = HashMap::new();
+
+#[btf_map]
+pub(crate) static VIPS6: HashMap<[u8; 16], Vip6, MAX_VIPS> = HashMap::new();
 
 #[btf_map]
 pub(crate) static SLOTS: HashMap<u32, u32, SLOT_COUNT> = HashMap::new();

@@ -1,17 +1,21 @@
 //! Frames: header layouts and where they lie. Reads packets and decides nothing.
 
+pub(crate) mod ndp;
+
 use core::net::Ipv4Addr;
 
 use aya_ebpf::programs::XdpContext;
-use vip_common::wire::{Be16, Message};
+use vip_common::wire::{Be16, Be32, Message};
 
 pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
 const ETHERTYPE_ARP: u16 = 0x0806;
+pub(crate) const ETHERTYPE_IPV6: u16 = 0x86dd;
 const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8;
 /// VLAN tags that are looked through.
 pub(crate) const MAX_TAGS: usize = 2;
 const PROTOCOL_UDP: u8 = 17;
+pub(crate) const PROTOCOL_ICMPV6: u8 = 58;
 /// Of the fragment field (RFC 791, section 3.1); 0 in a datagram's first fragment.
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 const MORE_FRAGMENTS: u16 = 0x2000;
@@ -30,7 +34,10 @@ macro_rules! headers {
         )+
     };
 }
-headers!(Ethernet, VlanTag, Arp, Ipv4, Udp, Datagram);
+headers!(Ethernet, VlanTag, Arp, Ipv4, Ipv6, Udp, Datagram);
+
+// SAFETY: any bytes are bytes, and lie at any offset.
+unsafe impl<const LEN: usize> Header for [u8; LEN] {}
 
 /// IEEE 802.3.
 #[repr(C, packed)]
@@ -104,6 +111,22 @@ impl Ipv4 {
     }
 }
 
+/// RFC 8200, section 3.
+#[repr(C, packed)]
+pub(crate) struct Ipv6 {
+    pub(crate) version_class_flow: Be32,
+    pub(crate) payload_len: Be16,
+    pub(crate) next_header: u8,
+    pub(crate) hop_limit: u8,
+    pub(crate) source: [u8; 16],
+    pub(crate) destination: [u8; 16],
+}
+
+impl Ipv6 {
+    /// `version_class_flow` of a packet of no class and no flow.
+    pub(crate) const PLAIN: u32 = 6 << 28;
+}
+
 /// RFC 768.
 #[repr(C, packed)]
 pub(crate) struct Udp {
@@ -142,6 +165,10 @@ pub(crate) enum Frame {
     Arp { offset: usize },
     /// IPv4; `udp_port` is the destination port of the UDP datagram that the packet is or begins, else [`NO_PORT`].
     Ipv4 { offset: usize, destination: [u8; 4], udp_port: u32 },
+    /// IPv6, but for what comes next.
+    Ipv6 { offset: usize },
+    /// IPv6 with a neighbour solicitation or advertisement right behind its header.
+    Neighbour { offset: usize },
 }
 
 /// The bytes of the frame that the program was called for.
@@ -217,6 +244,7 @@ fn parse(packet: &Packet<'_>) -> Option<Frame> {
     match ethertype {
         ETHERTYPE_ARP => arp(packet, offset),
         ETHERTYPE_IPV4 => ipv4(packet, offset),
+        ETHERTYPE_IPV6 => ipv6(packet, offset),
         _ => None,
     }
 }
@@ -253,6 +281,18 @@ fn udp_port(packet: &Packet<'_>, offset: usize, ipv4: &Ipv4) -> Option<u32> {
     }
     let udp = packet.at::<Udp>(offset + header_len)?;
     Some(u32::from(udp.destination.get()))
+}
+
+#[inline(always)]
+fn ipv6(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
+    let ipv6 = packet.at::<Ipv6>(offset)?;
+    if ipv6.next_header == PROTOCOL_ICMPV6
+        && let Some(message) = packet.at::<ndp::Neighbour>(offset)
+        && (message.is_solicitation() || message.is_advertisement())
+    {
+        return Some(Frame::Neighbour { offset });
+    }
+    Some(Frame::Ipv6 { offset })
 }
 
 /// Whether an address is a multicast group (RFC 5771).

@@ -1,4 +1,4 @@
-//! Tells people what was decided: one record for each lease message and each ARP packet about a VIP, in the daemon's
+//! Tells people what was decided: one record for each lease message and each packet of ARP or NDP about a VIP, in the daemon's
 //! log at level debug. Traffic, passed or fenced, is counted and not told.
 
 use aya_log_ebpf::debug;
@@ -6,7 +6,8 @@ use aya_log_ebpf::macro_support::{Level, level_enabled};
 use vip_common::lease::Ballot;
 use vip_common::maps::{COUNTERS, Counter};
 
-use crate::parse::{Arp, Datagram, Frame, Packet};
+use crate::parse::ndp::Neighbour;
+use crate::parse::{Arp, Datagram, Ethernet, Frame, Packet};
 use crate::verdict::Verdict;
 
 /// Logs what was decided on a frame, before it is carried out. Without logging, the verifier removes this.
@@ -15,17 +16,13 @@ pub(crate) fn decision(packet: &Packet<'_>, frame: &Frame, verdict: &Verdict) {
     if !level_enabled(Level::Debug) {
         return;
     }
-    let outcome = match verdict {
-        Verdict::Pass(Counter::Other | Counter::VipPassed)
-        | Verdict::Drop(Counter::VipFenced)
-        | Verdict::Forward { .. } => return,
-        Verdict::Pass(counter) | Verdict::Drop(counter) => *counter,
-        Verdict::Keep { .. } => Counter::VipKept,
-        Verdict::AnswerArp { .. } => Counter::ArpReply,
-        Verdict::AnswerMessage { .. } => Counter::LeaseReply,
-    };
+    let outcome = verdict.counter;
+    if matches!(outcome, Counter::Other | Counter::VipPassed | Counter::VipFenced | Counter::VipForwarded) {
+        return;
+    }
     match *frame {
-        Frame::Other => {}
+        Frame::Other | Frame::Ipv6 { .. } => {}
+        Frame::Neighbour { offset } => neighbour(packet, offset, outcome as u32),
         Frame::Arp { offset } => arp(packet, offset, outcome as u32),
         Frame::Ipv4 { offset, .. } => message(packet, offset, outcome as u32),
     }
@@ -41,6 +38,22 @@ fn arp(packet: &Packet<'_>, offset: usize, outcome: u32) {
         arp.sender_ip,
         arp.sender_mac,
         arp.target_ip,
+        name(&OUTCOMES, outcome)
+    );
+}
+
+#[inline(always)]
+fn neighbour(packet: &Packet<'_>, offset: usize, outcome: u32) {
+    let (Some(ethernet), Some(message)) = (packet.at::<Ethernet>(0), packet.at::<Neighbour>(offset)) else {
+        return;
+    };
+    debug!(
+        packet.context(),
+        "NDP type {} of {:i} at {:mac} for {:i}: {}",
+        message.kind,
+        message.ipv6.source,
+        ethernet.source,
+        message.target,
         name(&OUTCOMES, outcome)
     );
 }
@@ -71,6 +84,10 @@ static OUTCOMES: [Name; COUNTERS] = [
     padded("ArpReply"),
     padded("ArpFenced"),
     padded("ArpConflict"),
+    padded("NdReply"),
+    padded("NdFenced"),
+    padded("NdConflict"),
+    padded("NdInvalid"),
     padded("VipPassed"),
     padded("VipFenced"),
     padded("VipForwarded"),

@@ -1,21 +1,105 @@
 //! What becomes of a frame: the type that `decide` and `vote` give and `act` takes.
 
+use vip_common::lease::Ballot;
 use vip_common::maps::{Counter, Interface};
-use vip_common::vote::Answer;
+use vip_common::vote;
+use vip_common::wire::Kind;
 
-/// What to do with a frame, and what it counts as.
-pub(crate) enum Verdict {
+/// What to do with a frame, what it counts as, and what it takes to do it.
+///
+/// No enum with fields: those that a variant does not have would have no value, the compiler may read them all the same, and the
+/// verifier minds.
+pub(crate) struct Verdict {
+    pub(crate) action: Action,
+    pub(crate) counter: Counter,
+    /// Of the header that the answer is made from.
+    pub(crate) offset: usize,
+    /// Sends the answer; without one, it stays in the packet, for the daemon that ran the program on its own message.
+    pub(crate) interface: Option<&'static Interface>,
+    /// 1 = the advertisement is a router's.
+    pub(crate) router: u32,
+    /// To a lease message.
+    pub(crate) answer: vote::Answer,
+    /// Where a frame goes on to, and what it then says it comes from.
+    pub(crate) to: [u8; 6],
+    pub(crate) source: [u8; 6],
+    /// Of the group that a frame is kept for.
+    pub(crate) slot: u32,
+}
+
+/// See [`Verdict`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
     /// To the stack.
-    Pass(Counter),
+    Pass,
     /// Nowhere.
-    Drop(Counter),
-    /// On to this MAC address, under a source that says so.
-    Forward { to: [u8; 6], source: [u8; 6] },
-    /// Nowhere yet: the daemon has it for the next holder of the group in this slot.
-    Keep { slot: u32 },
-    /// Turn the ARP request at this offset into the answer and send it back.
-    AnswerArp { arp: usize, interface: &'static Interface },
-    /// Turn the message behind the IPv4 header at this offset into this answer; `interface` sends it back, and
-    /// without one it stays in the packet, for the daemon that ran the program on its own message.
-    AnswerMessage { ipv4: usize, interface: Option<&'static Interface>, answer: Answer },
+    Drop,
+    /// On to another node.
+    Forward,
+    /// Nowhere yet: the daemon has it for the group's next holder.
+    Keep,
+    /// Turn the ARP request into the answer and send it back.
+    AnswerArp,
+    /// Turn the neighbour solicitation behind the IPv6 header into the advertisement and send it back.
+    AnswerNeighbour,
+    /// Turn the message behind the IPv4 header into the answer.
+    AnswerMessage,
+}
+
+impl Verdict {
+    #[inline(always)]
+    pub(crate) const fn pass(counter: Counter) -> Self {
+        Self::plain(Action::Pass, counter)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn drop(counter: Counter) -> Self {
+        Self::plain(Action::Drop, counter)
+    }
+
+    #[inline(always)]
+    pub(crate) const fn forward(to: [u8; 6], source: [u8; 6]) -> Self {
+        Self { to, source, ..Self::plain(Action::Forward, Counter::VipForwarded) }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn keep(slot: u32) -> Self {
+        Self { slot, ..Self::plain(Action::Keep, Counter::VipKept) }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn answer_arp(offset: usize, interface: &'static Interface) -> Self {
+        Self { offset, interface: Some(interface), ..Self::plain(Action::AnswerArp, Counter::ArpReply) }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn answer_neighbour(offset: usize, interface: &'static Interface, router: u32) -> Self {
+        let plain = Self::plain(Action::AnswerNeighbour, Counter::NdReply);
+        Self { offset, interface: Some(interface), router, ..plain }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn answer_message(
+        offset: usize,
+        interface: Option<&'static Interface>,
+        answer: vote::Answer,
+    ) -> Self {
+        Self { offset, interface, answer, ..Self::plain(Action::AnswerMessage, Counter::LeaseReply) }
+    }
+
+    #[inline(always)]
+    const fn plain(action: Action, counter: Counter) -> Self {
+        let answer = vote::Answer { kind: Kind::Refused, reason: 0, ballot: Ballot(0), duration: 0 };
+        Self {
+            action,
+            counter,
+            offset: 0,
+            interface: None,
+            router: 0,
+            answer,
+            to: [0; 6],
+            source: [0; 6],
+            slot: 0,
+        }
+    }
 }

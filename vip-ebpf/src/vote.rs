@@ -3,6 +3,8 @@
 //! The daemon casts its own vote by running this program on its own message (BPF_PROG_TEST_RUN), so that all votes
 //! of a node come from here.
 
+use core::net::Ipv4Addr;
+
 use vip_common::lease::{Ballot, Decision, Freshness, Request, extension};
 use vip_common::maps::{Config, Counter, Event, EventKind, Peer, Role};
 use vip_common::vote;
@@ -43,17 +45,17 @@ pub(crate) fn message(
     }
     let ethernet = packet.at::<Ethernet>(0)?;
     let Some(datagram) = packet.at::<Datagram>(ipv4) else {
-        return Some(Verdict::Drop(Counter::RejectedMalformed));
+        return Some(Verdict::drop(Counter::RejectedMalformed));
     };
     let message = &datagram.message;
     let kind = match verify(message, datagram, config) {
         Ok(kind) => kind,
-        Err(invalid) => return Some(Verdict::Drop(rejection(invalid))),
+        Err(invalid) => return Some(Verdict::drop(rejection(invalid))),
     };
     let mut maps = Maps(Source { mac: ethernet.source, address: datagram.ipv4.source });
     Some(match vote::message(message, kind, own, config, &mut maps) {
-        vote::Verdict::Pass(counter) => Verdict::Pass(counter),
-        vote::Verdict::Drop(counter) => Verdict::Drop(counter),
+        vote::Verdict::Pass(counter) => Verdict::pass(counter),
+        vote::Verdict::Drop(counter) => Verdict::drop(counter),
         vote::Verdict::Reply(answer) => send_back(packet, ipv4, answer, own),
     })
 }
@@ -97,9 +99,9 @@ fn rejection(invalid: Invalid) -> Counter {
 fn send_back(packet: &Packet<'_>, ipv4: usize, answer: vote::Answer, own: bool) -> Verdict {
     let interface = interface(packet);
     if interface.is_none() && !own {
-        return Verdict::Drop(Counter::LeaseSilent);
+        return Verdict::drop(Counter::LeaseSilent);
     }
-    Verdict::AnswerMessage { ipv4, interface, answer }
+    Verdict::answer_message(ipv4, interface, answer)
 }
 
 /// The node's memory, for one message from this source.
@@ -185,7 +187,10 @@ impl vote::Memory for Maps {
     fn report(&mut self, kind: EventKind, slot: u32, node: u16, value: u64) {
         let event = Event { kind: kind as u32, slot, node, value, ..EMPTY_EVENT };
         report(match kind {
-            EventKind::DuplicateId => Event { address: self.0.address, mac: self.0.mac, ..event },
+            EventKind::DuplicateId => {
+                let address = Ipv4Addr::from(self.0.address).to_ipv6_mapped().octets();
+                Event { address, mac: self.0.mac, ..event }
+            }
             _ => event,
         });
     }

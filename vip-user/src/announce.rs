@@ -1,15 +1,15 @@
-//! Gratuitous ARP for the VIPs that this node holds, from a thread of its own.
+//! Gratuitous ARP, and unsolicited neighbour advertisements, for the VIPs that this node holds, from a thread of its own.
 //!
 //! Takeover is done when the lease word is armed; announcements only hurry the neighbours along. So this thread can
 //! be late or fail without harm to safety, and it never announces what is not held. When to announce is decided in
-//! [`schedule`], the frames are made in `frames`; this file has the thread and its socket. Answers to ARP requests
+//! [`schedule`], the frames are made in `frames`; this file has the thread and its socket. Answers to requests
 //! come from the XDP program, not from here.
 
 mod frames;
 pub mod schedule;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 
 use crate::netlink::Interface;
 use crate::{packet_socket, realtime};
+use frames::Frames;
 use schedule::{Burst, Schedule};
 
 /// SCHED_FIFO priority of the thread: announcements follow a takeover within the same millisecond, CPU hogs or not.
@@ -34,8 +35,10 @@ const LOG_INTERVAL: Duration = Duration::from_secs(1);
 pub struct GroupVips {
     /// Slot of the group in the data plane's maps.
     pub slot: u32,
-    /// Its IPv4 VIPs.
-    pub vips: Vec<Ipv4Addr>,
+    /// Its VIPs.
+    pub vips: Vec<IpAddr>,
+    /// Whether those of IPv6 are a router's.
+    pub router: bool,
 }
 
 /// The announcing thread's handle. Dropping it stops the thread and waits for its end, some milliseconds at most.
@@ -61,7 +64,8 @@ impl Announcer {
         held: impl Fn(u32) -> bool + Send + 'static,
     ) -> io::Result<Announcer> {
         let sender = packet_socket::open(iface)?;
-        let frames: Vec<Vec<u8>> = groups.iter().map(|group| frames::build(iface.mac, &group.vips)).collect();
+        let frames: Vec<Frames> =
+            groups.iter().map(|group| Frames::build(iface.mac, &group.vips, group.router)).collect();
         let shared = Arc::new(Shared {
             orders: groups.iter().map(|group| Order { slot: group.slot, state: AtomicU64::new(0) }).collect(),
             failures: AtomicU64::new(0),
@@ -69,7 +73,7 @@ impl Announcer {
         // One place is enough: a ring that finds it taken is heard with the one before.
         let (doorbell, bell) = sync_channel(1);
         let driver = Driver {
-            schedule: Schedule::new(groups.iter().map(|group| group.vips.len() * frames::PER_VIP)),
+            schedule: Schedule::new(frames.iter().map(Frames::count)),
             seen: vec![0; frames.len()],
             frames,
             shared: Arc::clone(&shared),
@@ -147,7 +151,7 @@ struct Driver<H> {
     /// The state of each order when it was last looked at.
     seen: Vec<u64>,
     /// The frames of each group, in the order of `shared.orders`.
-    frames: Vec<Vec<u8>>,
+    frames: Vec<Frames>,
     shared: Arc<Shared>,
     bell: Receiver<()>,
     sender: Box<dyn DataLinkSender>,
@@ -211,7 +215,7 @@ impl<H: Fn(u32) -> bool> Driver<H> {
             self.schedule.skip_round(burst.group);
             return;
         }
-        for frame in frames.chunks_exact(frames::LENGTH).skip(burst.frames.start).take(burst.frames.len()) {
+        for frame in frames.of(burst.frames) {
             if let Some(Err(error)) = self.sender.send_to(frame, None) {
                 self.shared.failures.fetch_add(1, Ordering::Relaxed);
                 self.failures.log(&error);
@@ -237,7 +241,7 @@ impl FailureLog {
         }
         warn!(
             unlogged = self.unlogged,
-            "gratuitous ARP on {}: {error}; tried again at the next repetition", self.iface
+            "announcing on {}: {error}; tried again at the next repetition", self.iface
         );
         self.next = Some(now + LOG_INTERVAL);
         self.unlogged = 0;

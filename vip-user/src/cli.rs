@@ -293,7 +293,7 @@ mod tests {
     fn a_flag_that_is_not_valid_is_a_usage_error_that_says_why() {
         let cases = [
             ("vip-user --vip 10.0.0.1", "has no prefix length; write it as in 10.77.0.100/24"),
-            ("vip-user --vip ::1/64", "IPv6 is not supported yet"),
+            ("vip-user --vip ::1/64", "is the loopback address"),
             ("vip-user --iface lo", "is the loopback interface"),
             ("vip-user status --iface a/b", "is no interface name"),
             ("vip-user --xdp skb", "possible values: auto, native, generic, off"),

@@ -11,6 +11,7 @@ pub mod dataplane;
 pub mod departure;
 pub mod election;
 pub mod exit;
+pub mod ipv6;
 pub mod logging;
 pub mod membership;
 pub mod netlink;

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressMessage};
+use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
 use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
@@ -26,6 +26,8 @@ use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use tokio::time::timeout;
 
 pub use changes::{Change, Changes, changes_in};
+
+use crate::ipv6;
 
 /// Longest name of an interface in bytes: `IFNAMSIZ` without the closing zero.
 const MAX_NAME: usize = 15;
@@ -101,8 +103,8 @@ pub struct Interface {
     pub name: String,
     /// MAC address.
     pub mac: [u8; 6],
-    /// IPv4 addresses and prefix lengths, in the kernel's order: primary ones first.
-    pub addresses: Vec<(Ipv4Addr, u8)>,
+    /// Addresses and prefix lengths, in the kernel's order: those of IPv4 first, and of these the primary ones.
+    pub addresses: Vec<(IpAddr, u8)>,
     /// Switched on by the operator (`IFF_UP`).
     pub up: bool,
     /// On, and the other side of the cable is there (`IFF_LOWER_UP`).
@@ -114,7 +116,10 @@ pub struct Interface {
 impl Interface {
     /// The first IPv4 address, from which a node takes its identifier when none is configured.
     pub fn first_ipv4(&self) -> Option<Ipv4Addr> {
-        self.addresses.first().map(|(address, _)| *address)
+        self.addresses.iter().find_map(|(address, _)| match address {
+            IpAddr::V4(address) => Some(*address),
+            IpAddr::V6(_) => None,
+        })
     }
 }
 
@@ -126,9 +131,9 @@ pub struct Repair {
     /// The dummy was down or had ARP enabled, and was put right.
     pub raised: bool,
     /// VIPs that were missing, in the order they were asked for.
-    pub added: Vec<Ipv4Addr>,
+    pub added: Vec<IpAddr>,
     /// Addresses that did not belong there, whatever their prefix length.
-    pub removed: Vec<Ipv4Addr>,
+    pub removed: Vec<IpAddr>,
 }
 
 impl Repair {
@@ -209,20 +214,25 @@ impl Netlink {
         }))
     }
 
-    /// Makes the dummy interface carry exactly `vips`, each as a /32 (which brings no prefix route), and says what
-    /// had to be changed. The dummy is made if it is missing, and is up with `IFF_NOARP`. Calling it again changes
+    /// Makes the dummy interface carry exactly `vips`, each as a /32 or /128 (which brings no prefix route), and says
+    /// what had to be changed. The dummy is made if it is missing, and is up with `IFF_NOARP`. Calling it again changes
     /// nothing, so that it serves as start-up, repair and change of configuration alike.
     ///
     /// # Errors
-    /// [`NetlinkError::ForeignLink`] when the name belongs to another kind of link; else the first failure, after
-    /// all other changes were tried. A dummy that vanishes meanwhile is such a failure; a [`Change`] follows it.
-    pub async fn ensure_vips(&self, dummy: &str, vips: &[Ipv4Addr]) -> Result<Repair> {
+    /// [`NetlinkError::ForeignLink`] when the name belongs to another kind of link; [`NetlinkError::Kernel`] when the dummy
+    /// cannot have IPv6, and there are VIPs of it; else the first failure, after all other changes were tried. A dummy that
+    /// vanishes meanwhile is such a failure; a [`Change`] follows it.
+    pub async fn ensure_vips(&self, dummy: &str, vips: &[IpAddr]) -> Result<Repair> {
         let (index, mut repair) = self.ensure_dummy(dummy).await?;
-        let mut missing: HashSet<Ipv4Addr> = vips.iter().copied().collect();
+        if vips.iter().any(IpAddr::is_ipv6) {
+            let action = || format!("switching IPv6 on for {dummy}");
+            ipv6::enable(dummy).map_err(|source| NetlinkError::Kernel { action: action(), source })?;
+        }
+        let mut missing: HashSet<IpAddr> = vips.iter().copied().collect();
         let mut strangers = Vec::new();
         for message in self.addresses(index).await? {
-            let host = local(&message).filter(|_| message.header.prefix_len == 32);
-            if !host.is_some_and(|address| missing.remove(&address)) {
+            let host = local(&message).filter(|address| message.header.prefix_len == host_prefix(address));
+            if !host.is_some_and(|address| missing.remove(&address)) && !is_link_local(&message) {
                 strangers.push(message);
             }
         }
@@ -246,15 +256,15 @@ impl Netlink {
         Ok(())
     }
 
-    /// VIPs that are configured on links other than `dummy`, with the name of the link: the kernel would answer ARP
-    /// for them there, lease or not.
+    /// VIPs that are configured on links other than `dummy`, with the name of the link: the kernel would answer ARP or
+    /// NDP for them there, lease or not.
     ///
     /// # Errors
     /// The exchange with the kernel failed.
-    pub async fn foreign_owners(&self, vips: &[Ipv4Addr], dummy: &str) -> Result<Vec<(Ipv4Addr, String)>> {
-        let wanted: HashSet<Ipv4Addr> = vips.iter().copied().collect();
+    pub async fn foreign_owners(&self, vips: &[IpAddr], dummy: &str) -> Result<Vec<(IpAddr, String)>> {
+        let wanted: HashSet<IpAddr> = vips.iter().copied().collect();
         let own = self.link(dummy).await?.map(|link| link.header.index);
-        let mut found: BTreeMap<u32, Vec<Ipv4Addr>> = BTreeMap::new();
+        let mut found: BTreeMap<u32, Vec<IpAddr>> = BTreeMap::new();
         for message in self.addresses(0).await? {
             let index = message.header.index;
             if let Some(vip) = local(&message).filter(|vip| wanted.contains(vip) && own != Some(index)) {
@@ -269,16 +279,16 @@ impl Netlink {
         Ok(owners)
     }
 
-    /// Forgets the IPv4 neighbours of a link that the kernel has asked for in vain. What a node sends while its cable
-    /// is out leaves such entries behind, and the kernel asks again only a second after its last try
+    /// Forgets the neighbours of a link that the kernel has asked for in vain. What a node sends while its cable is out
+    /// leaves such entries behind, and the kernel asks again only a second after its last try
     /// (`net.ipv4.neigh.*.retrans_time_ms`): until then, all that a new holder answers to that neighbour would wait.
     ///
     /// # Errors
     /// The exchange with the kernel failed, or it refuses.
     pub async fn forget_unresolved(&self, index: u32) -> Result<()> {
         let unresolved = [NeighbourState::Incomplete, NeighbourState::Failed];
-        let mut answer =
-            pin!(self.handle.neighbours().get().set_address_family(AddressFamily::Inet).execute());
+        // Of no family in particular: of all.
+        let mut answer = pin!(self.handle.neighbours().get().execute());
         let mut forgotten = Vec::new();
         while let Some(neighbour) =
             ask(answer.try_next(), libc::ENODEV, || format!("reading the neighbours of link {index}"))
@@ -335,17 +345,20 @@ impl Netlink {
         Err(NetlinkError::NoDriver { action: action() })
     }
 
-    async fn add_addresses(&self, dummy: &str, index: u32, vips: &[Ipv4Addr]) -> Result<()> {
+    async fn add_addresses(&self, dummy: &str, index: u32, vips: &[IpAddr]) -> Result<()> {
         let requests = stream::iter(vips).map(|vip| {
-            let request = self.handle.address().add(index, IpAddr::V4(*vip), 32).execute();
-            ask(request, libc::EEXIST, move || format!("adding {vip} to {dummy}"))
+            let mut request = self.handle.address().add(index, *vip, host_prefix(vip));
+            if vip.is_ipv6() {
+                share(request.message_mut());
+            }
+            ask(request.execute(), libc::EEXIST, move || format!("adding {vip} to {dummy}"))
         });
         all_done(requests).await
     }
 
     async fn remove_addresses(&self, dummy: &str, messages: Vec<AddressMessage>) -> Result<()> {
         let requests = stream::iter(messages).map(|message| {
-            let address = local(&message).unwrap_or(Ipv4Addr::UNSPECIFIED);
+            let address = local(&message).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
             let request = self.handle.address().del(message).execute();
             ask(request, libc::EADDRNOTAVAIL, move || format!("removing {address} from {dummy}"))
         });
@@ -369,10 +382,11 @@ impl Netlink {
         Ok(link.flatten().map_or_else(|| format!("link {index}"), |link| link_name(&link).to_owned()))
     }
 
-    /// One dump of the IPv4 addresses of a link, none if it is gone; of all links for index 0.
+    /// One dump of the IP addresses of a link, none if it is gone; of all links for index 0.
     async fn addresses(&self, index: u32) -> Result<Vec<AddressMessage>> {
         let mut request = self.handle.address().get();
-        request.message_mut().header.family = AddressFamily::Inet;
+        // Of all families: a kernel without IPv6 takes a question for that alone for this one.
+        request.message_mut().header.family = AddressFamily::Unspec;
         request.message_mut().header.index = index;
         let action = || format!("reading the addresses of link {index}");
         let messages = ask(request.execute().try_collect(), libc::ENODEV, action).await?;
@@ -406,12 +420,44 @@ async fn all_done<F: Future<Output = Result<Option<()>>>>(requests: impl Stream<
     results.into_iter().try_for_each(|result| result.map(drop))
 }
 
-/// The address that the message says is ours: `IFA_ADDRESS` may be that of a peer.
-fn local(message: &AddressMessage) -> Option<Ipv4Addr> {
-    message.attributes.iter().find_map(|attribute| match attribute {
-        AddressAttribute::Local(IpAddr::V4(address)) => Some(*address),
+/// The address that the message says is ours: beside `IFA_LOCAL`, `IFA_ADDRESS` is that of a peer. IPv6 addresses without
+/// a peer have no `IFA_LOCAL`.
+fn local(message: &AddressMessage) -> Option<IpAddr> {
+    let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
+    find(|attribute| match attribute {
+        AddressAttribute::Local(address) => Some(*address),
         _ => None,
     })
+    .or_else(|| {
+        find(|attribute| match attribute {
+            AddressAttribute::Address(address) => Some(*address),
+            _ => None,
+        })
+    })
+}
+
+/// Whether the message is about an address that the kernel gives every interface that has IPv6 (RFC 4291, section 2.8).
+fn is_link_local(message: &AddressMessage) -> bool {
+    matches!(local(message), Some(IpAddr::V6(address)) if address.is_unicast_link_local())
+}
+
+/// Length of the prefix that is all of an address.
+fn host_prefix(address: &IpAddr) -> u8 {
+    match address {
+        IpAddr::V4(_) => 32,
+        IpAddr::V6(_) => 128,
+    }
+}
+
+/// Makes a new IPv6 address one that other machines have as well: no duplicates are looked for (RFC 4862, section 5.4),
+/// and it is deprecated (section 5.5.4), so that the kernel takes it for the source of nothing by itself as long as there is
+/// another one.
+fn share(message: &mut AddressMessage) {
+    message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Noprefixroute));
+    let mut lifetimes = CacheInfo::default();
+    lifetimes.ifa_preferred = 0;
+    lifetimes.ifa_valid = u32::MAX;
+    message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
 }
 
 fn link_name(link: &LinkMessage) -> &str {

@@ -248,7 +248,8 @@ fn announcements(by: Host) -> [Vec<u8>; 2] {
 
 fn assert_conflict(node: &mut Node) {
     let event = node.event(EventKind::Conflict);
-    assert_eq!((event.slot, event.address, event.mac, event.node), (WEB, WEB_VIP.octets(), STRANGER.mac, 0));
+    let address = WEB_VIP.to_ipv6_mapped().octets();
+    assert_eq!((event.slot, event.address, event.mac, event.node), (WEB, address, STRANGER.mac, 0));
 }
 
 fn wait_out_the_interval() {

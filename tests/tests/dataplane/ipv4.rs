@@ -225,7 +225,7 @@ fn ethernet_of(packet: &[u8]) -> Vec<u8> {
 }
 
 /// The one node holds the VIP, and the other does not.
-fn assert_fenced_by_lease(holding: &Node, other: &Node, frame: &[u8]) {
+pub(super) fn assert_fenced_by_lease(holding: &Node, other: &Node, frame: &[u8]) {
     assert_eq!(holding.receives(frame), Outcome::passed(frame, Counter::VipPassed));
     assert_eq!(other.receives(frame), Outcome::dropped(frame, Counter::VipFenced));
 }

@@ -93,7 +93,7 @@ fn another_daemon_with_this_nodes_id_is_reported() {
             assert_eq!(node.receives(&frame), Outcome::dropped(&frame, Counter::RejectedSender));
             let event = node.event(EventKind::DuplicateId);
             assert_eq!((event.node, event.value), (NODE, incarnation));
-            assert_eq!((event.address, event.mac), (host(66).ip.octets(), host(66).mac));
+            assert_eq!((event.address, event.mac), (host(66).ip.to_ipv6_mapped().octets(), host(66).mac));
         }
     }
     assert!(node.plane.tables.peers().unwrap().is_empty(), "its stamps are not this node's");

@@ -1,11 +1,11 @@
 //! A node with two groups, and what it does with frames.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nix::time::{ClockId, clock_gettime};
 use vip_common::lease::Ballot;
-use vip_common::maps::{self, Config, Counter, Event, EventKind, Interface};
+use vip_common::maps::{self, Config, Counter, Event, EventKind, Interface, Vip6};
 use vip_common::siphash::Key;
 use vip_common::wire::{Kind, Message, name_hash};
 use vip_user::dataplane::{self, Action, DataPlane, ProgramLog};
@@ -34,9 +34,16 @@ pub(super) const CLIENT: Host = host(200);
 pub(super) const WEB: u32 = 1;
 pub(super) const WEB_ID: u32 = name_hash("web");
 pub(super) const WEB_VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+pub(super) const WEB_VIP6: Ipv6Addr = Host { mac: [0; 6], ip: WEB_VIP }.ip6();
 pub(super) const MAIL: u32 = 64;
 pub(super) const MAIL_ID: u32 = name_hash("mail");
 pub(super) const MAIL_VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
+pub(super) const MAIL_VIP6: Ipv6Addr = Host { mac: [0; 6], ip: MAIL_VIP }.ip6();
+
+/// The IPv6 VIPs as the program is told of them: the one of "mail" is a router's.
+pub(super) fn vips6() -> BTreeMap<Ipv6Addr, Vip6> {
+    BTreeMap::from([(WEB_VIP6, Vip6 { slot: WEB, router: 0 }), (MAIL_VIP6, Vip6 { slot: MAIL, router: 1 })])
+}
 
 /// The loopback interface, which the kernel lets TEST_RUN's frames come in on.
 pub(super) const LOOPBACK: u32 = 1;
@@ -77,6 +84,7 @@ impl Node {
         tables.set_config(config()).unwrap();
         tables.set_slots(&BTreeMap::from([(WEB_ID, WEB), (MAIL_ID, MAIL)])).unwrap();
         tables.set_vips(&BTreeMap::from([(WEB_VIP, WEB), (MAIL_VIP, MAIL)])).unwrap();
+        tables.set_vips6(&vips6()).unwrap();
         Self { plane }
     }
 
@@ -270,6 +278,10 @@ pub(super) const COUNTERS: [Counter; maps::COUNTERS] = [
     Counter::ArpReply,
     Counter::ArpFenced,
     Counter::ArpConflict,
+    Counter::NdReply,
+    Counter::NdFenced,
+    Counter::NdConflict,
+    Counter::NdInvalid,
     Counter::VipPassed,
     Counter::VipFenced,
     Counter::VipForwarded,

@@ -66,7 +66,8 @@ fn group_line(group: &Group) -> String {
         true => format!("preempts after {}", format_duration(group.preempt_delay)),
         false => "does not preempt".to_owned(),
     };
-    format!("group    {}: {vips}, priority {}, {preempt}\n", group.name, group.priority)
+    let router = if group.router { ", a router's" } else { "" };
+    format!("group    {}: {vips}{router}, priority {}, {preempt}\n", group.name, group.priority)
 }
 
 #[cfg(test)]
@@ -74,7 +75,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Cluster, Node, Paths, Vip, XdpMode};
+    use crate::config::{Cluster, Node, Paths, XdpMode};
 
     #[test]
     fn the_summary_says_what_would_run() {
@@ -83,7 +84,7 @@ mod tests {
             "node     lb1 on eth0, id from the interface's address, priority 100, XDP auto\n\
              cluster  edge, 3 voters at first, unicast to 10.0.0.8, 10.0.0.9 (port 5680), INSECURE (messages are not authenticated)\n\
              timing   a renewal every 10ms, leases of 50ms\n\
-             group    web: 3 VIPs, 10.0.0.1/24 to 10.0.0.3/24, priority 120, preempts after 5s\n\
+             group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64, a router's, priority 120, preempts after 5s\n\
              socket   /run/vip-user/eth0.sock\n"
         );
     }
@@ -99,7 +100,6 @@ mod tests {
     }
 
     fn settings() -> Settings {
-        let vip = |host: u8| Vip { address: [10, 0, 0, host].into(), prefix_len: 24 };
         Settings {
             node: Node {
                 name: "lb1".to_owned(),
@@ -122,11 +122,12 @@ mod tests {
             },
             groups: vec![Group {
                 name: "web".to_owned(),
-                vips: (1..=3).map(vip).collect(),
+                vips: ["10.0.0.1/24", "10.0.0.2/24", "fd77::3/64"].map(|vip| vip.parse().unwrap()).to_vec(),
                 priority: 120,
                 preempt: true,
                 preempt_delay: std::time::Duration::from_secs(5),
                 stale_forwarding: true,
+                router: true,
             }],
             paths: Paths { bpffs: PathBuf::new(), runtime: "/run/vip-user".into(), state: PathBuf::new() },
         }

@@ -1,6 +1,6 @@
 //! The sections `[[group]]`: the VIPs that move together, and how eagerly this node takes them.
 
-use std::{collections::HashMap, net::Ipv4Addr, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
 use super::{
     document::{Field, Place, Section},
@@ -10,7 +10,7 @@ use super::{
 use crate::exit::Failure;
 
 pub(super) const KEYS: &[&str] =
-    &["name", "vips", "priority", "preempt", "preempt_delay", "stale_forwarding"];
+    &["name", "vips", "priority", "preempt", "preempt_delay", "stale_forwarding", "router"];
 
 /// The name of the group that the VIPs of the command line are in.
 pub const FLAG_GROUP: &str = "vip";
@@ -38,6 +38,8 @@ pub struct Group {
     pub preempt_delay: Duration,
     /// Whether a node without the lease passes stray frames for a VIP on to its holder.
     pub stale_forwarding: bool,
+    /// Whether neighbours are told that the IPv6 VIPs are a router's.
+    pub router: bool,
 }
 
 /// Reads the groups of the file, and adds the VIPs of the command line.
@@ -59,7 +61,7 @@ pub(super) fn read(
 struct Reader {
     groups: Vec<Group>,
     names: HashMap<String, Place>,
-    vips: HashMap<Ipv4Addr, Given>,
+    vips: HashMap<IpAddr, Given>,
 }
 
 struct Given {
@@ -81,6 +83,7 @@ impl Reader {
             preempt: section.field("preempt").boolean()?.unwrap_or(false),
             preempt_delay,
             stale_forwarding: section.field("stale_forwarding").boolean()?.unwrap_or(true),
+            router: section.field("router").boolean()?.unwrap_or(false),
         });
         Ok(())
     }
@@ -130,6 +133,7 @@ impl Reader {
                         preempt: false,
                         preempt_delay: DEFAULT_PREEMPT_DELAY,
                         stale_forwarding: true,
+                        router: false,
                     });
                 }
             }

@@ -78,6 +78,7 @@ fn what_is_left_out_has_the_documented_default() {
         preempt: false,
         preempt_delay: Duration::from_secs(5),
         stale_forwarding: true,
+        router: false,
     };
     assert_eq!(groups, [group]);
     assert_eq!(paths.socket("eth0"), Path::new("/run/vip-user/eth0.sock"));
@@ -113,6 +114,7 @@ fn every_key_is_taken_from_the_file() {
         preempt = true
         preempt_delay = "1m"
         stale_forwarding = false
+        router = true
         "#,
     );
     let Settings { node, cluster, groups, paths } = settings.unwrap();
@@ -131,6 +133,7 @@ fn every_key_is_taken_from_the_file() {
         preempt: true,
         preempt_delay: Duration::from_secs(60),
         stale_forwarding: false,
+        router: true,
     };
     assert_eq!(groups, [group]);
     let folders = Paths { bpffs: "/b".into(), runtime: "/r".into(), state: "/s".into() };
@@ -174,7 +177,8 @@ fn the_full_example_has_every_key_and_shows_the_defaults() {
         assert!(text.lines().any(assigned), "{key} is not in vip.toml");
     }
     let example = parse(&text.replace("key_file =", "insecure = true #")).unwrap();
-    let default = parse_with("", "[[group]]\nname = \"web\"\nvips = [\"10.77.0.100/24\"]").unwrap();
+    let vips = "vips = [\"10.77.0.100/24\", \"2001:db8::100/64\"]";
+    let default = parse_with("", &format!("[[group]]\nname = \"web\"\n{vips}")).unwrap();
     assert_eq!(example.groups, default.groups);
     assert_eq!(example.paths, default.paths);
     assert_eq!(example.cluster.transport, default.cluster.transport);
@@ -343,7 +347,8 @@ fn a_vip_that_cannot_be_is_refused() {
         ("10.77.0.100/0", "has a prefix length that is not from 1 to 32"),
         ("10.77.0.100/33", "has a prefix length that is not from 1 to 32"),
         ("web/24", "is not an address with a prefix length"),
-        ("2001:db8::100/64", "is an IPv6 address; IPv6 is not supported yet"),
+        ("2001:db8::100/0", "has a prefix length that is not from 1 to 128"),
+        ("fe80::100/64", "is a link-local address"),
         ("224.0.0.18/24", "is a multicast address"),
         ("127.0.0.1/8", "is a loopback address"),
         ("0.0.0.0/8", "is the unspecified address"),

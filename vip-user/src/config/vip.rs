@@ -2,16 +2,16 @@
 
 use std::{
     fmt,
-    net::{Ipv4Addr, Ipv6Addr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
     str::FromStr,
 };
 
-/// A virtual IP. Parse one from text ("10.77.0.100/24") to have it checked.
+/// A virtual IP. Parse one from text ("10.77.0.100/24", "2001:db8::100/64") to have it checked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Vip {
     /// The address that clients use: unicast, and not of this machine alone.
-    pub address: Ipv4Addr,
-    /// The length of its network's prefix, 1 to 32.
+    pub address: IpAddr,
+    /// The length of its network's prefix: 1 to 32, of IPv6 1 to 128.
     pub prefix_len: u8,
 }
 
@@ -19,17 +19,17 @@ pub struct Vip {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VipError {
     /// Not an address with a prefix length.
-    #[error("is not an address with a prefix length, as in 10.77.0.100/24")]
+    #[error("is not an address with a prefix length, as in 10.77.0.100/24 or 2001:db8::100/64")]
     Syntax,
     /// An address alone.
-    #[error("has no prefix length; write it as in 10.77.0.100/24")]
+    #[error("has no prefix length; write it as in 10.77.0.100/24 or 2001:db8::100/64")]
     NoPrefix,
-    /// A prefix length out of range.
-    #[error("has a prefix length that is not from 1 to 32")]
-    PrefixLen,
-    /// An IPv6 address.
-    #[error("is an IPv6 address; IPv6 is not supported yet, use an IPv4 address")]
-    Ipv6,
+    /// A prefix length out of range; says what the longest is.
+    #[error("has a prefix length that is not from 1 to {0}")]
+    PrefixLen(u8),
+    /// An IPv6 address that is another one's name.
+    #[error("is an IPv4 address in IPv6 form; write it as an IPv4 address")]
+    Mapped,
     /// An address that cannot be shared; says of which kind.
     #[error("is {0}, which no machine can hold; use a unicast address")]
     NotUnicast(&'static str),
@@ -43,27 +43,61 @@ impl FromStr for Vip {
             Some((address, prefix_len)) => (address, Some(prefix_len)),
             None => (text, None),
         };
-        if address.parse::<Ipv6Addr>().is_ok() {
-            return Err(VipError::Ipv6);
+        let address: IpAddr = address.parse().map_err(|_| VipError::Syntax)?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let out_of_range = VipError::PrefixLen(longest);
+        let prefix_len = prefix_len.ok_or(VipError::NoPrefix)?.parse::<u8>().map_err(|_| out_of_range)?;
+        if !(1..=longest).contains(&prefix_len) {
+            return Err(out_of_range);
         }
-        let address: Ipv4Addr = address.parse().map_err(|_| VipError::Syntax)?;
-        let prefix_len =
-            prefix_len.ok_or(VipError::NoPrefix)?.parse::<u8>().map_err(|_| VipError::PrefixLen)?;
-        if !(1..=32).contains(&prefix_len) {
-            return Err(VipError::PrefixLen);
+        if address.to_canonical() != address {
+            return Err(VipError::Mapped);
         }
-        let vip = Self { address, prefix_len };
-        not_unicast(address)
-            .or_else(|| vip.is_network_broadcast().then_some("the broadcast address of its network"))
-            .map_or(Ok(vip), |kind| Err(VipError::NotUnicast(kind)))
+        match not_shareable(address).or_else(|| of_whole_network(address, prefix_len)) {
+            None => Ok(Self { address, prefix_len }),
+            Some(kind) => Err(VipError::NotUnicast(kind)),
+        }
     }
 }
 
-impl Vip {
-    /// Networks of one or two addresses have no broadcast address (RFC 3021).
-    fn is_network_broadcast(self) -> bool {
-        let host_bits = u32::MAX.checked_shr(u32::from(self.prefix_len)).unwrap_or(0);
-        self.prefix_len < 31 && self.address.to_bits() & host_bits == host_bits
+/// The kind of an address that does not stand for one host of its network. Networks of one or two addresses have no such
+/// (RFC 3021, RFC 6164).
+fn of_whole_network(address: IpAddr, prefix_len: u8) -> Option<&'static str> {
+    let prefix_len = u32::from(prefix_len);
+    match address {
+        IpAddr::V4(address) if prefix_len < 31 => {
+            let host_bits = u32::MAX >> prefix_len;
+            let is_broadcast = address.to_bits() & host_bits == host_bits;
+            is_broadcast.then_some("the broadcast address of its network")
+        }
+        IpAddr::V6(address) if prefix_len < 127 => {
+            let is_anycast = address.to_bits() & (u128::MAX >> prefix_len) == 0;
+            is_anycast.then_some("the address of all routers of its network (RFC 4291, section 2.6.1)")
+        }
+        _ => None,
+    }
+}
+
+/// The kind of an address that no single machine on the network can have for others to reach it there.
+fn not_shareable(address: IpAddr) -> Option<&'static str> {
+    match address {
+        IpAddr::V4(address) => not_unicast(address),
+        IpAddr::V6(address) if address.is_unicast_link_local() => {
+            Some("a link-local address, which the kernel takes no packets for on another interface")
+        }
+        IpAddr::V6(address) => not_unicast6(address),
+    }
+}
+
+fn not_unicast6(address: Ipv6Addr) -> Option<&'static str> {
+    if address.is_unspecified() {
+        Some("the unspecified address")
+    } else if address.is_loopback() {
+        Some("the loopback address")
+    } else if address.is_multicast() {
+        Some("a multicast address")
+    } else {
+        None
     }
 }
 
@@ -97,6 +131,9 @@ mod tests {
         for text in ["10.77.0.100/24", "192.0.2.1/32", "192.0.2.255/32", "192.0.2.1/31", "10.0.0.1/1"] {
             assert_eq!(text.parse::<Vip>().unwrap().to_string(), text);
         }
+        for text in ["2001:db8::100/64", "fd77::/128", "fd77::/127", "fd77:0:0:1::ffff/96", "::2/1"] {
+            assert_eq!(text.parse::<Vip>().unwrap().to_string(), text);
+        }
     }
 
     #[test]
@@ -106,12 +143,28 @@ mod tests {
             ("web/24", VipError::Syntax),
             ("10.77.0/24", VipError::Syntax),
             ("10.77.0.100", VipError::NoPrefix),
-            ("10.77.0.100/", VipError::PrefixLen),
-            ("10.77.0.100/0", VipError::PrefixLen),
-            ("10.77.0.100/33", VipError::PrefixLen),
-            ("10.77.0.100/24/24", VipError::PrefixLen),
-            ("2001:db8::100/64", VipError::Ipv6),
-            ("2001:db8::100", VipError::Ipv6),
+            ("10.77.0.100/", VipError::PrefixLen(32)),
+            ("10.77.0.100/0", VipError::PrefixLen(32)),
+            ("10.77.0.100/33", VipError::PrefixLen(32)),
+            ("10.77.0.100/24/24", VipError::PrefixLen(32)),
+            ("2001:db8::100/129", VipError::PrefixLen(128)),
+            ("2001:db8::100", VipError::NoPrefix),
+            ("2001:db8::g/64", VipError::Syntax),
+            ("fd77::1%eth0/64", VipError::Syntax),
+            ("::ffff:10.77.0.100/120", VipError::Mapped),
+            ("::/64", VipError::NotUnicast("the unspecified address")),
+            ("::1/128", VipError::NotUnicast("the loopback address")),
+            ("ff02::1/128", VipError::NotUnicast("a multicast address")),
+            (
+                "2001:db8::/64",
+                VipError::NotUnicast("the address of all routers of its network (RFC 4291, section 2.6.1)"),
+            ),
+            (
+                "fe80::1/64",
+                VipError::NotUnicast(
+                    "a link-local address, which the kernel takes no packets for on another interface",
+                ),
+            ),
             ("0.0.0.0/8", VipError::NotUnicast("the unspecified address")),
             ("127.0.0.2/8", VipError::NotUnicast("a loopback address")),
             ("224.0.0.18/32", VipError::NotUnicast("a multicast address")),

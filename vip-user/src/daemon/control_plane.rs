@@ -3,7 +3,7 @@
 //! One value, which all tasks of the daemon share: see `shared`.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use tracing::{debug, error, info, warn};
 use vip_common::maps::{self, Counter, Event, EventKind};
@@ -127,7 +127,7 @@ impl ControlPlane {
     }
 
     /// The interface, its index, the VIPs' interface, and the VIPs: what must be in the kernel.
-    pub(super) fn on_the_kernel(&self) -> (String, u32, String, Vec<Ipv4Addr>) {
+    pub(super) fn on_the_kernel(&self) -> (String, u32, String, Vec<IpAddr>) {
         let vips = self.groups.iter().flat_map(|group| &group.settings.vips).map(|vip| vip.address);
         (self.interface.name.clone(), self.interface.index, self.dummy.clone(), vips.collect())
     }
@@ -406,7 +406,7 @@ impl ControlPlane {
     }
 
     fn log_event(&self, event: &Event) {
-        let address = Ipv4Addr::from(event.address);
+        let address = Ipv6Addr::from(event.address).to_canonical();
         let mac = event.mac.map(|byte| format!("{byte:02x}")).join(":");
         let node = self.name_of(event.node);
         match EventKind::from_u32(event.kind) {
@@ -469,6 +469,7 @@ pub(super) fn nanoseconds(duration: std::time::Duration) -> u64 {
 fn summary(counters: &Counters) -> status::Counters {
     status::Counters {
         arp_replies: counters.get(Counter::ArpReply),
+        nd_replies: counters.get(Counter::NdReply),
         vip_passed: counters.get(Counter::VipPassed),
         vip_fenced: counters.get(Counter::VipFenced),
         vip_forwarded: counters.get(Counter::VipForwarded),

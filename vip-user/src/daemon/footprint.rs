@@ -6,6 +6,7 @@ use nix::fcntl::Flock;
 use tracing::{info, warn};
 
 use crate::dataplane::{Fence, FenceLost, Pins};
+use crate::ipv6::SolicitedNodes;
 use crate::netlink::Netlink;
 use crate::sysctl::ArpSysctls;
 
@@ -22,6 +23,8 @@ pub(super) struct Footprint {
     pub(super) adopted: bool,
     /// The interface with the VIPs, and the connection to remove it by.
     pub(super) dummy: Option<(Netlink, String)>,
+    /// The interface's membership in the groups in which neighbours ask for IPv6 VIPs.
+    pub(super) solicited: Option<SolicitedNodes>,
     /// The sysctls of the interface.
     pub(super) sysctls: Option<ArpSysctls>,
 }

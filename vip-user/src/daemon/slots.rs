@@ -2,9 +2,9 @@
 //! restarts of the daemon; a new one gets a free place, and a quarantine.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use vip_common::maps::{Role, SLOTS, Stale};
+use vip_common::maps::{Role, SLOTS, Stale, Vip6};
 use vip_common::wire::name_hash;
 
 use super::control_plane::nanoseconds;
@@ -31,8 +31,23 @@ pub(super) struct Slot {
 
 impl Slot {
     /// The group's VIPs.
-    pub(super) fn vips(&self) -> Vec<Ipv4Addr> {
-        self.settings.vips.iter().map(|vip| vip.address).collect()
+    pub(super) fn vips(&self) -> impl Iterator<Item = IpAddr> {
+        self.settings.vips.iter().map(|vip| vip.address)
+    }
+
+    fn vips4(&self) -> impl Iterator<Item = (Ipv4Addr, u32)> {
+        self.vips().filter_map(|vip| match vip {
+            IpAddr::V4(vip) => Some((vip, self.number)),
+            IpAddr::V6(_) => None,
+        })
+    }
+
+    fn vips6(&self) -> impl Iterator<Item = (Ipv6Addr, Vip6)> {
+        let value = Vip6 { slot: self.number, router: self.settings.router.into() };
+        self.vips().filter_map(move |vip| match vip {
+            IpAddr::V4(_) => None,
+            IpAddr::V6(vip) => Some((vip, value)),
+        })
     }
 
     /// The group as the lease thread has it.
@@ -91,9 +106,8 @@ impl Slots {
             let quarantine_until = plane.tables.acceptor(number)?.quarantine_until;
             slots.push(Slot { number, id: *id, quarantine_until, settings: group.clone() });
         }
-        let vips =
-            slots.iter().flat_map(|slot| slot.vips().into_iter().map(|vip| (vip, slot.number))).collect();
-        plane.tables.set_vips(&vips)?;
+        plane.tables.set_vips(&slots.iter().flat_map(Slot::vips4).collect())?;
+        plane.tables.set_vips6(&slots.iter().flat_map(Slot::vips6).collect())?;
         plane.tables.set_slots(&places)?;
         Ok(Self(slots))
     }

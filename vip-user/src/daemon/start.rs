@@ -1,7 +1,7 @@
 //! The start of a daemon, in an order in which each step is safe for those before it: the id is claimed before a vote
 //! is cast, the fence is up before the VIPs are on the machine, and all that is made is written down for its removal.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::net::if_::if_nameindex;
@@ -25,6 +25,7 @@ use crate::control::Server;
 use crate::courier::Courier;
 use crate::dataplane::{self, Attached, DataPlane, Pins, ProgramLog, ProgramLogger};
 use crate::exit::Failure;
+use crate::ipv6::{self, SolicitedNodes};
 use crate::membership::{Durable, Identity, Membership, Offer};
 use crate::netlink::{Changes, Interface, Netlink, NetlinkError, dummy_name};
 use crate::signer::{Origin, Signer, WireKeys};
@@ -99,6 +100,7 @@ impl Place {
                 interface.name
             )));
         }
+        check_ipv6(settings, &interface)?;
         let id = node_id(settings, address)?;
         Ok(Self { server, netlink, changes, interface, address, id })
     }
@@ -118,9 +120,33 @@ async fn find_interface(netlink: &Netlink, name: &str) -> Result<Interface, Fail
     })
 }
 
-fn own_address_as_vip(settings: &Settings, interface: &Interface) -> Option<Ipv4Addr> {
-    let mut vips = settings.groups.iter().flat_map(|group| &group.vips).map(|vip| vip.address);
-    vips.find(|vip| interface.addresses.iter().any(|(address, _)| address == vip))
+/// All VIPs, of all groups.
+fn vips(settings: &Settings) -> impl Iterator<Item = IpAddr> {
+    settings.groups.iter().flat_map(|group| &group.vips).map(|vip| vip.address)
+}
+
+fn vips6(settings: &Settings) -> impl Iterator<Item = Ipv6Addr> {
+    vips(settings).filter_map(|vip| match vip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(vip) => Some(vip),
+    })
+}
+
+fn own_address_as_vip(settings: &Settings, interface: &Interface) -> Option<IpAddr> {
+    vips(settings).find(|vip| interface.addresses.iter().any(|(address, _)| address == vip))
+}
+
+/// Where IPv6 is off, the kernel drops what the data plane lets in.
+fn check_ipv6(settings: &Settings, interface: &Interface) -> Result<(), Failure> {
+    let (Some(vip), iface) = (vips6(settings).next(), &interface.name) else { return Ok(()) };
+    match ipv6::is_disabled(iface) {
+        Ok(false) => Ok(()),
+        Ok(true) => Err(Failure::configuration(format!(
+            "{vip} is an IPv6 VIP, and {iface} has IPv6 switched off: switch it on (sysctl -w \
+             net.ipv6.conf.{iface}.disable_ipv6=0), or remove the IPv6 VIPs"
+        ))),
+        Err(error) => Err(Failure::configuration(format!("{vip} is an IPv6 VIP: {error}"))),
+    }
 }
 
 fn node_id(settings: &Settings, address: Ipv4Addr) -> Result<u16, Failure> {
@@ -251,11 +277,12 @@ async fn put_on_machine(
 
     let dummy = dummy_name(&name);
     footprint.dummy = Some((place.netlink.clone(), dummy.clone()));
-    let vips: Vec<_> = settings.groups.iter().flat_map(|group| &group.vips).map(|vip| vip.address).collect();
+    let vips: Vec<_> = vips(settings).collect();
     place.netlink.ensure_vips(&dummy, &vips).await.map_err(netlink_failure)?;
     for (vip, owner) in place.netlink.foreign_owners(&vips, &dummy).await.map_err(netlink_failure)? {
         warn!("{vip} is on {owner} as well: the kernel answers for it there, lease or not; remove it there");
     }
+    footprint.solicited = Some(SolicitedNodes::join(index, vips6(settings)).map_err(refused)?);
     place.interface = find_interface(&place.netlink, &name).await?;
     let mode = if place.interface.generic_xdp { XdpMode::Generic } else { XdpMode::Native };
     let taken_over = if attached == Attached::Replaced { ", in place of a former run's" } else { "" };
@@ -349,7 +376,12 @@ fn seed(slot: &Slot) -> u64 {
 }
 
 fn announcer(interface: &Interface, slots: &Slots, plane: &DataPlane) -> Result<Announcer, Failure> {
-    let groups = slots.iter().map(|slot| GroupVips { slot: slot.number, vips: slot.vips() }).collect();
+    let vips = |slot: &Slot| GroupVips {
+        slot: slot.number,
+        vips: slot.vips().collect(),
+        router: slot.settings.router,
+    };
+    let groups = slots.iter().map(vips).collect();
     let words = plane.words.clone();
     Announcer::spawn(interface, groups, move |slot| words.holds(slot, clock::now())).map_err(refused)
 }

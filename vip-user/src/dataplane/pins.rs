@@ -30,10 +30,11 @@ const fn layout(name: &'static str, key: usize, value: usize, entries: usize) ->
 }
 
 /// Every map of the program.
-pub const MAPS: [MapLayout; 10] = [
+pub const MAPS: [MapLayout; 11] = [
     layout("CONFIG", 4, size_of::<maps::Config>(), 1),
     layout("INTERFACES", 4, size_of::<maps::Interface>(), maps::MAX_INTERFACES),
     layout("VIPS", 4, size_of::<maps::Vip>(), maps::MAX_VIPS),
+    layout("VIPS6", 16, size_of::<maps::Vip6>(), maps::MAX_VIPS),
     layout("SLOTS", 4, 4, maps::SLOTS),
     layout("GROUPS", 4, size_of::<maps::Group>(), maps::SLOTS),
     layout("ACCEPTORS", 4, size_of::<maps::LockedAcceptor>(), maps::SLOTS),

@@ -1,13 +1,13 @@
 //! The maps that the daemon fills and reads by system calls. None of them is touched between two heartbeats.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
 use aya::{Ebpf, Pod};
 use vip_common::lease::{Acceptor, Renewal};
 use vip_common::maps::{
-    COUNTERS, Config, Counter, Interface, LockedAcceptor, LockedRenewal, Peer, Vip, bpf_spin_lock,
+    COUNTERS, Config, Counter, Interface, LockedAcceptor, LockedRenewal, Peer, Vip, Vip6, bpf_spin_lock,
 };
 
 use super::{Error, take};
@@ -28,13 +28,14 @@ macro_rules! plain {
         )+
     };
 }
-plain!(Config, Interface, LockedAcceptor, LockedRenewal, Peer, Vip);
+plain!(Config, Interface, LockedAcceptor, LockedRenewal, Peer, Vip, Vip6);
 
 /// The maps of the daemon's control side.
 pub struct Tables {
     config: Array<MapData, Plain<Config>>,
     interfaces: HashMap<MapData, u32, Plain<Interface>>,
     vips: HashMap<MapData, [u8; 4], Plain<Vip>>,
+    vips6: HashMap<MapData, [u8; 16], Plain<Vip6>>,
     slots: HashMap<MapData, u32, u32>,
     acceptors: Array<MapData, Plain<LockedAcceptor>>,
     peers: HashMap<MapData, u32, Plain<Peer>>,
@@ -59,6 +60,7 @@ impl Tables {
             config: table!(ebpf, "CONFIG"),
             interfaces: table!(ebpf, "INTERFACES"),
             vips: table!(ebpf, "VIPS"),
+            vips6: table!(ebpf, "VIPS6"),
             slots: table!(ebpf, "SLOTS"),
             acceptors: table!(ebpf, "ACCEPTORS"),
             peers: table!(ebpf, "PEERS"),
@@ -112,20 +114,22 @@ impl Tables {
         self.slots.iter().collect::<Result<_, _>>().map_err(Error::map("SLOTS"))
     }
 
-    /// Makes the VIPs exactly these, with their groups' slots. What stays is not touched.
+    /// Makes the IPv4 VIPs exactly these, with their groups' slots. What stays is not touched.
     ///
     /// # Errors
     /// [`Error::Map`].
     pub fn set_vips(&mut self, wanted: &BTreeMap<Ipv4Addr, u32>) -> Result<(), Error> {
-        let present: Vec<[u8; 4]> =
-            self.vips.keys().collect::<Result<_, MapError>>().map_err(Error::map("VIPS"))?;
-        for gone in present.iter().filter(|vip| !wanted.contains_key(&Ipv4Addr::from(**vip))) {
-            self.vips.remove(gone).map_err(Error::map("VIPS"))?;
-        }
-        for (vip, slot) in wanted {
-            self.vips.insert(vip.octets(), Plain(Vip { slot: *slot }), 0).map_err(Error::map("VIPS"))?;
-        }
-        Ok(())
+        let wanted = wanted.iter().map(|(vip, slot)| (vip.octets(), Plain(Vip { slot: *slot }))).collect();
+        replace(&mut self.vips, &wanted).map_err(Error::map("VIPS"))
+    }
+
+    /// As [`Self::set_vips`], for those of IPv6.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn set_vips6(&mut self, wanted: &BTreeMap<Ipv6Addr, Vip6>) -> Result<(), Error> {
+        let wanted = wanted.iter().map(|(vip, value)| (vip.octets(), Plain(*value))).collect();
+        replace(&mut self.vips6, &wanted).map_err(Error::map("VIPS6"))
     }
 
     /// A group's acceptor.
@@ -174,6 +178,18 @@ impl Tables {
         }
         Ok(Counters(totals))
     }
+}
+
+/// Makes the entries of a map exactly these.
+fn replace<K: Pod + Ord, V: Pod>(
+    map: &mut HashMap<MapData, K, V>,
+    wanted: &BTreeMap<K, V>,
+) -> Result<(), MapError> {
+    let present: Vec<K> = map.keys().collect::<Result<_, MapError>>()?;
+    for gone in present.iter().filter(|key| !wanted.contains_key(key)) {
+        map.remove(gone)?;
+    }
+    wanted.iter().try_for_each(|(key, value)| map.insert(key, value, 0))
 }
 
 /// Outcomes of frames.

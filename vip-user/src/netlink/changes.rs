@@ -1,4 +1,4 @@
-//! Notifications about links and IPv4 addresses, read straight from a multicast netlink socket.
+//! Notifications about links and IP addresses, read straight from a multicast netlink socket.
 //!
 //! No task and no queue of its own stand between the kernel and the consumer: the socket's receive buffer is the
 //! bound, and its overrun is reported as [`Change::Resync`]. What a change means is not decided here.
@@ -40,7 +40,7 @@ pub enum Change {
         /// The link was deleted, or moved to another namespace.
         gone: bool,
     },
-    /// An IPv4 address was added to a link or removed from it; own changes show as well.
+    /// An address was added to a link or removed from it; own changes show as well.
     Address {
         /// Index of the link.
         index: u32,
@@ -59,7 +59,7 @@ pub struct Changes {
 impl Changes {
     pub(super) fn subscribe() -> io::Result<Changes> {
         let mut socket = TokioSocket::new(NETLINK_ROUTE)?;
-        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr];
+        let groups = [MulticastGroup::Link, MulticastGroup::Ipv4Ifaddr, MulticastGroup::Ipv6Ifaddr];
         let mask = groups.iter().fold(0, |mask, group| mask | 1 << (*group as u32 - 1));
         socket.socket_mut().bind(&SocketAddr::new(0, mask))?;
         Ok(Changes { socket, datagram: Vec::with_capacity(MAX_DATAGRAM), pending: VecDeque::new() })

@@ -6,6 +6,7 @@
 
 mod messages;
 mod packets;
+mod packets6;
 
 use std::net::Ipv4Addr;
 
@@ -62,10 +63,12 @@ impl Generator {
     fn frame(&mut self, pair: &Pair) -> (Way, Vec<u8>) {
         let way = if self.chance(10) { Way::Own } else { Way::Wire };
         let mut frame = match self.rng.random_range(0..100) {
-            0..62 => self.message(way, pair),
-            62..64 => self.replay(),
-            64..80 => self.arp(pair),
-            80..96 => self.ipv4(pair),
+            0..52 => self.message(way, pair),
+            52..54 => self.replay(),
+            54..65 => self.arp(pair),
+            65..76 => self.ipv4(pair),
+            76..88 => self.neighbour(pair),
+            88..96 => self.ipv6(pair),
             _ => self.noise(),
         };
         if self.chance(12) {

@@ -8,7 +8,7 @@ use vip_common::maps::{Config, Counter, Event, Group, Interface, LockedAcceptor,
 use vip_user::dataplane::{self, ProgramLog};
 
 use super::super::node::{
-    LOOPBACK, MAIL, MAIL_ID, MAIL_VIP, NODE_HOST, Node, WEB, WEB_ID, WEB_VIP, config, now,
+    LOOPBACK, MAIL, MAIL_ID, MAIL_VIP, NODE_HOST, Node, WEB, WEB_ID, WEB_VIP, config, now, vips6,
 };
 use super::super::pins::BpfDirectory;
 use super::bpf::{LOCKED, Map};
@@ -75,10 +75,11 @@ impl Pair {
         let mut node = Node::with_plane(dataplane::load(Some(&pins), ProgramLog::Off).unwrap()).on_the_wire();
         let vips = BTreeMap::from([(WEB_VIP, WEB), (MAIL_VIP, MAIL)]);
         node.plane.tables.set_vips(&vips).unwrap();
+        node.plane.tables.set_vips6(&vips6()).unwrap();
         let maps = Maps::open(&pins);
         let interfaces = Map::open(&pins.map("INTERFACES"));
         let groups = BTreeMap::from([(WEB_ID, WEB), (MAIL_ID, MAIL)]);
-        let setting = Setting { config: config(), interface: Some(INTERFACE), vips, groups };
+        let setting = Setting { config: config(), interface: Some(INTERFACE), vips, vips6: vips6(), groups };
         let state = maps.read();
         Self { node, maps, interfaces, setting, state }
     }

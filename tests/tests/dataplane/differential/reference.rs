@@ -5,27 +5,31 @@
 //! | --- | --- | --- |
 //! | ARP request for a VIP | answered in place | dropped; or kept for the next holder |
 //! | ARP probe for or use of a VIP by a MAC that is neither this node's nor the holder's | conflict | conflict |
-//! | IPv4 packet to a VIP | passed | dropped; or sent on once to the holder, or kept for the next one |
+//! | IP packet to a VIP | passed | dropped; or sent on once to the holder, or kept for the next one |
+//! | neighbour solicitation for a VIP | answered in place | dropped; or kept for the next holder |
+//! | the same that is not valid | dropped | dropped |
+//! | neighbour discovery by which a foreign MAC says it has a VIP | conflict | conflict |
 //! | lease message | verified, decided on, answered | the same |
 //! | anything else, or any doubt | passed | passed |
 //!
 //! A conflict is reported, at most once an interval, and the packet passed, unless it has to be answered.
 
 mod memory;
+mod ndp;
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vip_common::lease::Decision;
-use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface, Stale};
+use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface, Stale, Vip6};
 use vip_common::siphash::siphash;
 use vip_common::vote::{self, Answer};
 use vip_common::wire::{Kind, MESSAGE_LEN, Message};
 use vip_user::dataplane::Action;
 
 use super::super::frames::{
-    ARP_REPLY, ARP_REQUEST, DONT_FRAGMENT, ETHERTYPE_ARP, ETHERTYPE_IPV4, MORE_FRAGMENTS, PROTOCOL_UDP,
-    ones_complement_sum,
+    ARP_REPLY, ARP_REQUEST, DONT_FRAGMENT, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, MORE_FRAGMENTS,
+    PROTOCOL_UDP, ones_complement_sum,
 };
 use super::state::{Seen, State, adopt, index};
 pub(super) use memory::Clock;
@@ -48,6 +52,7 @@ pub(super) struct Setting {
     /// Where the frames come in; `None` = they are the daemon's own.
     pub(super) interface: Option<Interface>,
     pub(super) vips: BTreeMap<Ipv4Addr, u32>,
+    pub(super) vips6: BTreeMap<Ipv6Addr, Vip6>,
     pub(super) groups: BTreeMap<u32, u32>,
 }
 
@@ -124,6 +129,7 @@ impl Run<'_> {
         match ethertype {
             ETHERTYPE_ARP => self.arp(at + 2),
             ETHERTYPE_IPV4 => self.ipv4(at + 2),
+            ETHERTYPE_IPV6 => self.ipv6(at + 2),
             _ => None,
         }
     }
@@ -146,7 +152,8 @@ impl Run<'_> {
         let claimed = vips.iter().find(|(vip, _)| announces(**vip));
         let asked = vips.iter().find(|(vip, _)| asks(**vip)).map(|(_, slot)| *slot);
         let held = asked.is_some_and(|slot| self.holds(slot));
-        let conflict = claimed.is_some_and(|(vip, slot)| self.claims(sender_mac, *vip, *slot));
+        let conflict =
+            claimed.is_some_and(|(vip, slot)| self.claims(sender_mac, vip.to_ipv6_mapped(), *slot));
 
         if held {
             let reply = &mut self.frame[at..at + ARP_LEN];
@@ -168,7 +175,7 @@ impl Run<'_> {
     }
 
     /// Whether a MAC address that says it has a VIP is a foreign one.
-    fn claims(&mut self, sender: [u8; 6], vip: Ipv4Addr, slot: u32) -> bool {
+    fn claims(&mut self, sender: [u8; 6], vip: Ipv6Addr, slot: u32) -> bool {
         let group = &mut self.state.groups[index(slot)];
         let own = self.setting.interface.is_some_and(|interface| interface.mac == sender);
         if own || (group.holder != 0 && group.holder_mac == sender) {
@@ -199,12 +206,17 @@ impl Run<'_> {
             return Some(self.datagram(at).unwrap_or_else(|counter| (Action::Drop, counter)));
         }
         let slot = *self.setting.vips.get(&destination)?;
-        Some(match self.holds(slot) {
+        Some(self.to_vip(slot))
+    }
+
+    /// A packet to a VIP of this group.
+    fn to_vip(&mut self, slot: u32) -> Outcome {
+        match self.holds(slot) {
             true => (Action::Pass, Counter::VipPassed),
             false if self.keeps(slot) && self.is_for_us_alone() => (Action::Drop, Counter::VipKept),
             false if self.send_on(slot) => (Action::Tx, Counter::VipForwarded),
             false => (Action::Drop, Counter::VipFenced),
-        })
+        }
     }
 
     fn is_for_us_alone(&self) -> bool {

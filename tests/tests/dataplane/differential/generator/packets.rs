@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 use rand::Rng as _;
 
 use super::super::super::frames::{
-    ARP_REPLY, ARP_REQUEST, BROADCAST, DONT_FRAGMENT, ETHERTYPE_ARP, ETHERTYPE_IPV4, Host, Ipv4,
-    MORE_FRAGMENTS, PROTOCOL_UDP, arp, ethernet, udp,
+    ARP_REPLY, ARP_REQUEST, BROADCAST, DONT_FRAGMENT, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Host,
+    Ipv4, MORE_FRAGMENTS, PROTOCOL_UDP, arp, ethernet, udp,
 };
 use super::super::super::node::{CLIENT, CLUSTER, EVERYBODY, NODE_HOST, PORT};
 use super::super::pair::Pair;
@@ -91,7 +91,7 @@ impl Generator {
 
     /// Mostly from that station to this node. Some go to all or to nobody here, some come from the holder, and some from
     /// a node that has sent them on.
-    fn macs_of_packet(&mut self, pair: &Pair, source: Host) -> [[u8; 6]; 2] {
+    pub(super) fn macs_of_packet(&mut self, pair: &Pair, source: Host) -> [[u8; 6]; 2] {
         let to = self.pick(&[NODE_HOST.mac, NODE_HOST.mac, NODE_HOST.mac, BROADCAST, CLIENT.mac]);
         let holder = self.pick(&pair.state.groups).holder_mac;
         let sent_on =
@@ -104,7 +104,8 @@ impl Generator {
     pub(super) fn noise(&mut self) -> Vec<u8> {
         let mut frame = self.bytes(SHORTEST..200);
         if self.chance(75) {
-            let ethertype = self.pick(&[ETHERTYPE_ARP, ETHERTYPE_IPV4, 0x8100, 0x88a8, 0x86dd, 0x8035]);
+            let ethertype =
+                self.pick(&[ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, 0x8100, 0x88a8, 0x8035]);
             frame[12..14].copy_from_slice(&ethertype.to_be_bytes());
         }
         frame

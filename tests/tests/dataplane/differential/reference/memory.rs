@@ -23,7 +23,7 @@ pub(in super::super) struct Clock {
 
 impl Clock {
     /// No run reads the clock more often.
-    const MAX_READINGS: u32 = 3;
+    const MAX_READINGS: u32 = 5;
 
     /// The clocks by which the whole run was at its beginning, and at its end.
     pub(in super::super) fn ends(run: [u64; 2]) -> [Self; 2] {
@@ -132,7 +132,7 @@ impl vote::Memory for Memory<'_> {
         let mut event = Event { kind: kind as u32, slot, value, node, ..Event::default() };
         if kind == EventKind::DuplicateId {
             event.mac = self.source.mac;
-            event.address = self.source.address.octets();
+            event.address = self.source.address.to_ipv6_mapped().octets();
         }
         self.events.push(event);
     }
