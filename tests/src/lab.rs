@@ -14,7 +14,7 @@ mod xdp;
 
 use std::{
     fs,
-    net::Ipv4Addr,
+    net::{Ipv4Addr, Ipv6Addr},
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{self, Command},
@@ -36,6 +36,10 @@ use crate::net;
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 /// The client's own address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
+/// A VIP for tests with IPv6, and the client's address there: see [`Lab::add_ipv6`].
+pub const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x100);
+/// See [`VIP6`].
+pub const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x200);
 /// The port of the nodes' messages: the product's default.
 pub const MESSAGE_PORT: u16 = 5680;
 /// Where the BPF file system belongs.
@@ -114,6 +118,17 @@ impl Lab {
     /// The address of node `node` on eth0.
     pub fn address(&self, node: u8) -> Ipv4Addr {
         topology::node_address(node)
+    }
+
+    /// The address of node `node` on eth0 after [`Lab::add_ipv6`].
+    pub fn address6(&self, node: u8) -> Ipv6Addr {
+        Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, node.into())
+    }
+
+    /// Gives client and nodes IPv6, with addresses in fd77::/64.
+    pub fn add_ipv6(&self) -> Result<()> {
+        topology::add_ipv6(&self.client_netns(), CLIENT6)?;
+        self.nodes().try_for_each(|node| topology::add_ipv6(&self.node_netns(node), self.address6(node)))
     }
 
     /// Where node `node` has its files.

@@ -7,6 +7,7 @@
 //! do not help the client to learn of a new holder sooner than it would by itself.
 
 mod frame;
+mod ndp;
 
 use std::{
     fmt,
@@ -30,6 +31,7 @@ use socket2::Socket;
 
 pub use self::frame::packet_socket;
 use self::frame::{Arp, Mac};
+pub use self::ndp::{NdpOracle, NdpReport};
 use crate::{
     clock::Stamp,
     lab::{CLIENT, Lab, VIP},

@@ -16,6 +16,7 @@ mod cluster {
     mod forming;
     mod forwarding;
     mod handover;
+    mod ipv6;
     mod partitions;
     mod preemption;
     mod promises;

@@ -103,6 +103,13 @@ mod machine {
     }
 
     #[test]
+    fn an_ipv6_vip_is_refused_where_ipv6_is_off_with_the_command_that_helps() {
+        // Labs have none of it.
+        let line = Attempt::new().edit("10.77.0.100/24", "fd77::100/64").refused(BAD_CONFIGURATION);
+        assert_says(&line, &["fd77::100", "eth0", "sysctl -w net.ipv6.conf.eth0.disable_ipv6=0"]);
+    }
+
+    #[test]
     fn a_vip_that_is_the_nodes_own_address_is_refused() {
         let line = Attempt::new().edit("10.77.0.100/24", "10.77.0.1/24").refused(BAD_CONFIGURATION);
         assert_says(&line, &["10.77.0.1", "eth0", "own address"]);

@@ -2,7 +2,13 @@
 //!
 //! Nothing here knows of daemons, VIPs or leases.
 
-use std::{fs, net::Ipv4Addr, os::fd::OwnedFd, path::Path, process::Command};
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
+    os::fd::OwnedFd,
+    path::Path,
+    process::Command,
+};
 
 use anyhow::{Context, Result};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
@@ -81,6 +87,12 @@ fn lay_cable(switch: &str, port: &str, netns: &str, address: Ipv4Addr) -> Result
     ip(netns, &["link", "set", "dev", "eth0", "up"])
 }
 
+/// Switches IPv6 on again (see [`disable_ipv6`]) and gives eth0 an address.
+pub(super) fn add_ipv6(netns: &str, address: Ipv6Addr) -> Result<()> {
+    in_netns(netns, || switch_ipv6("0"))?;
+    ip(netns, &["address", "add", &format!("{address}/64"), "dev", "eth0", "nodad"])
+}
+
 /// Bridges of kernels with br_netfilter drop IP packets that are not as they should be; switches do not.
 fn look_into_no_packets() -> Result<()> {
     for protocol in ["iptables", "ip6tables", "arptables"] {
@@ -108,10 +120,14 @@ fn fill_in_checksums(lab: &Lab) -> Result<()> {
 
 /// Keeps router solicitations and duplicate detection out of the traces. A kernel without IPv6 has none of this.
 fn disable_ipv6() -> Result<()> {
+    switch_ipv6("1")
+}
+
+fn switch_ipv6(disabled: &str) -> Result<()> {
     for scope in ["all", "default"] {
         let path = format!("/proc/sys/net/ipv6/conf/{scope}/disable_ipv6");
         if Path::new(&path).exists() {
-            fs::write(&path, "1").with_context(|| format!("cannot write {path}"))?;
+            fs::write(&path, disabled).with_context(|| format!("cannot write {path}"))?;
         }
     }
     Ok(())

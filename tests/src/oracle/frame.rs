@@ -142,7 +142,7 @@ fn ethernet(Mac(source): Mac, ethertype: u16) -> Vec<u8> {
 }
 
 /// RFC 1071, of an even number of bytes.
-fn internet_checksum(bytes: &[u8]) -> u16 {
+pub(super) fn internet_checksum(bytes: &[u8]) -> u16 {
     let words = bytes.chunks_exact(2).map(|word| u16::from_be_bytes([word[0], word[1]]));
     let sum = words.fold(0u16, |sum, word| {
         let (sum, carry) = sum.overflowing_add(word);
