@@ -194,7 +194,8 @@ pub struct Event {
     pub slot: u32,
     /// See [`EventKind`].
     pub value: u64,
-    /// Address that the frame came from or is about, network order; one of IPv4 is mapped (RFC 4291, section 2.5.5.2).
+    /// Address that the frame came from or is about, network order; one of IPv4 is mapped (RFC 4291, section
+    /// 2.5.5.2).
     pub address: [u8; 16],
     /// MAC address that the frame came from.
     pub mac: [u8; 6],

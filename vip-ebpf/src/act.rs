@@ -90,8 +90,8 @@ fn readdress(packet: &mut Packet<'_>, destination: [u8; 6], source: [u8; 6]) -> 
 const ALL_NODES: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 
-/// RFC 4861, section 7.2.4: the target's link-layer address in place of whatever options there were, to who has asked. A
-/// station that has no address yet is answered by telling all nodes, unasked.
+/// RFC 4861, section 7.2.4: the target's link-layer address in place of whatever options there were, to who has
+/// asked. A station that has no address yet is answered by telling all nodes, unasked.
 #[inline(always)]
 fn answer_neighbour(
     packet: &mut Packet<'_>,

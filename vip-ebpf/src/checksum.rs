@@ -4,14 +4,14 @@ use aya_ebpf::helpers::bpf_csum_diff;
 
 use crate::parse::PROTOCOL_ICMPV6;
 
-/// The ones' complement sum of some 16-bit words. All of them, and the result, are in the order in which they lie in the
-/// packet: the sum is the same in either order of bytes (RFC 1071, section 2).
+/// The ones' complement sum of some 16-bit words. All of them, and the result, are in the order in which they lie in
+/// the packet: the sum is the same in either order of bytes (RFC 1071, section 2).
 #[derive(Clone, Copy)]
 pub(crate) struct Sum(u32);
 
 impl Sum {
-    /// Of lengths and protocol in the pseudo-header of an ICMPv6 message (RFC 8200, section 8.1); its addresses are to
-    /// be added.
+    /// Of lengths and protocol in the pseudo-header of an ICMPv6 message (RFC 8200, section 8.1); its addresses are
+    /// to be added.
     #[inline(always)]
     pub(crate) fn of_icmpv6(len: u16) -> Self {
         Self(u32::from(len.to_be()) + u32::from(u16::from(PROTOCOL_ICMPV6).to_be()))

@@ -130,7 +130,8 @@ fn neighbour(packet: &Packet<'_>, offset: usize) -> Verdict {
         return ipv6(packet, offset);
     }
     if !ndp::is_valid(packet, offset) {
-        // RFC 4861, section 7.1.1: such a solicitation is to be discarded. No stack may take it for better than it is.
+        // RFC 4861, section 7.1.1: such a solicitation is to be discarded. No stack may take it for better than it
+        // is.
         return if asked.is_some() { Verdict::drop(Counter::NdInvalid) } else { ipv6(packet, offset) };
     }
     let claims = claimed.is_some_and(|vip| claim6(packet, vip, message.claimed(), interface));

@@ -1,5 +1,5 @@
-//! The XDP data plane: answers ARP and NDP for the VIPs that this node holds, fences those that it does not, and votes on
-//! leases, all in the driver and all gated by one lease word per group.
+//! The XDP data plane: answers ARP and NDP for the VIPs that this node holds, fences those that it does not, and
+//! votes on leases, all in the driver and all gated by one lease word per group.
 //!
 //! The way of a frame: [`parse`] tells what it is, [`decide`] (with [`vote`] for lease messages) what becomes of it,
 //! [`act`] does that. Whatever is not ours, or in doubt, passes.

@@ -1,5 +1,5 @@
-//! Tells people what was decided: one record for each lease message and each packet of ARP or NDP about a VIP, in the daemon's
-//! log at level debug. Traffic, passed or fenced, is counted and not told.
+//! Tells people what was decided: one record for each lease message and each packet of ARP or NDP about a VIP, in the
+//! daemon's log at level debug. Traffic, passed or fenced, is counted and not told.
 
 use aya_log_ebpf::debug;
 use aya_log_ebpf::macro_support::{Level, level_enabled};

@@ -7,8 +7,8 @@ use vip_common::wire::Kind;
 
 /// What to do with a frame, what it counts as, and what it takes to do it.
 ///
-/// No enum with fields: those that a variant does not have would have no value, the compiler may read them all the same, and the
-/// verifier minds.
+/// No enum with fields: those that a variant does not have would have no value, the compiler may read them all the
+/// same, and the verifier minds.
 pub(crate) struct Verdict {
     pub(crate) action: Action,
     pub(crate) counter: Counter,

@@ -1,4 +1,5 @@
-//! Gratuitous ARP, and unsolicited neighbour advertisements, for the VIPs that this node holds, from a thread of its own.
+//! Gratuitous ARP, and unsolicited neighbour advertisements, for the VIPs that this node holds, from a thread of its
+//! own.
 //!
 //! Takeover is done when the lease word is armed; announcements only hurry the neighbours along. So this thread can
 //! be late or fail without harm to safety, and it never announces what is not held. When to announce is decided in

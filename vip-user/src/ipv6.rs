@@ -1,5 +1,5 @@
-//! What the kernel has to do for IPv6 VIPs beside carrying them: have IPv6 on the interfaces, and listen to the groups that
-//! neighbours ask in.
+//! What the kernel has to do for IPv6 VIPs beside carrying them: have IPv6 on the interfaces, and listen to the
+//! groups that neighbours ask in.
 //!
 //! Files and sockets are those of the calling thread's network namespace.
 
@@ -44,9 +44,9 @@ fn sysctl(iface: &str) -> String {
     format!("/proc/sys/net/ipv6/conf/{iface}/disable_ipv6")
 }
 
-/// Membership in the solicited-node groups of VIPs on an interface: its card takes in the solicitations that are sent there,
-/// and switches that snoop on MLD (RFC 4541) forward them. The kernel is a member for addresses of that interface alone, which
-/// the VIPs are not. Dropping it leaves the groups.
+/// Membership in the solicited-node groups of VIPs on an interface: its card takes in the solicitations that are sent
+/// there, and switches that snoop on MLD (RFC 4541) forward them. The kernel is a member for addresses of that
+/// interface alone, which the VIPs are not. Dropping it leaves the groups.
 #[derive(Debug)]
 pub struct SolicitedNodes {
     _sockets: Vec<Socket>,

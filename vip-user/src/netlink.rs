@@ -7,6 +7,7 @@
 //!
 //! All functions work in the network namespace of the thread that called [`Netlink::open`].
 
+mod address;
 mod changes;
 
 use std::collections::{BTreeMap, HashSet};
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressMessage, CacheInfo};
+use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
@@ -25,8 +26,8 @@ use rtnetlink::packet_route::neighbour::NeighbourState;
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use tokio::time::timeout;
 
-pub use changes::{Change, Changes, changes_in};
-
+use self::address::{host_prefix, is_link_local, local, share};
+pub use self::changes::{Change, Changes, changes_in};
 use crate::ipv6;
 
 /// Longest name of an interface in bytes: `IFNAMSIZ` without the closing zero.
@@ -215,13 +216,13 @@ impl Netlink {
     }
 
     /// Makes the dummy interface carry exactly `vips`, each as a /32 or /128 (which brings no prefix route), and says
-    /// what had to be changed. The dummy is made if it is missing, and is up with `IFF_NOARP`. Calling it again changes
-    /// nothing, so that it serves as start-up, repair and change of configuration alike.
+    /// what had to be changed. The dummy is made if it is missing, and is up with `IFF_NOARP`. Calling it again
+    /// changes nothing, so that it serves as start-up, repair and change of configuration alike.
     ///
     /// # Errors
-    /// [`NetlinkError::ForeignLink`] when the name belongs to another kind of link; [`NetlinkError::Kernel`] when the dummy
-    /// cannot have IPv6, and there are VIPs of it; else the first failure, after all other changes were tried. A dummy that
-    /// vanishes meanwhile is such a failure; a [`Change`] follows it.
+    /// [`NetlinkError::ForeignLink`] when the name belongs to another kind of link; [`NetlinkError::Kernel`] when the
+    /// dummy cannot have IPv6, and there are VIPs of it; else the first failure, after all other changes were tried.
+    /// A dummy that vanishes meanwhile is such a failure; a [`Change`] follows it.
     pub async fn ensure_vips(&self, dummy: &str, vips: &[IpAddr]) -> Result<Repair> {
         let (index, mut repair) = self.ensure_dummy(dummy).await?;
         if vips.iter().any(IpAddr::is_ipv6) {
@@ -256,8 +257,8 @@ impl Netlink {
         Ok(())
     }
 
-    /// VIPs that are configured on links other than `dummy`, with the name of the link: the kernel would answer ARP or
-    /// NDP for them there, lease or not.
+    /// VIPs that are configured on links other than `dummy`, with the name of the link: the kernel would answer ARP
+    /// or NDP for them there, lease or not.
     ///
     /// # Errors
     /// The exchange with the kernel failed.
@@ -279,8 +280,8 @@ impl Netlink {
         Ok(owners)
     }
 
-    /// Forgets the neighbours of a link that the kernel has asked for in vain. What a node sends while its cable is out
-    /// leaves such entries behind, and the kernel asks again only a second after its last try
+    /// Forgets the neighbours of a link that the kernel has asked for in vain. What a node sends while its cable is
+    /// out leaves such entries behind, and the kernel asks again only a second after its last try
     /// (`net.ipv4.neigh.*.retrans_time_ms`): until then, all that a new holder answers to that neighbour would wait.
     ///
     /// # Errors
@@ -418,46 +419,6 @@ async fn ask<T>(
 async fn all_done<F: Future<Output = Result<Option<()>>>>(requests: impl Stream<Item = F>) -> Result<()> {
     let results: Vec<Result<Option<()>>> = requests.buffer_unordered(PIPELINE).collect().await;
     results.into_iter().try_for_each(|result| result.map(drop))
-}
-
-/// The address that the message says is ours: beside `IFA_LOCAL`, `IFA_ADDRESS` is that of a peer. IPv6 addresses without
-/// a peer have no `IFA_LOCAL`.
-fn local(message: &AddressMessage) -> Option<IpAddr> {
-    let find = |wanted: fn(&AddressAttribute) -> Option<IpAddr>| message.attributes.iter().find_map(wanted);
-    find(|attribute| match attribute {
-        AddressAttribute::Local(address) => Some(*address),
-        _ => None,
-    })
-    .or_else(|| {
-        find(|attribute| match attribute {
-            AddressAttribute::Address(address) => Some(*address),
-            _ => None,
-        })
-    })
-}
-
-/// Whether the message is about an address that the kernel gives every interface that has IPv6 (RFC 4291, section 2.8).
-fn is_link_local(message: &AddressMessage) -> bool {
-    matches!(local(message), Some(IpAddr::V6(address)) if address.is_unicast_link_local())
-}
-
-/// Length of the prefix that is all of an address.
-fn host_prefix(address: &IpAddr) -> u8 {
-    match address {
-        IpAddr::V4(_) => 32,
-        IpAddr::V6(_) => 128,
-    }
-}
-
-/// Makes a new IPv6 address one that other machines have as well: no duplicates are looked for (RFC 4862, section 5.4),
-/// and it is deprecated (section 5.5.4), so that the kernel takes it for the source of nothing by itself as long as there is
-/// another one.
-fn share(message: &mut AddressMessage) {
-    message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad | AddressFlags::Noprefixroute));
-    let mut lifetimes = CacheInfo::default();
-    lifetimes.ifa_preferred = 0;
-    lifetimes.ifa_valid = u32::MAX;
-    message.attributes.push(AddressAttribute::CacheInfo(lifetimes));
 }
 
 fn link_name(link: &LinkMessage) -> &str {

@@ -148,8 +148,8 @@ fn take_answers(mut socket: &Socket, vip: Ipv6Addr, log: &mut NdpReport) {
     }
 }
 
-/// To whom an advertisement says that the VIP has which MAC address; an error if it is not valid (RFC 4861, section 7.1.2).
-/// `None` for all other frames.
+/// To whom an advertisement says that the VIP has which MAC address; an error if it is not valid (RFC 4861, section
+/// 7.1.2). `None` for all other frames.
 fn read(frame: &[u8], vip: Ipv6Addr) -> Option<Result<(Ipv6Addr, [u8; 6]), ()>> {
     let (ethernet, packet) = frame.split_first_chunk::<14>()?;
     let (ip, message) = packet.split_first_chunk::<40>()?;

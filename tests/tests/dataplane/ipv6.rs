@@ -52,7 +52,8 @@ fn every_next_header_is_fenced() {
     }
 }
 
-/// RFC 8200, sections 4.3, 4.4 and 4.6, RFC 4302: one extension header of each kind before a datagram, and chains of them.
+/// RFC 8200, sections 4.3, 4.4 and 4.6, RFC 4302: one extension header of each kind before a datagram, and chains of
+/// them.
 #[test]
 fn extension_headers_are_fenced_like_any_packet() {
     let (holding, other) = (Node::holding(), Node::new());
@@ -74,7 +75,8 @@ fn extension_headers_are_fenced_like_any_packet() {
     }
 }
 
-/// RFC 8200, section 4.5: the first fragment, one in the middle, the last, a whole datagram in one, and one past 64 KiB.
+/// RFC 8200, section 4.5: the first fragment, one in the middle, the last, a whole datagram in one, and one past 64
+/// KiB.
 #[test]
 fn fragments_are_fenced_like_any_packet() {
     let (holding, other) = (Node::holding(), Node::new());

@@ -22,8 +22,8 @@ const NOBODY: Ipv6Addr = Ipv6Addr::UNSPECIFIED;
 /// Where the message begins in a frame without VLAN tags.
 const MESSAGE: usize = 14 + 40;
 
-/// Input and Expected: RFC 4861, sections 4.3, 4.4 and 7.2.4, by hand. The client 02:77:00:00:00:c8, fd77::a4d:c8 asks for
-/// fd77::a4d:64, which the node 02:77:00:00:00:01 holds.
+/// Input and Expected: RFC 4861, sections 4.3, 4.4 and 7.2.4, by hand. The client 02:77:00:00:00:c8, fd77::a4d:c8
+/// asks for fd77::a4d:64, which the node 02:77:00:00:00:01 holds.
 #[test]
 fn s7_2_4_a_solicitation_for_a_held_vip_is_answered() {
     #[rustfmt::skip]
@@ -50,8 +50,8 @@ fn s7_2_4_a_solicitation_for_a_held_vip_is_answered() {
     assert_eq!(outcome, Outcome::sent(&advertisement, Counter::NdReply));
 }
 
-/// Input and Expected: RFC 4862, section 5.4.2, by hand. A station without an address, 02:77:00:00:00:42, asks if anybody has
-/// fd77::a4d:64. The answer is longer than the question, and is for all nodes, unsolicited.
+/// Input and Expected: RFC 4862, section 5.4.2, by hand. A station without an address, 02:77:00:00:00:42, asks if
+/// anybody has fd77::a4d:64. The answer is longer than the question, and is for all nodes, unsolicited.
 #[test]
 fn s7_2_4_a_probe_for_a_held_vip_is_answered_to_all_nodes() {
     #[rustfmt::skip]
@@ -78,8 +78,8 @@ fn s7_2_4_a_probe_for_a_held_vip_is_answered_to_all_nodes() {
     assert_conflict(&mut node);
 }
 
-/// Section 7.3.3: neighbours confirm an entry by solicitations to the address and MAC address that they know, with or without
-/// an option.
+/// Section 7.3.3: neighbours confirm an entry by solicitations to the address and MAC address that they know, with or
+/// without an option.
 #[test]
 fn s7_2_4_a_unicast_solicitation_is_answered_as_well() {
     let node = Node::holding();
@@ -377,7 +377,8 @@ fn a_probe_for_a_vip_that_is_not_held_passes_and_is_reported() {
     assert_conflict(&mut node);
 }
 
-/// Input: an advertisement to all, one to somebody who asked, and solicitations for something else and for the VIP itself.
+/// Input: an advertisement to all, one to somebody who asked, and solicitations for something else and for the VIP
+/// itself.
 #[test]
 fn any_use_of_a_vip_by_a_foreign_mac_passes_and_is_reported() {
     for message in claims() {

@@ -1,7 +1,8 @@
 //! Neighbour discovery for IPv6 (RFC 4861): how its messages lie in a frame, and which of them are valid.
 //!
 //! Messages are read right behind the IPv6 header. With extension headers in between, as nobody sends them, they are
-//! packets like any other: the kernel answers none for a VIP, since the VIPs are not on the interface that it came in on.
+//! packets like any other: the kernel answers none for a VIP, since the VIPs are not on the interface that it came in
+//! on.
 
 use vip_common::wire::Be32;
 
@@ -77,7 +78,8 @@ impl Neighbour {
         self.kind == Self::ADVERTISEMENT
     }
 
-    /// Whether this is of a station that has no address yet, and asks if anybody has the target (RFC 4862, section 5.4.2).
+    /// Whether this is of a station that has no address yet, and asks if anybody has the target (RFC 4862, section
+    /// 5.4.2).
     #[inline(always)]
     pub(crate) fn is_probe(&self) -> bool {
         self.is_solicitation() && is_unspecified(self.ipv6.source)
@@ -93,8 +95,8 @@ impl Neighbour {
         }
     }
 
-    /// RFC 4861, sections 7.1.1 and 7.1.2, but for lengths, checksum and options. A source that is a group has no right
-    /// to be one (RFC 4291, section 2.7).
+    /// RFC 4861, sections 7.1.1 and 7.1.2, but for lengths, checksum and options. A source that is a group has no
+    /// right to be one (RFC 4291, section 2.7).
     #[inline(always)]
     fn is_sensible(&self) -> bool {
         let Ipv6 { version_class_flow, hop_limit, source, destination, .. } = self.ipv6;
@@ -129,8 +131,8 @@ fn is_multicast(address: [u8; 16]) -> bool {
     address[0] == 0xff
 }
 
-/// Whether the message behind the IPv6 header at this offset is valid. A function of its own, as the next one: where it was left does
-/// not matter to the verifier then.
+/// Whether the message behind the IPv6 header at this offset is valid. A function of its own, as the next one: where
+/// it was left does not matter to the verifier then.
 #[inline(never)]
 pub(crate) fn is_valid(packet: &Packet<'_>, offset: usize) -> bool {
     check(packet, offset).is_some()
@@ -157,7 +159,8 @@ fn check(packet: &Packet<'_>, offset: usize) -> Option<()> {
     if source != NO_OPTION && message.is_probe() { None } else { Some(()) }
 }
 
-/// The MAC address that the sender of a valid message has: the one that the message names, or else that which it came from.
+/// The MAC address that the sender of a valid message has: the one that the message names, or else that which it came
+/// from.
 #[inline(always)]
 pub(crate) fn sender(packet: &Packet<'_>, offset: usize) -> Option<[u8; 6]> {
     let len = packet.at::<Neighbour>(offset)?.ipv6.payload_len.get();
@@ -184,8 +187,8 @@ fn add_options(packet: &Packet<'_>, start: usize, len: usize, mut sum: Sum) -> O
 /// Where no option is. A number, as with [`NO_PORT`](super::NO_PORT).
 const NO_OPTION: usize = 0;
 
-/// Where the first option of that kind is, or [`NO_OPTION`]; `None` if the options are not as they must be: each has a length,
-/// and all of them end where the message does.
+/// Where the first option of that kind is, or [`NO_OPTION`]; `None` if the options are not as they must be: each has
+/// a length, and all of them end where the message does.
 #[inline(never)]
 fn source_link_layer_address(packet: &Packet<'_>, start: usize, len: usize) -> Option<usize> {
     let mut at = 0;

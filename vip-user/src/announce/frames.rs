@@ -31,8 +31,8 @@ const TARGET_LINK_LAYER_ADDRESS: [u8; 2] = [2, 1];
 /// Of an advertisement with that option, in bytes.
 const ADVERTISEMENT_LENGTH: u16 = 32;
 
-/// The frames of a group, in the order of its VIPs: for each of IPv4 two, one in request form and one in reply form, for each
-/// of IPv6 one. The driver pads them.
+/// The frames of a group, in the order of its VIPs: for each of IPv4 two, one in request form and one in reply form,
+/// for each of IPv6 one. The driver pads them.
 #[derive(Debug)]
 pub(super) struct Frames {
     bytes: Vec<u8>,
@@ -96,8 +96,8 @@ fn arp(mac: Mac, vip: Ipv4Addr, operation: ArpOperation, target: Mac) -> Vec<u8>
     fields.concat()
 }
 
-/// RFC 4861, section 7.2.6: to all nodes, from the VIP itself, in place of what they knew. The order of the fields is that of
-/// RFC 2464, RFC 8200 and RFC 4861, section 4.4.
+/// RFC 4861, section 7.2.6: to all nodes, from the VIP itself, in place of what they knew. The order of the fields is
+/// that of RFC 2464, RFC 8200 and RFC 4861, section 4.4.
 fn unsolicited_advertisement(mac: Mac, vip: Ipv6Addr, router: bool) -> Vec<u8> {
     let flags = if router { ROUTER | OVERRIDE } else { OVERRIDE };
     let mut message = [

@@ -60,8 +60,8 @@ impl FromStr for Vip {
     }
 }
 
-/// The kind of an address that does not stand for one host of its network. Networks of one or two addresses have no such
-/// (RFC 3021, RFC 6164).
+/// The kind of an address that does not stand for one host of its network. Networks of one or two addresses have no
+/// such (RFC 3021, RFC 6164).
 fn of_whole_network(address: IpAddr, prefix_len: u8) -> Option<&'static str> {
     let prefix_len = u32::from(prefix_len);
     match address {

@@ -115,8 +115,8 @@ fn read(packet: &[u8], came_from: Mac) -> Option<Message> {
     })
 }
 
-/// RFC 4861, sections 7.1.1 and 7.1.2: the MAC address that a valid message names, if it names one; `None` if it is not
-/// valid.
+/// RFC 4861, sections 7.1.1 and 7.1.2: the MAC address that a valid message names, if it names one; `None` if it is
+/// not valid.
 fn sender(packet: &[u8]) -> Option<Option<Mac>> {
     let (source, destination) = (ip6(&packet[8..24]), ip6(&packet[24..40]));
     let message = packet[IPV6_LEN..].get(..usize::from(be16(&packet[4..6])))?;
@@ -147,7 +147,8 @@ fn sender(packet: &[u8]) -> Option<Option<Mac>> {
     is_fine.then_some(named)
 }
 
-/// RFC 4861, section 4.6: what the first source link-layer address says, if there is one; `None` if these are no options.
+/// RFC 4861, section 4.6: what the first source link-layer address says, if there is one; `None` if these are no
+/// options.
 fn options(mut rest: &[u8]) -> Option<Option<Mac>> {
     let mut named = None;
     while !rest.is_empty() {
