@@ -16,6 +16,7 @@ use vip_tests::{
     lab::{CLIENT6, DaemonOptions, Lab, VIP6},
     net::{command_in, in_netns, ip},
     oracle::{NdpOracle, NdpReport},
+    traces::Traces,
     wait,
 };
 
@@ -23,6 +24,8 @@ use crate::{PATIENCE, cluster::watch::Watch};
 
 const ECHO_REQUEST: u8 = 128;
 const ECHO_REPLY: u8 = 129;
+/// The group in which neighbours ask for the VIP (RFC 4291, section 2.7.1).
+const SOLICITED_NODE: &str = "ff02::1:ff00:100";
 
 #[test]
 fn an_ipv6_vip_answers_pings_and_moves_with_its_group() {
@@ -80,6 +83,31 @@ fn tcpdump_reads_answers_and_announcements_as_neighbour_advertisements() {
     for complaint in ["[|", "bad", "malformed", "invalid", "truncated"] {
         assert!(!text.contains(complaint), "{complaint} in {text}");
     }
+}
+
+#[test]
+fn an_orderly_end_takes_ipv6_vips_off_and_leaves_their_groups() {
+    let vips = vec![format!("{VIP6}/64")];
+    let options = DaemonOptions { expect: 1, vips, ..DaemonOptions::default() };
+    let mut cluster = Cluster::prepare(1, |_| options.clone()).unwrap();
+    cluster.lab().add_ipv6().unwrap();
+    let traces = |cluster: &Cluster| (Traces::of(cluster.lab(), 1).unwrap(), groups(cluster.lab()));
+    let before = traces(&cluster);
+    cluster.restart(1).unwrap();
+    cluster.wait_status(1, "to be master", PATIENCE, |status| status.is_master()).unwrap();
+    let (links, groups) = traces(&cluster);
+    assert!(links.links["vip-eth0"].addresses.contains(&format!("{VIP6}/128")), "{links:?}");
+    assert!(groups.contains(SOLICITED_NODE) && !before.1.contains(SOLICITED_NODE), "{groups}");
+
+    assert!(cluster.daemon(1).unwrap().terminate().unwrap().success());
+    assert_eq!(traces(&cluster), before);
+}
+
+/// Multicast groups of the node's eth0.
+fn groups(lab: &Lab) -> String {
+    let output =
+        lab.command(1, "ip").unwrap().args(["-6", "maddress", "show", "dev", "eth0"]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Input: a node without a daemon that has the VIP on a dummy interface, as a router or not. Expected: it answers
