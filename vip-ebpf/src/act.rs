@@ -19,32 +19,34 @@ const DONT_FRAGMENT: u16 = 0x4000;
 /// Does what was decided. A frame that cannot be rewritten is dropped: it is ours, and half an answer is none.
 #[inline(always)]
 pub(crate) fn carry_out(packet: &mut Packet<'_>, verdict: Verdict) -> u32 {
-    let Verdict { offset, interface, .. } = verdict;
-    let written = match (verdict.action, interface) {
-        (Action::Pass, _) => return counted(XDP_PASS, verdict.counter),
-        (Action::Drop, _) => return counted(XDP_DROP, verdict.counter),
+    let Verdict { offset, counter, interface, .. } = verdict;
+    let (action, counter) = match (verdict.action, interface) {
+        (Action::Pass, _) => (XDP_PASS, counter),
+        (Action::Drop, _) => (XDP_DROP, counter),
+        (Action::Forward, _) => sent(readdress(packet, verdict.to, verdict.source), counter),
         (Action::Keep, _) => {
             keep(packet, verdict.slot);
-            return counted(XDP_DROP, verdict.counter);
+            (XDP_DROP, counter)
         }
-        (Action::Forward, _) => readdress(packet, verdict.to, verdict.source),
-        (Action::AnswerArp, Some(interface)) => answer_arp(packet, offset, interface),
+        (Action::AnswerArp, Some(interface)) => sent(answer_arp(packet, offset, interface), counter),
         (Action::AnswerNeighbour, Some(interface)) => {
-            answer_neighbour(packet, offset, interface, verdict.router)
+            sent(answer_neighbour(packet, offset, interface, verdict.router), counter)
         }
-        (Action::AnswerMessage, interface) => answer_message(packet, offset, interface, &verdict.answer),
-        (Action::AnswerArp | Action::AnswerNeighbour, None) => None,
+        (Action::AnswerMessage, interface) => {
+            sent(answer_message(packet, offset, interface, &verdict.answer), counter)
+        }
+        (Action::AnswerArp | Action::AnswerNeighbour, None) => (XDP_DROP, Counter::Other),
     };
-    match written {
-        Some(()) => counted(XDP_TX, verdict.counter),
-        None => counted(XDP_DROP, Counter::Other),
-    }
+    count(counter);
+    action
 }
 
 #[inline(always)]
-fn counted(action: u32, counter: Counter) -> u32 {
-    count(counter);
-    action
+fn sent(written: Option<()>, counter: Counter) -> (u32, Counter) {
+    match written {
+        Some(()) => (XDP_TX, counter),
+        None => (XDP_DROP, Counter::Other),
+    }
 }
 
 /// The one place that counts.
@@ -123,10 +125,7 @@ fn answer_neighbour(
     let covered = packet.at::<[u8; COVERED_LEN]>(offset + ndp::ADDRESSES)?;
     let checksum = Sum::of_icmpv6(ADVERTISEMENT_LEN).and(covered).checksum();
     packet.at_mut::<Neighbour>(offset)?.checksum = checksum.to_ne_bytes();
-    let ethernet = packet.at_mut::<Ethernet>(0)?;
-    ethernet.destination = mac;
-    ethernet.source = interface.mac;
-    Some(())
+    readdress(packet, mac, interface.mac)
 }
 
 /// Bytes behind the IPv6 header, and of what the checksum covers, in an [`Advertisement`].

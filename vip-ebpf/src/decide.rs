@@ -40,17 +40,17 @@ fn ipv4(packet: &Packet<'_>, destination: [u8; 4]) -> Verdict {
     match group_of(destination) {
         None => Verdict::pass(Counter::Other),
         Some((_, group)) if holds(group) => Verdict::pass(Counter::VipPassed),
-        Some((slot, group)) => stale(packet, slot, group).unwrap_or(Verdict::drop(Counter::VipFenced)),
+        Some((slot, group)) => stale(packet, slot, group),
     }
 }
 
 /// As [`ipv4`]; extension headers are not even looked at.
 #[inline(always)]
 fn ipv6(packet: &Packet<'_>, offset: usize) -> Verdict {
-    match packet.at::<Ipv6>(offset).and_then(|ipv6| group_of6(ipv6.destination)) {
+    match packet.at::<Ipv6>(offset).and_then(|ipv6| group_of6(&Address6(ipv6.destination))) {
         None => Verdict::pass(Counter::Other),
         Some((_, group)) if holds(group) => Verdict::pass(Counter::VipPassed),
-        Some((vip, group)) => stale(packet, vip.slot, group).unwrap_or(Verdict::drop(Counter::VipFenced)),
+        Some((vip, group)) => stale(packet, vip.slot, group),
     }
 }
 
@@ -60,7 +60,12 @@ fn ipv6(packet: &Packet<'_>, offset: usize) -> Verdict {
 /// What is read here may be of two holders after one another. Then the packet is lost; the holder's own fence decides
 /// whether it is served.
 #[inline(always)]
-fn stale(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict> {
+fn stale(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Verdict {
+    send_on(packet, slot, group).unwrap_or(Verdict::drop(Counter::VipFenced))
+}
+
+#[inline(always)]
+fn send_on(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict> {
     let wish = shared!(group, stale).load();
     if wish == Stale::Drop as u32 {
         return None;
@@ -78,12 +83,6 @@ fn stale(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict> {
     (is_new && is_served).then(|| Verdict::forward(to, forward::source_of(config.cluster, config.node)))
 }
 
-/// Whether the daemon wants what comes for a group that this node does not serve.
-#[inline(always)]
-pub(crate) fn keeps(group: *mut Group) -> bool {
-    shared!(group, stale).load() == Stale::Keep as u32
-}
-
 #[inline(always)]
 fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
     let (Some(arp), Some(interface)) = (packet.at::<Arp>(offset), interface(packet)) else {
@@ -99,10 +98,20 @@ fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
             return Verdict::answer_arp(offset, interface);
         }
         if !claims {
-            return if keeps(group) { Verdict::keep(slot) } else { Verdict::drop(Counter::ArpFenced) };
+            return fenced_question(slot, group, Counter::ArpFenced);
         }
     }
     Verdict::pass(if claims { Counter::ArpConflict } else { Counter::Other })
+}
+
+/// Who asks for a VIP that is not held gets no answer from here; from the next holder, while the lease changes hands.
+#[inline(always)]
+fn fenced_question(slot: u32, group: *mut Group, counter: Counter) -> Verdict {
+    if shared!(group, stale).load() == Stale::Keep as u32 {
+        Verdict::keep(slot)
+    } else {
+        Verdict::drop(counter)
+    }
 }
 
 /// Whether a foreign MAC address announces a VIP or probes for one (RFC 5227, section 1.1); tells the daemon.
@@ -124,8 +133,8 @@ fn neighbour(packet: &Packet<'_>, offset: usize) -> Verdict {
     let (Some(message), Some(interface)) = (packet.at::<Neighbour>(offset), interface(packet)) else {
         return ipv6(packet, offset);
     };
-    let asked = if message.is_solicitation() { group_of6(message.target) } else { None };
-    let claimed = group_of6(message.claimed());
+    let asked = if message.is_solicitation() { group_of6(&Address6(message.target)) } else { None };
+    let claimed = group_of6(&Address6(message.claimed()));
     if asked.is_none() && claimed.is_none() {
         return ipv6(packet, offset);
     }
@@ -143,7 +152,7 @@ fn neighbour(packet: &Packet<'_>, offset: usize) -> Verdict {
             return Verdict::answer_neighbour(offset, interface, vip.router);
         }
         if !claims {
-            return if keeps(group) { Verdict::keep(vip.slot) } else { Verdict::drop(Counter::NdFenced) };
+            return fenced_question(vip.slot, group, Counter::NdFenced);
         }
     }
     let verdict = ipv6(packet, offset);
@@ -216,10 +225,16 @@ pub(crate) fn group_of(address: [u8; 4]) -> Option<(u32, *mut Group)> {
     Some((slot, GROUPS.get_ptr_mut(slot)?))
 }
 
+/// An IPv6 address on the stack: moved in words, which the verifier wants at their alignment there.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+pub(crate) struct Address6(pub(crate) [u8; 16]);
+
 #[inline(always)]
-pub(crate) fn group_of6(address: [u8; 16]) -> Option<(&'static Vip6, *mut Group)> {
+pub(crate) fn group_of6(address: &Address6) -> Option<(&'static Vip6, *mut Group)> {
+    #[expect(clippy::needless_borrows_for_generic_args, reason = "a copy would lie anywhere")]
     // SAFETY: as above.
-    let vip = unsafe { VIPS6.get(address) }?;
+    let vip = unsafe { VIPS6.get(&address.0) }?;
     Some((vip, GROUPS.get_ptr_mut(vip.slot)?))
 }
 

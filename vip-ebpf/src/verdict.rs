@@ -12,6 +12,11 @@ use vip_common::wire::Kind;
 pub(crate) struct Verdict {
     pub(crate) action: Action,
     pub(crate) counter: Counter,
+    /// Where the frame goes, and the source that says that it was sent on.
+    pub(crate) to: [u8; 6],
+    pub(crate) source: [u8; 6],
+    /// Of the group for whose next holder the frame is kept.
+    pub(crate) slot: u32,
     /// Of the header that the answer is made from.
     pub(crate) offset: usize,
     /// Sends the answer; without one, it stays in the packet, for the daemon that ran the program on its own message.
@@ -20,11 +25,6 @@ pub(crate) struct Verdict {
     pub(crate) router: u32,
     /// To a lease message.
     pub(crate) answer: vote::Answer,
-    /// Where a frame goes on to, and what it then says it comes from.
-    pub(crate) to: [u8; 6],
-    pub(crate) source: [u8; 6],
-    /// Of the group that a frame is kept for.
-    pub(crate) slot: u32,
 }
 
 /// See [`Verdict`].
@@ -34,9 +34,9 @@ pub(crate) enum Action {
     Pass,
     /// Nowhere.
     Drop,
-    /// On to another node.
+    /// On to another MAC address.
     Forward,
-    /// Nowhere yet: the daemon has it for the group's next holder.
+    /// Nowhere yet: the daemon has it for the next holder.
     Keep,
     /// Turn the ARP request into the answer and send it back.
     AnswerArp,
@@ -90,16 +90,7 @@ impl Verdict {
     #[inline(always)]
     const fn plain(action: Action, counter: Counter) -> Self {
         let answer = vote::Answer { kind: Kind::Refused, reason: 0, ballot: Ballot(0), duration: 0 };
-        Self {
-            action,
-            counter,
-            offset: 0,
-            interface: None,
-            router: 0,
-            answer,
-            to: [0; 6],
-            source: [0; 6],
-            slot: 0,
-        }
+        let (to, source) = ([0; 6], [0; 6]);
+        Self { action, counter, to, source, slot: 0, offset: 0, interface: None, router: 0, answer }
     }
 }

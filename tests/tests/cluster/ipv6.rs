@@ -29,7 +29,7 @@ const SOLICITED_NODE: &str = "ff02::1:ff00:100";
 
 #[test]
 fn an_ipv6_vip_answers_pings_and_moves_with_its_group() {
-    let (mut cluster, holder) = three_with_ipv6();
+    let (mut cluster, holder) = three_with_ipv6(&DaemonOptions::default());
     let watch = Watch::start(cluster.lab());
     let oracle = NdpOracle::start(cluster.lab(), VIP6).unwrap();
     watch.wait_served(&cluster, |node| node == holder);
@@ -59,7 +59,7 @@ fn an_ipv6_vip_answers_pings_and_moves_with_its_group() {
 /// Expected: tcpdump has no complaint about answers and announcements, and calls them what they are.
 #[test]
 fn tcpdump_reads_answers_and_announcements_as_neighbour_advertisements() {
-    let (mut cluster, holder) = three_with_ipv6();
+    let (mut cluster, holder) = three_with_ipv6(&DaemonOptions::default());
     let trace = cluster.lab().home(holder).join("advertisements");
     let mut command = command_in(&cluster.lab().client_netns(), "tcpdump").unwrap();
     command.args(["-i", "eth0", "-n", "-vv", "-l", "icmp6 and ip6[40] == 136"]).stderr(Stdio::null());
@@ -132,10 +132,10 @@ fn no_kernel_answers_for_an_ipv6_vip_on_a_dummy_interface() {
 }
 
 /// Three nodes with a VIP of IPv4 and one of IPv6, whole; and who holds them.
-fn three_with_ipv6() -> (Cluster, u8) {
+pub(super) fn three_with_ipv6(options: &DaemonOptions) -> (Cluster, u8) {
     let vips = vec!["10.77.0.100/24".to_owned(), format!("{VIP6}/64")];
     let mut cluster =
-        Cluster::prepare(3, |_| DaemonOptions { vips: vips.clone(), ..DaemonOptions::default() }).unwrap();
+        Cluster::prepare(3, |_| DaemonOptions { vips: vips.clone(), ..options.clone() }).unwrap();
     cluster.lab().add_ipv6().unwrap();
     for node in 1..=3 {
         cluster.restart(node).unwrap();

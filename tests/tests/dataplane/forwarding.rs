@@ -6,10 +6,13 @@ use vip_common::lease::Ballot;
 use vip_common::maps::{Config, Counter, Interface, Stale};
 use vip_common::wire::{Kind, Message};
 
-use super::frames::{BROADCAST, ETHERTYPE_IPV4, Ipv4, Mac, PROTOCOL_UDP, arp_request, ethernet, tagged};
+use super::frames::{
+    BROADCAST, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ipv4, Mac, Neighbour, PROTOCOL_UDP, arp_request, ethernet,
+    ipv6, tagged,
+};
 use super::node::{
     CLIENT, CLUSTER, EVERYBODY, LEASE, LOOPBACK, MAIL, MAIL_VIP, MOMENT, NODE, NODE_HOST, Node, Outcome,
-    Peer, WEB, WEB_VIP, config, host, now,
+    Peer, WEB, WEB_VIP, WEB_VIP6, config, host, now,
 };
 
 const HOLDER: u16 = 2;
@@ -175,6 +178,31 @@ fn what_was_kept_comes_to_the_daemon_whole_and_with_its_group() {
     frames.sort();
     assert_eq!(kept, frames);
     node.plane.kept.drain(|_, _| panic!("nothing is left"));
+}
+
+/// RFC 8200: the packet itself stays as it is, its hop limit and extension headers too.
+#[test]
+fn ipv6_packets_go_on_and_are_kept_like_those_of_ipv4() {
+    let (node, _) = following();
+    let packet = |next_header| ipv6(CLIENT.ip6(), WEB_VIP6, next_header, 64, &[59, 0, 1, 4, 0, 0, 0, 0]);
+    let frame = |next_header| ethernet(NODE_HOST.mac, CLIENT.mac, ETHERTYPE_IPV6, &packet(next_header));
+    for next_header in [TCP, PROTOCOL_UDP, 0, 44, 60] {
+        let mut expected = sent_on(&packet(next_header), host(HOLDER).mac);
+        expected[12..14].copy_from_slice(&ETHERTYPE_IPV6.to_be_bytes());
+        assert_eq!(node.receives(&frame(next_header)), Outcome::sent(&expected, Counter::VipForwarded));
+    }
+    node.plane.words.set_stale(WEB, Stale::Keep);
+    assert_eq!(node.receives(&frame(TCP)), Outcome::dropped(&frame(TCP), Counter::VipKept));
+}
+
+#[test]
+fn neighbour_solicitations_do_not_go_on_and_are_kept_while_a_lease_changes_hands() {
+    let (node, _) = following();
+    let mut frame = Neighbour::solicitation(CLIENT.ip6(), WEB_VIP6).frame(CLIENT.mac);
+    frame[..6].copy_from_slice(&NODE_HOST.mac);
+    assert_eq!(node.receives(&frame), Outcome::dropped(&frame, Counter::NdFenced));
+    node.plane.words.set_stale(WEB, Stale::Keep);
+    assert_eq!(node.receives(&frame), Outcome::dropped(&frame, Counter::VipKept));
 }
 
 /// ARP by old entries is the neighbours' own check of them: without an answer here, they ask all.

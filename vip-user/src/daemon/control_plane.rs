@@ -475,6 +475,5 @@ fn summary(counters: &Counters) -> status::Counters {
         vip_forwarded: counters.get(Counter::VipForwarded),
         lease_replies: counters.get(Counter::LeaseReply),
         rejected: Counter::REJECTIONS.into_iter().map(|counter| counters.get(counter)).sum(),
-        ..status::Counters::default()
     }
 }

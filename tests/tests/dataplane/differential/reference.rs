@@ -206,11 +206,11 @@ impl Run<'_> {
             return Some(self.datagram(at).unwrap_or_else(|counter| (Action::Drop, counter)));
         }
         let slot = *self.setting.vips.get(&destination)?;
-        Some(self.to_vip(slot))
+        Some(self.for_vip(slot))
     }
 
-    /// A packet to a VIP of this group.
-    fn to_vip(&mut self, slot: u32) -> Outcome {
+    /// A packet to a VIP of this group, of whatever version and with whatever in it.
+    fn for_vip(&mut self, slot: u32) -> Outcome {
         match self.holds(slot) {
             true => (Action::Pass, Counter::VipPassed),
             false if self.keeps(slot) && self.is_for_us_alone() => (Action::Drop, Counter::VipKept),

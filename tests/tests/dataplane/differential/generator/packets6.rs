@@ -57,6 +57,9 @@ impl Generator {
         };
         let message = if self.chance(20) { self.distorted(valid) } else { valid };
         let mut frame = message.frame(mac);
+        if self.chance(30) {
+            frame[..6].copy_from_slice(&NODE_HOST.mac);
+        }
         if self.chance(5) {
             // A checksum that is off by a little, or by all.
             let at = 14 + 40 + 2 + usize::from(self.chance(50));

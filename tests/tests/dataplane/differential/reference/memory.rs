@@ -23,7 +23,7 @@ pub(in super::super) struct Clock {
 
 impl Clock {
     /// No run reads the clock more often.
-    const MAX_READINGS: u32 = 5;
+    const MAX_READINGS: u32 = 4;
 
     /// The clocks by which the whole run was at its beginning, and at its end.
     pub(in super::super) fn ends(run: [u64; 2]) -> [Self; 2] {

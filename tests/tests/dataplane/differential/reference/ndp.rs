@@ -41,10 +41,10 @@ impl Run<'_> {
             },
             None => false,
         };
-        let vip = self.setting.vips6.get(&destination).copied();
-        match vip.map(|vip| self.to_vip(vip.slot)) {
+        let fared = self.setting.vips6.get(&destination).map(|vip| vip.slot).map(|slot| self.for_vip(slot));
+        match fared {
             None | Some((Action::Pass, _)) if conflict => Some((Action::Pass, Counter::NdConflict)),
-            outcome => outcome,
+            fared => fared,
         }
     }
 
