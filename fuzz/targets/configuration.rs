@@ -69,7 +69,10 @@ fn is_in_range(Settings { node, cluster, groups, paths }: &Settings) {
     let vips: Vec<_> = groups.iter().flat_map(|group| &group.vips).collect();
     assert!(vips.len() <= MAX_VIPS && groups.iter().all(|group| !group.vips.is_empty()));
     assert_eq!(vips.iter().map(|vip| vip.address).collect::<BTreeSet<_>>().len(), vips.len());
-    assert!(vips.iter().all(|vip| (1..=32).contains(&vip.prefix_len) && !vip.address.is_multicast()));
+    for vip in vips {
+        let longest = if vip.address.is_ipv4() { 32 } else { 128 };
+        assert!((1..=longest).contains(&vip.prefix_len) && !vip.address.is_multicast());
+    }
     assert!([&paths.bpffs, &paths.runtime, &paths.state].iter().all(|path| path.is_absolute()));
 }
 
@@ -110,10 +113,10 @@ fn is_the_same_again(settings: &Settings) {
 fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
     let string = |text: &str| toml::Value::from(text).to_string();
     let strings = |texts: Vec<String>| toml::Value::from(texts).to_string();
-    let Node { name, iface, id, priority, xdp } = node;
+    let Node { name, iface, id, priority, xdp, egress_fence } = node;
     let Cluster { name: cluster_name, transport, expect, interval, lease, .. } = cluster;
     let mut text = format!("[node]\nname = {}\niface = {}\n", string(name), string(iface));
-    text += &format!("priority = {priority}\nxdp = \"{xdp}\"\n");
+    text += &format!("priority = {priority}\nxdp = \"{xdp}\"\negress_fence = {egress_fence}\n");
     text += &id.map_or_else(String::new, |id| format!("id = {id}\n"));
     text += &format!("[cluster]\ninsecure = true\nname = {}\nexpect = {expect}\n", string(cluster_name));
     text += &match transport {
@@ -132,11 +135,12 @@ fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
         let _ = write!(
             text,
             "[[group]]\nname = {}\nvips = {vips}\npriority = {}\npreempt = {}\npreempt_delay = \"{delay}\"\n\
-             stale_forwarding = {}\n",
+             stale_forwarding = {}\nrouter = {}\n",
             string(&group.name),
             group.priority,
             group.preempt,
-            group.stale_forwarding
+            group.stale_forwarding,
+            group.router
         );
     }
     let path = |path: &Path| string(path.to_str().expect("from text"));

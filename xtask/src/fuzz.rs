@@ -35,6 +35,10 @@ const TARGETS: [(&str, &str); 8] = [
 /// Of each target in every test run, in seconds: the kept corpus, and a few ten thousand inputs beyond.
 const SHORT: u32 = 3;
 
+/// Profiles: programs that are quick, and programs that are there sooner.
+const QUICK: &str = "release";
+const SOON_BUILT: &str = "brief";
+
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Only these targets
@@ -59,7 +63,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let all = arguments.targets.is_empty();
     let chosen = |name: &str| all || arguments.targets.iter().any(|target| target == name);
     let instrumentation = Instrumentation::find()?;
-    let programs = instrumentation.build(chosen)?;
+    let programs = instrumentation.build(QUICK, chosen)?;
 
     let good = match (&arguments.input, programs.as_slice()) {
         (Some(input), [program]) => session::repeat(program, input)?,
@@ -85,7 +89,7 @@ pub(crate) fn run_briefly(filter: Option<&str>) -> Result<bool> {
             return Ok(true);
         }
     };
-    let built = instrumentation.build(|name| filter.is_none_or(|filter| name.contains(filter)));
+    let built = instrumentation.build(SOON_BUILT, |name| filter.is_none_or(|filter| name.contains(filter)));
     interrupt::check()?;
     let programs = match built {
         Ok(programs) if programs.is_empty() => return Ok(true),

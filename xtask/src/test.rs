@@ -43,11 +43,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let simulation = simulate::command(&simulate::Arguments::default());
 
     let fuzzed = || fuzz::run_briefly(arguments.filter.as_deref());
+    // Simulation and mutations have no names that a filter could go by.
+    let is_filtered = arguments.filter.is_some();
     let passed = [
         passes(units)?,
         passes(searches)?,
-        passes(simulation)?,
-        mutate::passes_in_short()?,
+        is_filtered || passes(simulation)?,
+        is_filtered || mutate::passes_in_short()?,
         fuzzed()?,
         passes(clusters)?,
     ];

@@ -72,8 +72,9 @@ impl Instrumentation {
         self.sanitizer
     }
 
-    /// Builds the targets that are `chosen` by their names, showing cargo's progress.
-    pub(super) fn build(&self, chosen: impl Fn(&str) -> bool) -> Result<Vec<Program>> {
+    /// Builds the targets that are `chosen` by their names, showing cargo's progress. `profile` is one of those in
+    /// `fuzz/Cargo.toml`.
+    pub(super) fn build(&self, profile: &str, chosen: impl Fn(&str) -> bool) -> Result<Vec<Program>> {
         let names: Vec<&str> = TARGETS.iter().map(|(name, _)| *name).filter(|name| chosen(name)).collect();
         if names.is_empty() {
             return Ok(Vec::new());
@@ -87,7 +88,7 @@ impl Instrumentation {
         let fuzz = workspace().join("fuzz");
         let built = target_dir().join("fuzz");
         // With a target, flags are for its programs alone, and not for build scripts and macros.
-        command.args(["--release", "--target", &self.host, "--target-dir"]).arg(&built);
+        command.args(["--profile", profile, "--target", &self.host, "--target-dir"]).arg(&built);
         command.arg("--manifest-path").arg(fuzz.join("Cargo.toml"));
         command.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
         for name in &names {
@@ -100,7 +101,7 @@ impl Instrumentation {
         }
         let program = |name| Program {
             name,
-            path: built.join(&self.host).join("release").join(name),
+            path: built.join(&self.host).join(profile).join(name),
             kept: fuzz.join("corpus").join(name),
             dictionary: Some(fuzz.join("dictionaries").join(format!("{name}.dict")))
                 .filter(|path| path.is_file()),

@@ -71,6 +71,16 @@ pub(super) const GUARDS: &[Guard] = &[
             Edit {
                 file: ELECTION,
                 text: r"
+            actions: _,
+        } = self;",
+                becomes: r"
+            actions: _,
+            kept: _,
+        } = self;",
+            },
+            Edit {
+                file: ELECTION,
+                text: r"
         let ballot = self.next_ballot(view);
         let ends_at",
                 becomes: r"
