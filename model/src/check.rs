@@ -1,7 +1,6 @@
 //! One search: how far it goes, and what it has found.
 //!
-//! Breadth first and on one thread, so that a search that ends at a bound has seen everything nearer, and the same
-//! search always finds the same.
+//! On one thread, so that the same search always finds the same.
 
 use std::fmt::Debug;
 use std::hash::Hash;
@@ -12,12 +11,26 @@ use serde::Serialize;
 use stateright::{Checker, Expectation, HasDiscoveries, Model, Path};
 
 /// Time between two looks at a search that runs.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(20);
+/// The checker's depths are states and not steps on the way, and it does not look at those at the last one.
+const UNSEEN: usize = 2;
+
+/// In which order a search looks at the states.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// All that one step leads to, all that two lead to, and so on: a search that ends at a bound has seen everything
+    /// nearer. It keeps all states at its edge in memory.
+    Breadth,
+    /// One way to its end, then the next one: for searches that come to theirs, with a hundredth of the memory.
+    Depth,
+}
 
 /// How far a search goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Steps from the beginning; `None` = to the end.
+    /// In which order.
+    pub order: Order,
+    /// Steps from the beginning, breadth first; `None` = to the end.
     pub steps: Option<usize>,
     /// States to come to, repetitions included. This is what bounds the memory.
     pub states: usize,
@@ -41,7 +54,7 @@ pub struct Found {
     pub generated: usize,
     /// Different ones.
     pub unique: usize,
-    /// The most steps that the shortest way to any of them takes.
+    /// The most steps of any way looked at. Breadth first, that is of the shortest ways to each state.
     pub steps: usize,
     /// How long it took.
     pub seconds: f64,
@@ -59,7 +72,7 @@ pub enum End {
     Exhausted,
     /// All states of so many steps are looked at.
     AtSteps(usize),
-    /// So many states were come to; all of this number of steps are looked at.
+    /// The bound of states is come to. Breadth first, all of so many steps are looked at.
     AtStates(usize),
     /// A promise is broken.
     Broken,
@@ -79,40 +92,20 @@ pub struct Promise {
 }
 
 impl Found {
-    /// Whether a promise is broken. Something not seen yet is none.
+    /// Whether a promise is broken. Something not seen is none.
     pub fn is_broken(&self) -> bool {
         self.end == End::Broken
     }
 
-    /// Whether no promise is broken, and a search that came to its end has seen everything that it should.
+    /// Whether no promise is broken, and all is seen that has to be.
     pub fn is_good(&self) -> bool {
-        let is_sound = self.end != End::Exhausted || self.promises.iter().all(|promise| promise.kept);
-        is_sound && !self.is_broken()
+        self.promises.iter().all(|promise| promise.kept)
     }
 
     /// The promise that is broken, if one is.
     pub fn broken(&self) -> Option<&Promise> {
         self.promises.iter().find(|promise| promise.always && !promise.kept)
     }
-}
-
-/// Searches again and again for a shorter way to break a promise, until there is none: the checker looks at many states
-/// before it stops, and shows the last one that breaks it.
-pub fn shortest<M>(model: &M, limits: Limits, watch: &mut dyn FnMut(Progress)) -> Found
-where
-    M: Model + Clone + Send + Sync + 'static,
-    M::State: Clone + PartialEq + Debug + Hash + Send + Sync + 'static,
-    M::Action: Clone + PartialEq + Debug,
-{
-    let mut found = search(model, limits, watch);
-    while let Some(steps) = found.broken().and_then(|promise| promise.broken_by.len().checked_sub(1)) {
-        let nearer = search(model, Limits { steps: Some(steps), ..limits }, watch);
-        if !nearer.is_broken() {
-            break;
-        }
-        found = nearer;
-    }
-    found
 }
 
 /// Searches, and calls `watch` now and then meanwhile.
@@ -122,15 +115,30 @@ where
     M::State: Clone + PartialEq + Debug + Hash + Send + Sync + 'static,
     M::Action: Clone + PartialEq + Debug,
 {
-    let started = Instant::now();
     let mut builder =
         model.clone().checker().finish_when(HasDiscoveries::AnyFailures).target_state_count(limits.states);
-    // The checker counts states and not steps, and does not look at those of the last number.
-    let last_depth = limits.steps.map(|steps| steps + 2);
-    if let Some(last_depth) = last_depth {
-        builder = builder.target_max_depth(last_depth);
+    if let Some(steps) = limits.steps {
+        builder = builder.target_max_depth(steps + UNSEEN);
     }
-    let mut checker = builder.spawn_bfs();
+    match limits.order {
+        Order::Breadth => follow(model, builder.spawn_bfs(), limits, watch),
+        Order::Depth => follow(model, builder.spawn_dfs(), limits, watch),
+    }
+}
+
+/// Waits for a search to end, and says what has become of it.
+fn follow<M>(
+    model: &M,
+    mut checker: impl Checker<M>,
+    limits: Limits,
+    watch: &mut dyn FnMut(Progress),
+) -> Found
+where
+    M: Model,
+    M::State: Clone + PartialEq + Debug,
+    M::Action: Clone + PartialEq + Debug,
+{
+    let started = Instant::now();
     for handle in checker.handles() {
         while !handle.is_finished() {
             watch(progress(&checker));
@@ -146,7 +154,7 @@ where
         End::Broken
     } else if generated >= limits.states {
         End::AtStates(steps.saturating_sub(1))
-    } else if let (Some(bound), true) = (limits.steps, last_depth.is_some_and(|last| steps + 1 >= last)) {
+    } else if let Some(bound) = limits.steps.filter(|bound| steps + 1 >= bound + UNSEEN) {
         End::AtSteps(bound)
     } else {
         End::Exhausted

@@ -8,9 +8,9 @@
 //! | messages, and how they are read | clocks, machines, the network |
 //!
 //! A step is: a message arrives, a timer is met, a daemon is stopped or goes on, is killed or is asked for something, a
-//! machine loses its maps, or a tick of true time passes. Within [`Bounds`] every order of steps is searched; loss,
-//! reordering and repetition of messages have no bound, and delay none but a tick, unless [`Rules::late`]. A daemon that is not stopped meets its
-//! timers within the tick.
+//! machine loses its maps, or a tick of true time passes. Within [`Bounds`] every order of steps is searched; loss
+//! and reordering of messages within their tick have no bound; [`Bounds::delays`] says how many arrive in the next one, or once
+//! more. A daemon that is not stopped meets its timers within the tick.
 //!
 //! A tick is a third of a lease, so a renewal is due in each; the shorter times of the election (how long fitter
 //! candidates are let go first, how long one is tried, back-off) all end within one or two, so nodes stand in one instant as
@@ -30,9 +30,10 @@ mod rules;
 use std::sync::Arc;
 
 use stateright::{Model, Property};
+use vip_common::wire::Kind;
 
-use crate::letters::{Letter, owners_are_single};
-use crate::marks::Marks;
+use crate::letters::{Letter, Sequences, owners_are_single};
+use crate::marks::{Marked, Marks, Sight};
 use node::Node;
 pub use rules::{Bounds, Rules};
 
@@ -44,8 +45,10 @@ pub struct Elections<const N: usize>(pub Rules);
 #[derive(Clone, PartialEq, Hash, Debug)]
 pub struct State<const N: usize> {
     nodes: [Arc<Node<N>>; N],
-    /// In order, each once.
+    /// In order, each once; those that have not arrived when the tick is over are lost.
     letters: Vec<Letter>,
+    /// Those that will arrive in the next tick.
+    delayed: Vec<Letter>,
     /// What may still happen.
     left: Bounds,
     marks: Marks,
@@ -58,6 +61,8 @@ pub enum Action {
     Tick,
     /// A message is delivered.
     Deliver(Letter),
+    /// A message will arrive in the next tick, whether or not it does in this one.
+    Delay(Letter),
     /// A daemon that has been stopped takes in what has come meanwhile.
     Take(u16),
     /// A timer is met.
@@ -90,6 +95,7 @@ impl<const N: usize> Model for Elections<N> {
             let mut state = State {
                 nodes: nodes.try_into().ok()?,
                 letters: sent,
+                delayed: Vec::new(),
                 left: self.0.bounds,
                 marks: Marks::default(),
             };
@@ -101,6 +107,9 @@ impl<const N: usize> Model for Elections<N> {
 
     fn actions(&self, state: &State<N>, actions: &mut Vec<Action>) {
         actions.extend(state.letters.iter().copied().map(Action::Deliver));
+        if state.left.delays > 0 && state.left.ticks > 0 {
+            actions.extend(state.letters.iter().copied().map(Action::Delay));
+        }
         for node in &state.nodes {
             state.daemon_actions(node, actions);
             state.faults(node, actions);
@@ -115,6 +124,7 @@ impl<const N: usize> Model for Elections<N> {
         state.step(&action, &self.0);
         let (was, is): (Vec<_>, Vec<_>) = (before.holders().collect(), state.holders().collect());
         state.marks.note(&was, &is, action == Action::Tick);
+        state.marks.see(Sight::CameBack, state.nodes.iter().any(|node| node.has_come_back()));
         (state != *before).then_some(state)
     }
 
@@ -123,20 +133,8 @@ impl<const N: usize> Model for Elections<N> {
             Property::always("never two holders", |_, state: &State<N>| state.holders().count() <= 1),
             Property::always("a ballot has one owner", |_, state: &State<N>| state.ballots_have_owners()),
             Property::always("a live quorum elects", |model: &Self, state: &State<N>| state.elects(&model.0)),
-            Property::sometimes("a lease is held", |_, state: &State<N>| state.marks.held),
-            Property::sometimes("a lease is renewed", |_, state: &State<N>| state.marks.renewed),
         ];
-        let bounds = self.0.bounds;
-        // A lease that nobody gives back takes three ticks to end.
-        if bounds.releases + bounds.handovers > 0 || bounds.ticks > 3 {
-            let succeeded = |_: &Self, state: &State<N>| state.marks.succeeded;
-            properties.push(Property::sometimes("another node holds next", succeeded));
-        }
-        if bounds.handovers > 0 {
-            properties.push(Property::sometimes("a lease is handed over", |_, state: &State<N>| {
-                state.marks.handed_over
-            }));
-        }
+        properties.extend(self.0.sees.iter().map(|sight| sight.property()));
         properties
     }
 
@@ -144,6 +142,7 @@ impl<const N: usize> Model for Elections<N> {
         match action {
             Action::Tick => "time passes".to_owned(),
             Action::Deliver(letter) => format!("{letter:?} arrives"),
+            Action::Delay(letter) => format!("{letter:?} will arrive in the next tick"),
             Action::Take(node) => format!("{node} takes in what has waited"),
             Action::Wake(node) => format!("a timer of {node} is met"),
             Action::Freeze(node) => format!("the daemon of {node} stops"),
@@ -162,6 +161,12 @@ impl<const N: usize> Model for Elections<N> {
     }
 }
 
+impl<const N: usize> Marked for State<N> {
+    fn marks(&self) -> &Marks {
+        &self.marks
+    }
+}
+
 impl<const N: usize> State<N> {
     /// Who serves, and until when by its own clock.
     fn holders(&self) -> impl Iterator<Item = (u16, u64)> {
@@ -170,7 +175,8 @@ impl<const N: usize> State<N> {
 
     /// No ballot is asked for or counted by two nodes.
     fn ballots_have_owners(&self) -> bool {
-        let asked = self.letters.iter().filter(|letter| letter.asks_under_own_ballot());
+        let letters = self.letters.iter().chain(&self.delayed);
+        let asked = letters.filter(|letter| letter.asks_under_own_ballot());
         let asked = asked.map(|letter| (letter.ballot, letter.from));
         owners_are_single(asked.chain(self.nodes.iter().flat_map(|node| node.ballots())))
     }
@@ -199,7 +205,7 @@ impl<const N: usize> State<N> {
 
     fn faults(&self, node: &Node<N>, actions: &mut Vec<Action>) {
         let id = node.id;
-        if self.left.freezes > 0 && !node.is_frozen() {
+        if self.left.freezes > 0 && node.is_active() {
             actions.push(Action::Freeze(id));
         }
         if self.left.restarts > 0 {
@@ -217,15 +223,22 @@ impl<const N: usize> State<N> {
         match *action {
             Action::Tick => {
                 self.left.ticks -= 1;
-                if !rules.late {
-                    self.letters.clear();
-                }
+                self.letters = std::mem::take(&mut self.delayed);
                 self.nodes.iter_mut().for_each(|node| Arc::make_mut(node).tick());
             }
             Action::Deliver(letter) => {
+                if letter.kind == Kind::Refused {
+                    // Each repetition would make the election draw its back-off anew, without end.
+                    self.letters.retain(|other| *other != letter);
+                }
                 let was_follower = !self.node(letter.to).is_active();
                 self.node(letter.to).hear(&letter, rules.flaw, &mut sent);
-                self.marks.handed_over |= was_follower && self.node(letter.to).is_holder();
+                let is_holder = self.node(letter.to).is_holder();
+                self.marks.see(Sight::HandedOver, was_follower && is_holder);
+            }
+            Action::Delay(letter) => {
+                self.left.delays -= 1;
+                self.delayed.push(letter);
             }
             Action::Take(id) => self.node(id).take_input(rules.flaw, &mut sent),
             Action::Wake(id) => self.node(id).wake(rules.flaw, &mut sent),
@@ -261,10 +274,17 @@ impl<const N: usize> State<N> {
 
     /// Takes from the network what does not matter any more, and puts the rest in order.
     fn settle(&mut self) {
-        let Self { nodes, letters, left, .. } = self;
+        let Self { nodes, letters, delayed, left, .. } = self;
         let replayable = left.crashes > 0;
-        letters.retain(|letter| nodes[usize::from(letter.to) - 1].may_matter(letter, replayable));
-        letters.sort_unstable();
-        letters.dedup();
+        for letters in [&mut *letters, delayed] {
+            letters.retain(|letter| nodes[usize::from(letter.to) - 1].may_matter(letter, replayable));
+        }
+        let sequences = Sequences::of(letters.iter().chain(&*delayed));
+        for letters in [letters, delayed] {
+            sequences.put_into(letters);
+            letters.sort_unstable();
+            letters.dedup();
+        }
+        nodes.iter_mut().for_each(|node| Node::renumber(node, &sequences));
     }
 }

@@ -1,6 +1,6 @@
 //! The guards of the protocol, and what each of them is for: a search without it finds a promise broken.
 
-use crate::check::Limits;
+use crate::check::{Limits, Order};
 use crate::elections;
 use crate::flaw::Flaw;
 use crate::leases::{Bounds, Drift, FAST, Rules};
@@ -133,8 +133,8 @@ pub fn all() -> Vec<Guard> {
                 rules: elections::Rules {
                     slow: &[0],
                     candidates: 3,
-                    late: false,
                     bounds: elections::Bounds { ticks: 1, ..elections::Bounds::default() },
+                    sees: &[],
                     flaw: Some(Flaw::NeverPromises),
                 },
             }),
@@ -144,19 +144,21 @@ pub fn all() -> Vec<Guard> {
 
 /// A guard of leases, with clocks at the bounds.
 fn drifting(name: &'static str, without: &'static str, bounds: Bounds, flaw: Flaw) -> Guard {
-    let rules = Rules { lease: 2 * FAST, drift: Drift::Steady, voters: 3, bounds, flaw: Some(flaw) };
+    let rules =
+        Rules { lease: 2 * FAST, drift: Drift::Steady, voters: 3, bounds, sees: &[], flaw: Some(flaw) };
     Guard { name, without, search: search(Of::Leases { nodes: 3, rules }) }
 }
 
 /// The same with clocks that do not differ, and leases of so many ticks.
 fn still(name: &'static str, without: &'static str, lease: u64, bounds: Bounds, flaw: Flaw) -> Guard {
-    let rules = Rules { lease: lease * FAST, drift: Drift::None, voters: 3, bounds, flaw: Some(flaw) };
+    let rules =
+        Rules { lease: lease * FAST, drift: Drift::None, voters: 3, bounds, sees: &[], flaw: Some(flaw) };
     Guard { name, without, search: search(Of::Leases { nodes: 3, rules }) }
 }
 
 /// A guard of the change of voters, with two nodes, of which the first one is the voter.
 fn successive(name: &'static str, without: &'static str, bounds: Bounds, flaw: Flaw) -> Guard {
-    let rules = Rules { lease: FAST, drift: Drift::None, voters: 1, bounds, flaw: Some(flaw) };
+    let rules = Rules { lease: FAST, drift: Drift::None, voters: 1, bounds, sees: &[], flaw: Some(flaw) };
     Guard { name, without, search: search(Of::Leases { nodes: 2, rules }) }
 }
 
@@ -165,6 +167,6 @@ fn search(of: Of) -> Search {
         name: "guard",
         about: "a guard is left out",
         of,
-        limits: Limits { steps: None, states: MOST_STATES },
+        limits: Limits { order: Order::Breadth, steps: None, states: MOST_STATES },
     }
 }

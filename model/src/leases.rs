@@ -36,7 +36,7 @@ use vip_common::lease::Ballot;
 
 use crate::flaw::Flaw;
 use crate::letters::{Letter, owners_are_single};
-use crate::marks::Marks;
+use crate::marks::{Marked, Marks, Sight};
 use node::Node;
 pub use rules::{Bounds, Drift, Rules};
 pub use time::{FAST, NOW, SLOW};
@@ -138,37 +138,20 @@ impl<const N: usize> Model for Leases<N> {
         let passed = matches!(action, Action::Tick(_));
         let (was, is): (Vec<_>, Vec<_>) = (before.holders().collect(), state.holders().collect());
         state.marks.note(&was, &is, passed);
-        state.marks.handed_over |= state.is_handed_over();
+        state.marks.see(Sight::HandedOver, state.is_handed_over());
+        state.marks.see(Sight::CameBack, state.nodes.iter().any(Node::has_come_back));
+        state
+            .marks
+            .see(Sight::LaterEpoch, state.nodes.iter().any(|node| node.serves() && node.plane.epoch > 1));
         (state != *before).then_some(state)
     }
 
     fn properties(&self) -> Vec<Property<Self>> {
-        let bounds = self.0.bounds;
         let mut properties = vec![
             Property::always("never two holders", |_, state: &State<N>| state.holders().count() <= 1),
             Property::always("a ballot has one owner", |_, state: &State<N>| state.ballots_have_owners()),
-            Property::sometimes("a lease is held", |_, state: &State<N>| state.marks.held),
         ];
-        // By the next tick, a lease of one tick is over.
-        if bounds.proposals > 1 && self.0.lease > FAST {
-            let renewed = |_: &Self, state: &State<N>| state.marks.renewed;
-            properties.push(Property::sometimes("a lease is renewed", renewed));
-        }
-        if bounds.proposals > 1 {
-            let succeeded = |_: &Self, state: &State<N>| state.marks.succeeded;
-            properties.push(Property::sometimes("another node holds next", succeeded));
-        }
-        if bounds.asks > 0 {
-            properties.push(Property::sometimes("a lease is handed over", |_, state: &State<N>| {
-                state.marks.handed_over
-            }));
-        }
-        if bounds.changes > 0 {
-            properties
-                .push(Property::sometimes("a lease is held in a later epoch", |_, state: &State<N>| {
-                    state.nodes.iter().any(|node| node.serves() && node.plane.epoch > 1)
-                }));
-        }
+        properties.extend(self.0.sees.iter().map(|sight| sight.property()));
         properties
     }
 
@@ -207,6 +190,12 @@ fn mask(nodes: u16) -> String {
     let ids: Vec<String> =
         (1..=16).filter(|id| nodes >> (id - 1) & 1 == 1).map(|id: u16| id.to_string()).collect();
     ids.join(", ")
+}
+
+impl<const N: usize> Marked for State<N> {
+    fn marks(&self) -> &Marks {
+        &self.marks
+    }
 }
 
 impl<const N: usize> State<N> {

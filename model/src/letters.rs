@@ -26,7 +26,7 @@ pub struct Letter {
 
 impl Letter {
     pub(crate) fn new(to: u16, kind: Kind, message: &Message) -> Self {
-        Self {
+        let letter = Self {
             to,
             from: message.sender.get(),
             kind,
@@ -37,7 +37,13 @@ impl Letter {
             incarnation: message.incarnation.get(),
             sequence: message.sequence.get(),
             reason: message.reason,
-        }
+        };
+        if letter.is_answer() { letter.unnumbered() } else { letter }
+    }
+
+    /// Without its sequence number, where nobody looks at that: in an answer, and once a request is taken.
+    pub(crate) fn unnumbered(self) -> Self {
+        Self { sequence: 0, ..self }
     }
 
     /// A message of the group, its fields to be set.
@@ -85,6 +91,37 @@ impl std::fmt::Debug for Letter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kind, from, to, ballot, .. } = self;
         write!(f, "{kind:?} {ballot} from {from} to {to}")
+    }
+}
+
+/// The sequence numbers of the requests on their way, by sender and incarnation.
+///
+/// Nothing asks for more than the order of sequence numbers, so they are given anew after each step, without gaps: a
+/// sender then is in the same state whatever it has sent before.
+pub(crate) struct Sequences(Vec<(u16, u64, u64)>);
+
+impl Sequences {
+    /// Those of these letters, before they are numbered anew.
+    pub(crate) fn of<'a>(letters: impl Iterator<Item = &'a Letter>) -> Self {
+        let requests = letters.filter(|letter| !letter.is_answer());
+        let mut of: Vec<_> =
+            requests.map(|letter| (letter.from, letter.incarnation, letter.sequence)).collect();
+        of.sort_unstable();
+        of.dedup();
+        Self(of)
+    }
+
+    /// The new number for this one, of this sender and incarnation: how many are on their way up to it.
+    pub(crate) fn renumber(&self, from: u16, incarnation: u64, sequence: u64) -> u64 {
+        let of_sender = self.0.iter().filter(|(of, start, _)| (*of, *start) == (from, incarnation));
+        of_sender.filter(|(.., on_its_way)| *on_its_way <= sequence).count() as u64
+    }
+
+    /// Numbers the letters anew.
+    pub(crate) fn put_into(&self, letters: &mut [Letter]) {
+        for letter in letters.iter_mut().filter(|letter| !letter.is_answer()) {
+            letter.sequence = self.renumber(letter.from, letter.incarnation, letter.sequence);
+        }
     }
 }
 

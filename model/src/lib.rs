@@ -15,9 +15,9 @@ pub mod elections;
 pub mod flaw;
 pub mod guards;
 pub mod leases;
+pub mod marks;
 pub mod searches;
 pub mod succession;
 
 mod letters;
-mod marks;
 mod plane;

@@ -112,7 +112,7 @@ fn run(search: &Search, json: bool) -> Result<Found> {
         println!("{}: {}\n  {}", search.name, search.about, search.bounds());
     }
     let mut shown = Shown::new();
-    let found = search.run(&mut |progress| shown.show(progress));
+    let found = search.run_to_shortest(&mut |progress| shown.show(progress));
     shown.clear();
     if json {
         println!(
@@ -137,10 +137,10 @@ struct Report<'a> {
 fn print(found: &Found) {
     let Found { generated, unique, steps, seconds, end, promises } = found;
     let end = match end {
-        End::Exhausted => format!("exhausted: no state takes more than {steps} steps"),
+        End::Exhausted => format!("to the end; {steps} steps at most on the way"),
         End::AtSteps(steps) => format!("ended at its bound: all that {steps} steps lead to"),
         End::AtStates(steps) => {
-            format!("ended at its bound of states: all that {steps} steps lead to, and some beyond")
+            format!("ended at its bound of states, {steps} steps from the beginning")
         }
         End::Broken => "a promise is broken".to_owned(),
     };
@@ -164,7 +164,7 @@ fn leave_out_each(json: bool) -> Result<bool> {
     let mut all_found = true;
     for Guard { name, without, search } in guards::all() {
         let mut shown = Shown::new();
-        let found = search.run(&mut |progress| shown.show(progress));
+        let found = search.run_to_shortest(&mut |progress| shown.show(progress));
         shown.clear();
         all_found &= found.is_broken();
         if json {

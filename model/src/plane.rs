@@ -5,6 +5,7 @@ use vip_common::maps::EventKind;
 use vip_common::vote::Memory;
 
 use crate::flaw::Flaw;
+use crate::letters::Sequences;
 
 /// The maps, for one group.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -30,6 +31,15 @@ impl<const N: usize> Plane<N> {
             peers: [Freshness::default(); N],
             epoch,
         }
+    }
+
+    /// The latest numbers of the others, when these are given anew.
+    pub(crate) fn renumbered_peers(&self, sequences: &Sequences) -> [Freshness; N] {
+        let mut peers = self.peers;
+        for (peer, id) in peers.iter_mut().zip(1..) {
+            peer.sequence = sequences.renumber(id, peer.incarnation, peer.sequence);
+        }
+        peers
     }
 
     /// Until when this node may serve by what its voters have accepted, if it may at all.

@@ -13,6 +13,7 @@ mod naive;
 mod node;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use stateright::{Model, Property};
 use vip_common::lease::quorum;
@@ -64,10 +65,10 @@ impl std::fmt::Display for Succession {
     }
 }
 
-/// All nodes at an instant.
+/// All nodes at an instant, shared by the states that do not differ in them.
 #[derive(Clone, PartialEq, Hash, Debug)]
 pub struct State {
-    nodes: Vec<Node>,
+    nodes: Vec<Arc<Node>>,
     /// Every configuration that any node has ever adopted.
     adopted: BTreeSet<(u32, Vec<u16>)>,
     left: Bounds,
@@ -93,7 +94,7 @@ impl Model for Succession {
     fn init_states(&self) -> Vec<State> {
         let ids: Vec<u16> = (1..=self.voters).collect();
         let Ok(first) = Configuration::new(1, ids.clone()) else { return Vec::new() };
-        let nodes = ids.iter().filter_map(|id| Node::start(*id, &first)).collect();
+        let nodes = ids.iter().filter_map(|id| Node::start(*id, &first)).map(Arc::new).collect();
         let mut state = State { nodes, adopted: BTreeSet::new(), left: self.bounds.clone() };
         for (a, b) in &self.bounds.acquainted {
             state.hear(*a, *b, 0);
@@ -137,7 +138,7 @@ impl Model for Succession {
             }
         }
         state.note();
-        (state != *before).then_some(state)
+        Some(state)
     }
 
     fn within_boundary(&self, state: &State) -> bool {
@@ -179,7 +180,7 @@ impl Model for Succession {
 
 impl State {
     fn node(&mut self, id: u16) -> &mut Node {
-        &mut self.nodes[usize::from(id) - 1]
+        Arc::make_mut(&mut self.nodes[usize::from(id) - 1])
     }
 
     fn hear(&mut self, by: u16, whom: u16, number: usize) {
@@ -189,7 +190,7 @@ impl State {
 
     /// Remembers what has been adopted.
     fn note(&mut self) {
-        let has = |node: &Node| node.configuration().map(|has| (has.epoch(), has.voters().to_vec()));
+        let has = |node: &Arc<Node>| node.configuration().map(|has| (has.epoch(), has.voters().to_vec()));
         self.adopted.extend(self.nodes.iter().filter_map(has));
     }
 
@@ -197,7 +198,7 @@ impl State {
     fn is_in_force(&self, epoch: u32) -> bool {
         let of_epoch = self.adopted.iter().filter(|(of, _)| *of == epoch);
         of_epoch.map(|(_, voters)| voters).any(|voters| {
-            let has_it = |node: &&Node| {
+            let has_it = |node: &&Arc<Node>| {
                 node.configuration().is_some_and(|has| has.epoch() == epoch && has.voters() == voters)
             };
             self.nodes.iter().filter(has_it).count() >= quorum(voters.len())

@@ -29,9 +29,11 @@ macro_rules! searches {
 
 searches! {
     leases_are_never_held_by_two: "leases",
+    rates_that_change_make_no_second_holder: "wavering",
     handovers_make_no_second_holder: "handovers",
     changes_of_voters_make_no_second_holder: "epochs",
     elections_make_no_second_holder_and_come_to_an_end: "elections",
     a_machine_without_memory_makes_no_second_holder: "elections-crash",
+    takeovers_make_no_second_holder: "takeovers",
     an_epoch_has_one_configuration: "succession",
 }

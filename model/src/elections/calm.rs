@@ -1,5 +1,5 @@
-//! What a state leads to if nothing goes wrong any more: messages arrive in the order in which they were sent, timers are
-//! met, nobody is stopped; and one node may be dead.
+//! What a state leads to if nothing goes wrong any more: messages arrive, answers first and requests in the order in which
+//! they were sent, timers are met, nobody is stopped; and one node may be dead.
 //!
 //! That is one way on, computed and not searched for. It is what *a majority lives and is connected* means, and so the
 //! promise that somebody is elected can be asked of each state by itself.
@@ -27,6 +27,7 @@ impl<const N: usize> State<N> {
     fn elects_without(&self, dead: u16, rules: &Rules) -> bool {
         let mut calm = self.clone();
         let mut letters = VecDeque::from(std::mem::take(&mut calm.letters));
+        letters.extend(std::mem::take(&mut calm.delayed));
         letters.make_contiguous().sort_by_key(|letter| (letter.incarnation, letter.sequence, letter.from));
         calm.living(dead, |node| node.thaw());
         for _ in 0..PATIENCE {

@@ -1,6 +1,7 @@
 //! A node: its data plane, and the daemon's lease thread around an election.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use vip_common::lease::{Ballot, Request, held};
 use vip_common::maps::{Config, Role};
@@ -10,7 +11,7 @@ use vip_user::election::{Action, Answer, Election, Settings, State, View};
 
 use super::rules::{FAST, INTERVAL, LEASE, Rules, SLOW};
 use crate::flaw::Flaw;
-use crate::letters::Letter;
+use crate::letters::{Letter, Sequences};
 use crate::plane::{Maps, Plane};
 
 /// What clocks show in the beginning, in ns: everything from before is long over.
@@ -85,6 +86,11 @@ impl<const N: usize> Node<N> {
         !self.is_frozen && self.election.state() == State::Holder
     }
 
+    /// Whether a daemon that is not the first one holds.
+    pub(super) fn has_come_back(&self) -> bool {
+        self.incarnation > 1 && self.serves() && self.is_holder()
+    }
+
     pub(super) fn is_active(&self) -> bool {
         !self.is_frozen && self.election.state() != State::Follower
     }
@@ -97,6 +103,16 @@ impl<const N: usize> Node<N> {
     /// Whether a running daemon has something to take in.
     pub(super) fn has_input(&self) -> bool {
         !self.is_frozen && !self.inbox.is_empty()
+    }
+
+    /// Gives the sequence numbers anew.
+    pub(super) fn renumber(node: &mut Arc<Self>, sequences: &Sequences) {
+        let sequence = sequences.renumber(node.id, node.incarnation, node.sequence);
+        let peers = node.plane.renumbered_peers(sequences);
+        if (sequence, peers) != (node.sequence, node.plane.peers) {
+            let node = Arc::make_mut(node);
+            (node.sequence, node.plane.peers) = (sequence, peers);
+        }
     }
 
     pub(super) fn tick(&mut self) {
@@ -170,7 +186,7 @@ impl<const N: usize> Node<N> {
                 answer.put_into(&mut message, &self.config());
                 sent.push(Letter::new(letter.from, answer.kind, &message));
             }
-            Verdict::Pass(_) => self.pass(Input::Letter(*letter), flaw, sent),
+            Verdict::Pass(_) => self.pass(Input::Letter(letter.unnumbered()), flaw, sent),
             Verdict::Drop(_) => {}
         }
         if has_released {
@@ -211,7 +227,10 @@ impl<const N: usize> Node<N> {
 
     fn pass(&mut self, input: Input, flaw: Option<Flaw>, sent: &mut Vec<Letter>) {
         if self.is_frozen || self.has_input() {
-            self.inbox.push_back(input);
+            // A second one of the same would say nothing new.
+            if !self.inbox.contains(&input) {
+                self.inbox.push_back(input);
+            }
         } else {
             self.take(input, flaw, sent);
         }

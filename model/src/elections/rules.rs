@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::flaw::Flaw;
+use crate::marks::Sight;
 
 /// What a fast clock gains in a tick of true time, in ns.
 pub(super) const FAST: u64 = 10_000_000;
@@ -18,7 +19,7 @@ pub(super) const INTERVAL: u64 = SLOW;
 pub struct Bounds {
     /// Ticks of true time, three to a lease.
     pub ticks: u8,
-    /// Daemons stopped, for any time.
+    /// Daemons stopped while they hold or stand, for any time.
     pub freezes: u8,
     /// Daemons killed and started again.
     pub restarts: u8,
@@ -28,6 +29,8 @@ pub struct Bounds {
     pub releases: u8,
     /// Handovers on an operator's wish.
     pub handovers: u8,
+    /// Messages that arrive, or arrive once more, in the tick after the one in which they did or could.
+    pub delays: u8,
 }
 
 /// Of one search.
@@ -37,31 +40,38 @@ pub struct Rules {
     pub slow: &'static [u16],
     /// How many of the nodes may hold, the first ones; the others are witnesses, which only vote.
     pub candidates: u16,
-    /// Whether messages may arrive in a later tick than they were sent in. Else those that have not arrived then are lost.
-    pub late: bool,
     /// How far to go.
     pub bounds: Bounds,
+    /// What the search has to see.
+    pub sees: &'static [Sight],
     /// What is left out.
     pub flaw: Option<Flaw>,
 }
 
 impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Bounds { ticks, freezes, restarts, crashes, releases, handovers } = self.bounds;
-        let Self { candidates, slow, late, .. } = self;
-        let delay = if *late { "messages as late as can be" } else { "messages in their tick or lost" };
-        write!(f, "{candidates} of them candidates, {} choices of slow clocks, {delay}", slow.len())?;
-        write!(f, ", leases of 3 ticks, {ticks} ticks")?;
+        let Bounds { ticks, freezes, restarts, crashes, releases, handovers, delays } = self.bounds;
+        let slow: Vec<String> = self.slow.iter().map(|mask| nodes(*mask)).collect();
+        write!(f, "{} of them candidates, slow clocks: {}", self.candidates, slow.join(" or "))?;
+        write!(f, ", messages in their tick or lost, leases of 3 ticks, {ticks} ticks")?;
         let counts = [
-            (freezes, "stops of a daemon"),
+            (freezes, "stops of a daemon that holds or stands"),
             (restarts, "restarts"),
             (crashes, "crashes without the maps"),
             (releases, "releases"),
             (handovers, "handovers"),
+            (delays, "messages a tick later, or once more"),
         ];
         for (count, what) in counts.into_iter().filter(|(count, _)| *count > 0) {
             write!(f, ", {count} {what}")?;
         }
         Ok(())
     }
+}
+
+/// The nodes of a mask, by their ids.
+fn nodes(mask: u16) -> String {
+    let ids: Vec<String> =
+        (1..=16).filter(|id| mask >> (id - 1) & 1 == 1).map(|id: u16| id.to_string()).collect();
+    if ids.is_empty() { "none".to_owned() } else { ids.join("+") }
 }

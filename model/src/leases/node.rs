@@ -99,6 +99,11 @@ impl<const N: usize> Node<N> {
         self.daemon.given.map(|given| given.ballot)
     }
 
+    /// Whether a daemon that is not the first one holds.
+    pub(super) fn has_come_back(&self) -> bool {
+        self.incarnation > 1 && self.serves() && self.is_holder()
+    }
+
     /// Lets so much time pass by this node's clock.
     pub(super) fn pass(&mut self, passed: u64, rules: &Rules) {
         let stamp = |at| time::stamp(at, passed, rules.lease);

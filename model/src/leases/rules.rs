@@ -2,6 +2,7 @@
 
 use super::time::{FAST, NOW, SLOW};
 use crate::flaw::Flaw;
+use crate::marks::Sight;
 
 /// How far a search goes. What is not counted here has no bound: delay, loss, reordering, repetition.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -65,6 +66,8 @@ pub struct Rules {
     pub voters: usize,
     /// How far to go.
     pub bounds: Bounds,
+    /// What the search has to see.
+    pub sees: &'static [Sight],
     /// What is left out.
     pub flaw: Option<Flaw>,
 }
