@@ -18,6 +18,15 @@ fn never_two_serve_whatever_fails_and_somebody_does_when_it_is_over() {
     assert!(happened.into_iter().all(|count| count > 100), "{counts:?}");
 }
 
+/// Input: schedules in which two candidates that differed on who was fitter stood at the same time, lease after lease.
+#[test]
+fn candidates_that_are_in_each_others_way_part_before_long() {
+    for seed in [177_402, 213_171, 436_344] {
+        let run = world::run(&Schedule::draw(seed, None), false);
+        assert!(run.broken.is_none(), "seed {seed}: {:?}", run.broken);
+    }
+}
+
 #[test]
 fn a_seed_gives_the_same_run_again_event_by_event() {
     for seed in 0..20 {

@@ -105,6 +105,10 @@ pub struct Election {
     not_before: u64,
     /// The lease that was given back last, until this node has once found voters that had not heard of it.
     released: Option<Ballot>,
+    /// How much longer than its rank this node waits, in ns, after candidacies that others were in the way of: nothing after
+    /// the first, and a time drawn anew after each further one, since two nodes that differ on who is fitter would else
+    /// stand at the same time again and again. `None` from when a lease has been seen to go on.
+    courtesy: Option<u64>,
     /// This node's last lease ran out: its renewals did not get through, and may not do so now.
     lapsed: bool,
     stage: Stage,
@@ -142,6 +146,7 @@ impl Election {
             seen: Ballot::default(),
             not_before: 0,
             released: None,
+            courtesy: None,
             lapsed: false,
             stage: Stage::Follower(Following::default()),
             actions,
@@ -303,12 +308,18 @@ impl Election {
             // Of an earlier daemon. Left as it is, answers to a candidacy given up could still extend it.
             self.actions.push_back(Action::Disarm);
         }
+        if self.is_time(view) && view.now < view.holder_until {
+            // It is renewed: nobody is in anybody's way.
+            self.courtesy = None;
+        }
         self.follow(view);
-        if let Stage::Follower(Following { look_at: Some(look_at), .. }) = self.stage
-            && look_at <= view.now
-        {
+        if self.is_time(view) {
             self.stand(view);
         }
+    }
+
+    fn is_time(&self, view: &View) -> bool {
+        matches!(self.stage, Stage::Follower(Following { look_at: Some(look_at), .. }) if look_at <= view.now)
     }
 
     /// Follows, and sets when to look again. That is not moved by the holder's renewals: the look finds that the
@@ -334,7 +345,8 @@ impl Election {
         let me = self.settings.node;
         let fitter = self.candidates.iter().take_while(|id| **id != me).filter(|id| **id != last_holder);
         let lapsed = self.lapsed && last_holder == me;
-        self.step().saturating_mul(fitter.count() as u64 + u64::from(lapsed))
+        let rank = fitter.count() as u64 + u64::from(lapsed);
+        self.step().saturating_mul(rank).saturating_add(self.courtesy.unwrap_or(0))
     }
 
     fn step(&self) -> u64 {
@@ -430,6 +442,7 @@ impl Election {
     /// Holds the lease `until` then, and renews it at `renew_at`.
     fn hold(&mut self, ballot: Ballot, until: u64, renew_at: u64) {
         self.stage = Stage::Holder(Tenure::new(ballot, renew_at));
+        self.courtesy = None;
         self.lapsed = false;
         self.actions.push_back(Action::Arm { until });
         self.actions.push_back(Action::SetRole(Role::Holder));
@@ -440,6 +453,9 @@ impl Election {
     fn give_up(&mut self, reason: GiveUp, not_before: u64, view: &View) {
         if self.state() == State::Candidate {
             self.actions.push_back(Action::GaveUp(reason));
+        }
+        if reason == GiveUp::Refused {
+            self.courtesy = Some(self.courtesy.map_or(0, |_| self.random_below(2 * self.step())));
         }
         self.not_before = self.not_before.max(not_before);
         self.follow(view);
@@ -544,13 +560,14 @@ impl Hash for Election {
             seen,
             not_before,
             released,
+            courtesy,
             lapsed,
             stage,
             actions: _,
         } = self;
         let next_draw: u64 = random.clone().random();
         (settings, next_draw, voters, candidates, eligible, seen).hash(state);
-        (not_before, released, lapsed, stage).hash(state);
+        (not_before, released, courtesy, lapsed, stage).hash(state);
     }
 }
 

@@ -243,3 +243,32 @@ fn lost_votes_name_the_first_time_at_which_a_quorum_is_possible_again() {
     votes.record(4, Vote::Against(0));
     assert_eq!(votes.outcome(), Outcome::Lost { possible_at: 30 }, "three have to, one does at once");
 }
+
+/// Input: the other candidate is in the way three times, and each time the own acceptor holds on to a lease for as long.
+/// Expected: as long as its rank the first time, as at any lease; then longer, by chance.
+#[test]
+fn candidates_that_are_in_each_others_way_again_and_again_part() {
+    let waits = |seed| {
+        let mut bench = Bench::preparing();
+        bench.election.random = SmallRng::seed_from_u64(seed);
+        [1, 2, 3].map(|_| {
+            let sent_at = bench.view.now;
+            bench.view.holder_until = sent_at + T;
+            for voter in [2, 3] {
+                let (reason, duration) = (Reason::Held, T);
+                bench.answer(
+                    voter,
+                    Answer::Refused(Refusal { reason, ballot: THEIRS, duration, epoch: 1, sent_at }),
+                );
+            }
+            assert_eq!(bench.actions().last(), Some(&Action::GaveUp(GiveUp::Refused)));
+            let (over, again) = (bench.view.holder_until, bench.deadline());
+            assert!((over..over + 2 * STEP).contains(&again), "{again}");
+            bench.at(again);
+            again - over
+        })
+    };
+    let ([first, second, third], others) = (waits(1), waits(2));
+    assert_eq!([first, others[0]], [0, 0]);
+    assert!(second != others[1] && third != others[2], "{second} {third} {others:?}");
+}
