@@ -221,7 +221,8 @@ impl Election {
         }
     }
 
-    /// A voter's answer has come. Late, repeated, foreign and unexpected ones change nothing.
+    /// A voter's answer has come. Late, foreign and unexpected ones change nothing; repeated ones neither, but that the
+    /// next attempt after a refusal may be drawn to be sooner.
     pub fn handle_answer(&mut self, voter: u16, answer: Answer, view: &View) {
         let Some(place) = self.voters.iter().position(|id| *id == voter) else { return };
         match (&mut self.stage, answer) {
