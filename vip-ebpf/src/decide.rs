@@ -79,7 +79,7 @@ fn send_on(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict>
     }
     let to = shared!(group, holder_mac).load();
     let is_new = ethernet.source != to && !forward::was_sent_on(ethernet.source, config.cluster);
-    let is_served = to != [0; 6] && to != interface.mac && held(shared!(group, holder_until).load(), now());
+    let is_served = is_elsewhere(to, interface) && held(shared!(group, holder_until).load(), now());
     (is_new && is_served).then(|| Verdict::forward(to, forward::source_of(config.cluster, config.node)))
 }
 
@@ -98,16 +98,24 @@ fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
             return Verdict::answer_arp(offset, interface);
         }
         if !claims {
-            return fenced_question(slot, group, Counter::ArpFenced);
+            return fenced_question(slot, group, interface, Counter::ArpFenced);
         }
     }
     Verdict::pass(if claims { Counter::ArpConflict } else { Counter::Other })
 }
 
-/// Who asks for a VIP that is not held gets no answer from here; from the next holder, while the lease changes hands.
+/// Whether the MAC address of a holder is another node's.
 #[inline(always)]
-fn fenced_question(slot: u32, group: *mut Group, counter: Counter) -> Verdict {
-    if shared!(group, stale).load() == Stale::Keep as u32 {
+fn is_elsewhere(holder_mac: [u8; 6], interface: &Interface) -> bool {
+    holder_mac != [0; 6] && holder_mac != interface.mac
+}
+
+/// Who asks for a VIP that is not held gets no answer from here; from the next holder, while the lease changes hands. Not
+/// any more when that has renewed: such questions come to all, and it has answered this one already.
+#[inline(always)]
+fn fenced_question(slot: u32, group: *mut Group, interface: &Interface, counter: Counter) -> Verdict {
+    let is_asked_for = shared!(group, stale).load() == Stale::Keep as u32;
+    if is_asked_for && !is_elsewhere(shared!(group, holder_mac).load(), interface) {
         Verdict::keep(slot)
     } else {
         Verdict::drop(counter)
@@ -152,7 +160,7 @@ fn neighbour(packet: &Packet<'_>, offset: usize) -> Verdict {
             return Verdict::answer_neighbour(offset, interface, vip.router);
         }
         if !claims {
-            return fenced_question(vip.slot, group, Counter::NdFenced);
+            return fenced_question(vip.slot, group, interface, Counter::NdFenced);
         }
     }
     let verdict = ipv6(packet, offset);

@@ -23,8 +23,8 @@ const PRIORITY: i32 = 45;
 /// How often to look whether the next holder serves.
 const LOOK_EVERY: Duration = Duration::from_micros(50);
 /// How long frames are kept and brought on after the next holder's first renewal, in ns: more than a frame takes from one
-/// node to another.
-const LINGER: u64 = 2_000_000;
+/// node to another, and than a service takes to answer what came before; the answer may leave meanwhile.
+const LINGER: u64 = 20_000_000;
 /// Most frames that may wait for the end of another group's handover.
 const MOST_WAITING: usize = 4096;
 

@@ -145,7 +145,7 @@ fn after_a_transfer_packets_go_on_to_the_old_holder_until_the_new_one_renews() {
 /// Input: a client's, and one that another node has sent on.
 #[test]
 fn while_a_lease_changes_hands_what_comes_for_the_vip_is_kept() {
-    let (node, _) = following();
+    let node = Node::new();
     node.plane.words.set_stale(WEB, Stale::Keep);
     let sent_on = sent_on(&udp_to(WEB_VIP), NODE_HOST.mac);
     for frame in [stale(WEB_VIP), sent_on, tagged(&stale(WEB_VIP), &[0x8100]), arp_request(CLIENT, WEB_VIP)] {
@@ -159,7 +159,7 @@ fn while_a_lease_changes_hands_what_comes_for_the_vip_is_kept() {
 
 #[test]
 fn what_was_kept_comes_to_the_daemon_whole_and_with_its_group() {
-    let (mut node, _) = following();
+    let mut node = Node::new();
     for slot in [WEB, MAIL] {
         node.plane.words.set_stale(slot, Stale::Keep);
     }
@@ -178,6 +178,18 @@ fn what_was_kept_comes_to_the_daemon_whole_and_with_its_group() {
     frames.sort();
     assert_eq!(kept, frames);
     node.plane.kept.drain(|_, _| panic!("nothing is left"));
+}
+
+/// They come to all nodes, so that the next holder has answered them by itself.
+#[test]
+fn questions_are_not_kept_any_more_when_the_next_holder_has_renewed() {
+    let (node, _) = following();
+    node.plane.words.set_stale(WEB, Stale::Keep);
+    let (arp, solicitation) =
+        (arp_request(CLIENT, WEB_VIP), Neighbour::solicitation(CLIENT.ip6(), WEB_VIP6).frame(CLIENT.mac));
+    assert_eq!(node.receives(&arp), Outcome::dropped(&arp, Counter::ArpFenced));
+    assert_eq!(node.receives(&solicitation), Outcome::dropped(&solicitation, Counter::NdFenced));
+    assert_eq!(node.receives(&stale(WEB_VIP)).counter, Counter::VipKept);
 }
 
 /// RFC 8200: the packet itself stays as it is, its hop limit and extension headers too.
@@ -201,6 +213,7 @@ fn neighbour_solicitations_do_not_go_on_and_are_kept_while_a_lease_changes_hands
     let mut frame = Neighbour::solicitation(CLIENT.ip6(), WEB_VIP6).frame(CLIENT.mac);
     frame[..6].copy_from_slice(&NODE_HOST.mac);
     assert_eq!(node.receives(&frame), Outcome::dropped(&frame, Counter::NdFenced));
+    let node = Node::new();
     node.plane.words.set_stale(WEB, Stale::Keep);
     assert_eq!(node.receives(&frame), Outcome::dropped(&frame, Counter::VipKept));
 }

@@ -168,7 +168,7 @@ impl Run<'_> {
         }
         match (conflict, asked) {
             (true, _) => Some((Action::Pass, Counter::ArpConflict)),
-            (false, Some(slot)) if self.keeps(slot) => Some((Action::Drop, Counter::VipKept)),
+            (false, Some(slot)) if self.keeps_questions(slot) => Some((Action::Drop, Counter::VipKept)),
             (false, Some(_)) => Some((Action::Drop, Counter::ArpFenced)),
             (false, None) => None,
         }
@@ -226,6 +226,13 @@ impl Run<'_> {
     /// Whether the daemon wants what comes for the group.
     fn keeps(&self, slot: u32) -> bool {
         self.state.groups[index(slot)].stale == Stale::Keep as u32
+    }
+
+    /// Whether it wants what comes to all nodes: as long as no other one has renewed the lease.
+    fn keeps_questions(&self, slot: u32) -> bool {
+        let holder = self.state.groups[index(slot)].holder_mac;
+        let own = self.setting.interface.map(|interface| interface.mac);
+        self.keeps(slot) && (holder == [0; 6] || Some(holder) == own)
     }
 
     /// Readdresses the frame to the holder, if it is one for this node alone, nobody has sent it on before, and it would

@@ -69,7 +69,7 @@ impl Run<'_> {
                 }
                 match conflict {
                     true => Ok(true),
-                    false if self.keeps(vip.slot) => Err((Action::Drop, Counter::VipKept)),
+                    false if self.keeps_questions(vip.slot) => Err((Action::Drop, Counter::VipKept)),
                     false => Err((Action::Drop, Counter::NdFenced)),
                 }
             }
