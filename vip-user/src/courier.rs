@@ -25,7 +25,7 @@ const LOOK_EVERY: Duration = Duration::from_micros(50);
 /// How long frames are kept and brought on after the next holder's first renewal, in ns: more than a frame takes from one
 /// node to another, and than a service takes to answer what came before; the answer may leave meanwhile.
 const LINGER: u64 = 20_000_000;
-/// Most frames that may wait for the end of another group's handover.
+/// Most frames that may wait for their group's next holder.
 const MOST_WAITING: usize = 4096;
 
 /// The thread's handle. Dropping it stops the thread, once it has brought what it has been told to.
@@ -55,7 +55,8 @@ impl Courier {
         // An errand for each group: more are not under way at once.
         let (errands, inbox) = sync_channel(SLOTS);
         let sender = packet_socket::open(iface)?;
-        let driver = Driver { kept, words: words.clone(), source, sender, waiting: Vec::new() };
+        let (there, deliveries, waiting) = (words.clone(), Vec::new(), Vec::new());
+        let driver = Driver { kept, words: there, source, sender, deliveries, waiting };
         let thread = thread::Builder::new().name("courier".into()).spawn(move || driver.run(&inbox))?;
         Ok(Self { errands: Some(errands), words, thread: Some(thread) })
     }
@@ -94,13 +95,23 @@ impl Drop for Courier {
     }
 }
 
+/// A group whose next holder is brought what was kept for it.
+struct Delivery {
+    slot: u32,
+    given_until: u64,
+    /// When to end, in CLOCK_BOOTTIME ns: set when the next holder has renewed.
+    ends_at: Option<u64>,
+}
+
 /// The thread's side.
 struct Driver {
     kept: Kept,
     words: Words,
     source: [u8; 6],
     sender: Box<dyn DataLinkSender>,
-    /// Frames for other groups than the one that is being brought.
+    /// Under way, at most one of a group.
+    deliveries: Vec<Delivery>,
+    /// Frames, each with its group's slot, that no next holder is known for yet.
     waiting: Vec<(u32, Vec<u8>)>,
 }
 
@@ -111,32 +122,49 @@ impl Driver {
                 debug!("what is kept in handovers may be late under load: {error}");
             }
         }
-        while let Ok(Errand { slot, given_until }) = inbox.recv() {
-            let is_served = given_until.is_some_and(|until| self.wait_served(slot, until));
-            let to = is_served.then(|| self.words.holder_mac(slot));
-            // What others have sent here before they knew better may still be under way.
-            let end = clock::now().saturating_add(if is_served { LINGER } else { 0 });
-            while clock::now() < end {
-                self.bring(slot, to);
+        while let Ok(errand) = inbox.recv() {
+            self.begin(errand);
+            while !self.deliveries.is_empty() {
+                inbox.try_iter().for_each(|errand| self.begin(errand));
+                self.look();
                 thread::sleep(LOOK_EVERY);
             }
-            self.words.set_stale(slot, Stale::Forward);
-            self.bring(slot, to);
         }
         debug!("courier ends");
     }
 
-    /// Waits for the next holder's first renewal; `false` if there was none in time.
-    fn wait_served(&self, slot: u32, given_until: u64) -> bool {
-        loop {
-            if self.words.read(slot).holder_until > given_until {
-                return true;
-            }
-            if given_until <= clock::now() {
-                return false;
-            }
-            thread::sleep(LOOK_EVERY);
+    fn begin(&mut self, Errand { slot, given_until }: Errand) {
+        self.deliveries.retain(|delivery| delivery.slot != slot);
+        match given_until {
+            Some(given_until) => self.deliveries.push(Delivery { slot, given_until, ends_at: None }),
+            None => self.end(slot, None),
         }
+    }
+
+    /// Brings what there is, and ends what is over: what others have sent here before they knew better may be under way for
+    /// a while. A lease that has come back to this node needs nothing kept.
+    fn look(&mut self) {
+        let now = clock::now();
+        for mut delivery in std::mem::take(&mut self.deliveries) {
+            let slot = delivery.slot;
+            if delivery.ends_at.is_none() && self.words.read(slot).holder_until > delivery.given_until {
+                delivery.ends_at = Some(now.saturating_add(LINGER));
+            }
+            let to = delivery.ends_at.map(|_| self.words.holder_mac(slot));
+            if self.words.holds(slot, now) || delivery.ends_at.unwrap_or(delivery.given_until) <= now {
+                self.end(slot, to);
+            } else {
+                if to.is_some() {
+                    self.bring(slot, to);
+                }
+                self.deliveries.push(delivery);
+            }
+        }
+    }
+
+    fn end(&mut self, slot: u32, to: Option<[u8; 6]>) {
+        self.words.set_stale(slot, Stale::Forward);
+        self.bring(slot, to);
     }
 
     /// Sends what was kept for the group, or drops it.
