@@ -1,9 +1,12 @@
-//! What the targets share: a place for files, and what every message for people must be.
+//! What the targets share: a node, a place for files, and what every message for people must be.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process;
 use std::sync::LazyLock;
+
+use vip_user::membership::Identity;
 
 /// A directory of this process alone, below `TMPDIR`. Nobody removes it here: a target may end anywhere.
 pub fn directory() -> &'static Path {
@@ -20,4 +23,20 @@ pub fn directory() -> &'static Path {
 pub fn assert_plain(message: &str) {
     assert!(!message.trim().is_empty());
     assert!(!message.contains(char::is_control), "{message:?}");
+}
+
+/// The node with this id, by the product's defaults.
+pub fn identity(id: u8, incarnation: u64) -> Identity {
+    Identity {
+        id: id.into(),
+        incarnation,
+        address: Ipv4Addr::new(10, 0, 0, id),
+        name: format!("lb{id}"),
+        version: "0.1.0".into(),
+        priority: 100,
+        expect: 3,
+        interval_ns: 10_000_000,
+        lease_ns: 50_000_000,
+        groups: Vec::new(),
+    }
 }

@@ -8,8 +8,8 @@
 use std::net::Ipv4Addr;
 
 use libfuzzer_sys::fuzz_target;
-use vip_fuzz::assert_plain;
-use vip_user::membership::{Action, Configuration, Durable, Hello, Identity, Membership, Sender, Stored};
+use vip_fuzz::{assert_plain, identity};
+use vip_user::membership::{Action, Configuration, Durable, Hello, Membership, Sender, Stored};
 
 const START: u64 = 1_000_000_000_000;
 /// The most actions that follow from one event. A node that has more to do is going round in circles.
@@ -33,7 +33,7 @@ fuzz_target!(|body: &[u8]| {
 /// Node 1 starts with `stored` and hears `hello` from node 2, again and again, and from node 3 meanwhile.
 fn hear(hello: &Hello, stored: Stored) {
     let mut now = START;
-    let mut node = Membership::new(identity(), stored, now).expect("a valid start");
+    let mut node = Membership::new(identity(1, START), stored, now).expect("a valid start");
     act(&mut node, now);
     for round in 0..6 {
         let id = 2 + round % 2;
@@ -71,19 +71,4 @@ fn act(node: &mut Membership, now: u64) {
         }
     }
     panic!("more than {MOST_ACTIONS} actions at once");
-}
-
-fn identity() -> Identity {
-    Identity {
-        id: 1,
-        incarnation: START,
-        address: Ipv4Addr::new(10, 0, 0, 1),
-        name: "lb1".into(),
-        version: "0.1.0".into(),
-        priority: 100,
-        expect: 3,
-        interval_ns: 10_000_000,
-        lease_ns: 50_000_000,
-        groups: Vec::new(),
-    }
 }

@@ -8,14 +8,13 @@
 #![no_main]
 
 use std::fs;
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use libfuzzer_sys::fuzz_target;
-use vip_fuzz::{assert_plain, directory};
+use vip_fuzz::{assert_plain, directory, identity};
 use vip_user::exit::Failure;
-use vip_user::membership::{Identity, Membership};
+use vip_user::membership::Membership;
 use vip_user::store::{Owner, Store, StoreError};
 
 const FILES: [&str; 4] = ["incarnation.toml", "consent.toml", "configuration.toml", "pledge.toml"];
@@ -51,7 +50,7 @@ fn open(directory: &Path) -> Result<Store, StoreError> {
 
 fn is_usable(mut store: Store) {
     let stored = store.stored();
-    Membership::new(identity(), stored.clone(), 0).expect("a node that can say where it stands");
+    Membership::new(identity(7, 1), stored.clone(), 0).expect("a node that can say where it stands");
 
     let incarnation = store.next_incarnation(0).ok();
     drop(store);
@@ -73,21 +72,6 @@ fn is_usable(mut store: Store) {
     let copy = open(&WRITTEN).expect("what was just written");
     assert_eq!(format!("{:?}", copy.stored()), format!("{stored:?}"));
     fs::remove_dir_all(&*WRITTEN).expect("the directory");
-}
-
-fn identity() -> Identity {
-    Identity {
-        id: 7,
-        incarnation: 1,
-        address: Ipv4Addr::new(10, 0, 0, 7),
-        name: "lb7".into(),
-        version: "0.1.0".into(),
-        priority: 100,
-        expect: 3,
-        interval_ns: 10_000_000,
-        lease_ns: 50_000_000,
-        groups: Vec::new(),
-    }
 }
 
 fn sealed(text: &[u8]) -> Vec<u8> {

@@ -19,7 +19,7 @@ const PROGRESS: Duration = Duration::from_millis(200);
 ///
 /// Exit status: 0 all promises kept, 1 one broken or a search vacuous, 2 usage.
 #[derive(Parser)]
-#[command(name = "vip-model")]
+#[command(name = "vip-model", bin_name = "cargo xtask model")]
 struct Arguments {
     /// Run only this search; --list names them
     name: Option<String>,

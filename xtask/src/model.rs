@@ -7,28 +7,12 @@ use vip_tests::interrupt;
 
 use crate::{cargo::cargo, setup};
 
+/// What the model is asked for: it knows, and `--help` tells.
 #[derive(clap::Args)]
+#[command(disable_help_flag = true)]
 pub(crate) struct Arguments {
-    /// Run only this search; --list names them
-    name: Option<String>,
-    /// Nodes in each cluster: 3, to the end, or 5, to a bound
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    nodes: u8,
-    /// The searches that take seconds, as in the tests
-    #[arg(long)]
-    quick: bool,
-    /// Leave this guard of the protocol out, and find what it is for; --list names them
-    #[arg(long, value_name = "GUARD", conflicts_with_all = ["name", "quick"])]
-    without: Option<String>,
-    /// Leave each guard out in turn; fails if nothing is found
-    #[arg(long, conflicts_with_all = ["name", "quick", "without"])]
-    guards: bool,
-    /// Name the searches and the guards, and run nothing
-    #[arg(long)]
-    list: bool,
-    /// Print one JSON object a line instead of text
-    #[arg(long)]
-    json: bool,
+    #[arg(value_name = "OPTIONS", trailing_var_arg = true, allow_hyphen_values = true)]
+    forwarded: Vec<String>,
 }
 
 /// Runs the model; fails if it has found a promise broken.
@@ -37,17 +21,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure_build_tools()?;
     let mut command = cargo("run");
     command.args(["--profile", "simulation", "--package", "vip-model", "--"]);
-    command.args(&arguments.name).args(["--nodes", &arguments.nodes.to_string()]);
-    if let Some(guard) = &arguments.without {
-        command.args(["--without", guard]);
-    }
-    let flags = [
-        ("--quick", arguments.quick),
-        ("--guards", arguments.guards),
-        ("--list", arguments.list),
-        ("--json", arguments.json),
-    ];
-    command.args(flags.iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag));
+    command.args(&arguments.forwarded);
     let status = command.status().context("cannot run cargo")?;
     interrupt::check()?;
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })

@@ -20,16 +20,7 @@ const LONG_PAYLOAD: usize = 3000;
 
 #[test]
 fn packets_to_a_vip_pass_while_it_is_held() {
-    let node = Node::new();
-    let frame = packet(TCP);
-    let fenced = || Outcome::dropped(&frame, Counter::VipFenced);
-    assert_eq!(node.receives(&frame), fenced(), "never armed");
-    node.plane.words.arm(WEB, MOMENT);
-    assert_eq!(node.receives(&frame), fenced(), "the lease has run out");
-    node.plane.words.arm(WEB, now() + LEASE);
-    assert_eq!(node.receives(&frame), Outcome::passed(&frame, Counter::VipPassed), "armed");
-    node.plane.words.disarm(WEB);
-    assert_eq!(node.receives(&frame), fenced(), "disarmed");
+    assert_follows_the_lease(&packet(TCP));
 }
 
 /// Input: a lease that ends while packets come in. Expected: none passes that came in after its end.
@@ -222,6 +213,19 @@ fn packet(protocol: u8) -> Vec<u8> {
 fn ethernet_of(packet: &[u8]) -> Vec<u8> {
     let Host { mac, .. } = NODE_HOST;
     ethernet(mac, CLIENT.mac, ETHERTYPE_IPV4, packet)
+}
+
+/// A packet to the VIP of "web" passes while the lease word is armed, and not before or after.
+pub(super) fn assert_follows_the_lease(frame: &[u8]) {
+    let node = Node::new();
+    let fenced = || Outcome::dropped(frame, Counter::VipFenced);
+    assert_eq!(node.receives(frame), fenced(), "never armed");
+    node.plane.words.arm(WEB, MOMENT);
+    assert_eq!(node.receives(frame), fenced(), "the lease has run out");
+    node.plane.words.arm(WEB, now() + LEASE);
+    assert_eq!(node.receives(frame), Outcome::passed(frame, Counter::VipPassed), "armed");
+    node.plane.words.disarm(WEB);
+    assert_eq!(node.receives(frame), fenced(), "disarmed");
 }
 
 /// The one node holds the VIP, and the other does not.

@@ -8,10 +8,8 @@ use vip_user::dataplane::Action;
 use super::frames::{
     ALL_NODES, ETHERTYPE_IPV6, Neighbour, PROTOCOL_ICMPV6, PROTOCOL_UDP, ethernet, ipv6, tagged, udp,
 };
-use super::ipv4::assert_fenced_by_lease;
-use super::node::{
-    CLIENT, LEASE, MAIL, MAIL_VIP6, MOMENT, NODE_HOST, Node, Outcome, PORT, WEB, WEB_VIP6, now, vips6,
-};
+use super::ipv4::{assert_fenced_by_lease, assert_follows_the_lease};
+use super::node::{CLIENT, LEASE, MAIL, MAIL_VIP6, NODE_HOST, Node, Outcome, PORT, WEB_VIP6, now, vips6};
 
 const TCP: u8 = 6;
 const HOP_BY_HOP: u8 = 0;
@@ -23,16 +21,7 @@ const DESTINATION_OPTIONS: u8 = 60;
 
 #[test]
 fn packets_to_a_vip_pass_while_it_is_held() {
-    let node = Node::new();
-    let frame = packet(TCP);
-    let fenced = || Outcome::dropped(&frame, Counter::VipFenced);
-    assert_eq!(node.receives(&frame), fenced(), "never armed");
-    node.plane.words.arm(WEB, MOMENT);
-    assert_eq!(node.receives(&frame), fenced(), "the lease has run out");
-    node.plane.words.arm(WEB, now() + LEASE);
-    assert_eq!(node.receives(&frame), Outcome::passed(&frame, Counter::VipPassed), "armed");
-    node.plane.words.disarm(WEB);
-    assert_eq!(node.receives(&frame), fenced(), "disarmed");
+    assert_follows_the_lease(&packet(TCP));
 }
 
 #[test]
