@@ -118,6 +118,14 @@ pub struct World<'a> {
     trace: Option<VecDeque<String>>,
 }
 
+/// A time without a holder of a group.
+#[derive(Debug, Clone)]
+struct Gap {
+    since: u64,
+    /// Whether there was a node that might have ended it, up to the last event.
+    could_end: bool,
+}
+
 /// What is to happen. Nodes are given by their places.
 #[derive(Debug)]
 enum Event {
@@ -249,16 +257,19 @@ impl<'a> World<'a> {
     /// As [`Self::run_until`]; every group that can be served must be so, but for gaps of less than two leases: a holder
     /// that ceases to be a voter gives its lease back in an epoch that others do not have yet.
     fn run_served(&mut self, until: u64) {
-        let mut served_at = vec![self.now; usize::from(self.schedule.groups)];
+        let mut gaps = vec![Gap { since: self.now, could_end: false }; usize::from(self.schedule.groups)];
         loop {
-            for (group, served_at) in served_at.iter_mut().enumerate() {
-                if self.serving(group).next().is_some() || !self.can_be_served(group) {
-                    *served_at = self.now;
-                } else if *served_at + 2 * self.schedule.lease <= self.now {
+            let goes_on = self.step(until);
+            for (group, gap) in gaps.iter_mut().enumerate() {
+                let can_end = self.can_be_served(group);
+                if self.serving(group).next().is_some() || !gap.could_end || !can_end {
+                    gap.since = self.now;
+                } else if gap.since + 2 * self.schedule.lease <= self.now {
                     self.oracle.broken(self.now, Promise::SomebodyServes { group });
                 }
+                gap.could_end = can_end;
             }
-            if !self.step(until) {
+            if !goes_on {
                 return;
             }
         }

@@ -27,6 +27,14 @@ fn candidates_that_are_in_each_others_way_part_before_long() {
     }
 }
 
+/// Input: a schedule in which the one node that might hold comes back, after seconds, into a quiet segment.
+/// Expected: the time without a holder counts from then.
+#[test]
+fn a_group_that_nobody_might_hold_is_not_missed() {
+    let run = world::run(&Schedule::draw(677_394, None), false);
+    assert!(run.broken.is_none(), "{:?}", run.broken);
+}
+
 #[test]
 fn a_seed_gives_the_same_run_again_event_by_event() {
     for seed in 0..20 {
