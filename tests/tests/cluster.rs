@@ -21,6 +21,7 @@ mod cluster {
     mod preemption;
     mod promises;
     mod reach;
+    mod supervision;
     mod voters;
     mod watch;
 }

@@ -8,6 +8,7 @@ use crate::{
     config::{Overrides, Settings, Vip, XdpMode, parse_interface_name},
     exit::Failure,
     logging::LogFormat,
+    supervisor,
 };
 
 pub mod check;
@@ -57,6 +58,9 @@ pub struct Cli {
     /// What to serve.
     #[command(flatten)]
     pub settings: SettingsArgs,
+    /// How to serve it.
+    #[command(flatten)]
+    pub life: LifeArgs,
     /// What to log.
     #[command(flatten)]
     pub log: LogArgs,
@@ -140,6 +144,17 @@ impl SettingsArgs {
     pub fn file(&self) -> &Path {
         self.config.as_deref().unwrap_or(Path::new(crate::config::DEFAULT_FILE))
     }
+}
+
+/// Who looks after the daemon.
+#[derive(Args, Debug)]
+pub struct LifeArgs {
+    /// Start the daemon again at once when it is killed, so that it goes on with its lease before that ends
+    #[arg(long = supervisor::SUPERVISE)]
+    pub supervise: bool,
+    /// The process that does so, for the daemon itself.
+    #[arg(long = supervisor::SUPERVISED_BY, value_name = "PID", hide = true, conflicts_with = supervisor::SUPERVISE)]
+    pub supervised_by: Option<u32>,
 }
 
 /// What to log, and how.
@@ -243,7 +258,8 @@ mod tests {
     fn without_a_command_the_flags_say_what_to_serve() {
         let line = "vip-user --iface eth0 --config /c --vip 10.0.0.1/24 --vip 10.0.0.2/24 --xdp generic \
                     --log-format json --log debug";
-        let Cli { command, settings, log } = parse(line).unwrap();
+        let Cli { command, settings, life, log } = parse(line).unwrap();
+        assert!(!life.supervise && life.supervised_by.is_none());
         assert!(command.is_none());
         assert_eq!(settings.iface.as_deref(), Some("eth0"));
         assert_eq!(settings.file(), Path::new("/c"));

@@ -1,40 +1,37 @@
 //! The kernel's side of the node, and all that knows aya: loading and attaching the XDP program, its maps, its events.
 //!
 //! Order of a start: [`load`], fill the [`Tables`], [`Program::attach`]. From then on frames are decided on by what
-//! the tables say, whether this process lives or not: maps and link are pinned, and a later start adopts them.
+//! the tables say, whether this process lives or not: maps, program and link are pinned, and a later start adopts the
+//! maps. One of the same build, where nothing has changed, finds the program where it wants it ([`resume`]).
 
 mod egress;
 mod error;
 mod fence;
 mod kept;
 mod pins;
+mod program;
+mod resume;
 mod tables;
 mod words;
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::path::Path;
 
-use aya::maps::{MapData, RingBuf};
-use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::xdp::{XdpLink, XdpLinkId};
-use aya::programs::{ProgramError, TestRun as _, TestRunOptions, Xdp, XdpMode as AyaMode};
+use aya::maps::{Map, MapData, RingBuf};
 use aya::{Ebpf, EbpfLoader};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 use vip_common::maps::Event;
 
-pub use self::egress::remove as remove_egress;
 pub use self::error::Error;
 pub use self::fence::{Fence, FenceLost};
 pub use self::kept::Kept;
-pub use self::pins::{MAPS, Pins};
+pub use self::pins::{MAPS, Pins, remove_pin};
+pub use self::program::{Action, Attached, Program, ProgramLog, ProgramLogger};
+pub use self::resume::{Wishes, resume};
 pub use self::tables::{Counters, RenewalTable, Tables};
 pub use self::words::{Word, Words};
-use crate::config::XdpMode;
 
-const PROGRAM: &str = "vip_xdp";
 const EVENTS: &str = "EVENTS";
+const KEPT: &str = "KEPT";
 const LOG_LEVEL: &str = aya_log::LEVEL;
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/vip-ebpf.o"));
 
@@ -57,15 +54,6 @@ pub struct DataPlane {
     pub adopted: bool,
 }
 
-/// Whether the program logs its decisions, for the daemon's log at level debug.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ProgramLog {
-    /// The logging code is not even loaded.
-    Off,
-    /// Records go to [`Program::take_logger`].
-    Debug,
-}
-
 /// Loads the program. With `pins`, maps of a former run are adopted if they are whole and of this layout; otherwise,
 /// what is left of them is removed (which detaches a former program) and new ones are pinned.
 ///
@@ -83,27 +71,11 @@ pub fn load(pins: Option<&Pins>, log: ProgramLog) -> Result<DataPlane, Error> {
     {
         pins.remove_all()?;
     }
-    let (ebpf, maps) = loaded?;
-    Ok(DataPlane {
-        program: Program { ebpf, log },
-        tables: maps.tables,
-        renewals: maps.renewals,
-        words: maps.words,
-        events: maps.events,
-        kept: maps.kept,
-        adopted,
-    })
+    let (ebpf, parts) = loaded?;
+    Ok(parts.with(Program::loaded(ebpf, log), adopted))
 }
 
-struct Maps {
-    tables: Tables,
-    renewals: RenewalTable,
-    words: Words,
-    events: Events,
-    kept: Kept,
-}
-
-fn load_object(pins: Option<&Pins>, log: ProgramLog) -> Result<(Ebpf, Maps), Error> {
+fn load_object(pins: Option<&Pins>, log: ProgramLog) -> Result<(Ebpf, Parts), Error> {
     let mut loader = EbpfLoader::new();
     // The program reads no kernel structures, so the kernel's own type information (megabytes) is not needed.
     loader.btf(None);
@@ -116,187 +88,58 @@ fn load_object(pins: Option<&Pins>, log: ProgramLog) -> Result<(Ebpf, Maps), Err
         for map in MAPS {
             loader.map_pin_path(map.name, pins.map(map.name));
         }
+        // Of a former run, it may have been made for another number of processors.
+        remove_pin(&pins.map(KEPT))?;
+        loader.map_pin_path(KEPT, pins.map(KEPT));
     }
     let mut ebpf = loader.load(OBJECT).map_err(Error::load)?;
-    xdp(&mut ebpf)?.load().map_err(Error::verify)?;
-    let words = Words::map(&ebpf)?;
-    let events = Events { ring: RingBuf::try_from(take(&mut ebpf, EVENTS)?).map_err(Error::map(EVENTS))? };
-    let renewals = RenewalTable::take(&mut ebpf)?;
-    let tables = Tables::take(&mut ebpf)?;
-    let kept = Kept::open(&mut ebpf)?;
-    Ok((ebpf, Maps { tables, renewals, words, events, kept }))
+    program::xdp(&mut ebpf)?.load().map_err(Error::verify)?;
+    let parts = Parts::take(&mut Maps::Object(&mut ebpf))?;
+    Ok((ebpf, parts))
 }
 
-fn xdp(ebpf: &mut Ebpf) -> Result<&mut Xdp, Error> {
-    ebpf.program_mut(PROGRAM).ok_or(Error::Object(PROGRAM))?.try_into().map_err(|_| Error::Object(PROGRAM))
+/// All of a [`DataPlane`] but the program.
+struct Parts {
+    tables: Tables,
+    renewals: RenewalTable,
+    words: Words,
+    events: Events,
+    kept: Kept,
 }
 
-fn take(ebpf: &mut Ebpf, name: &'static str) -> Result<aya::maps::Map, Error> {
-    ebpf.take_map(name).ok_or(Error::Object(name))
-}
-
-/// The XDP program in the kernel.
-#[derive(Debug)]
-pub struct Program {
-    ebpf: Ebpf,
-    log: ProgramLog,
-}
-
-/// How the program runs on an interface.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Attached {
-    /// In the driver.
-    Native,
-    /// In the stack, for drivers without XDP: slower, and as safe.
-    Generic,
-    /// In place of a former run's program, atomically, and as that one ran.
-    Replaced,
-}
-
-impl Program {
-    /// Puts the program on an interface and pins the link at `pin`, or replaces the program of a link that is pinned
-    /// there. The program decides on frames from then on.
-    ///
-    /// # Errors
-    /// [`Error::Busy`] when another program is there, [`Error::Attach`] with the modes that were tried.
-    pub fn attach(&mut self, iface: &str, index: u32, mode: XdpMode, pin: &Path) -> Result<Attached, Error> {
-        if pin.exists() {
-            if self.replace(index, pin)? {
-                return Ok(Attached::Replaced);
-            }
-            std::fs::remove_file(pin).map_err(|source| Error::Pin { path: pin.to_owned(), source })?;
-        }
-        let modes: &[(AyaMode, Attached)] = match mode {
-            XdpMode::Native => &[(AyaMode::Driver, Attached::Native)],
-            XdpMode::Generic => &[(AyaMode::Skb, Attached::Generic)],
-            XdpMode::Auto | XdpMode::Off => {
-                &[(AyaMode::Driver, Attached::Native), (AyaMode::Skb, Attached::Generic)]
-            }
-        };
-        let mut refused = None;
-        for (aya_mode, attached) in modes {
-            match xdp(&mut self.ebpf)?.attach_to_if_index(index, *aya_mode) {
-                Ok(link) => return self.pin_link(link, pin).map(|()| *attached),
-                Err(error) if Error::is_busy(&error) => return Err(Error::Busy { iface: iface.to_owned() }),
-                Err(error) => refused = Some(error),
-            }
-        }
-        Err(Error::attach(iface, mode, refused))
-    }
-
-    /// Replaces the program of a pinned link; `false` when that link is not on this interface any more.
-    fn replace(&mut self, index: u32, pin: &Path) -> Result<bool, Error> {
-        let Ok(pinned) = PinnedLink::from_pin(pin) else { return Ok(false) };
-        if pins::link_interface(pin).ok() != Some(index) {
-            return Ok(false);
-        }
-        let Ok(link) = XdpLink::try_from(FdLink::from(pinned)) else { return Ok(false) };
-        let program = xdp(&mut self.ebpf)?;
-        let replaced = program.attach_to_link(link).and_then(|id| program.take_link(id));
-        match replaced {
-            Ok(link) => {
-                // The pin holds the link; this handle would detach it on drop only if there were no pin.
-                drop(link);
-                Ok(true)
-            }
-            Err(ProgramError::SyscallError(error))
-                if error.io_error.raw_os_error() == Some(libc::ENOLINK) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(Error::Program(error)),
-        }
-    }
-
-    fn pin_link(&mut self, id: XdpLinkId, pin: &Path) -> Result<(), Error> {
-        let link = xdp(&mut self.ebpf)?.take_link(id).map_err(Error::Program)?;
-        // aya falls back to a netlink attachment without a word, which cannot be pinned; dropping it detaches it.
-        let link = FdLink::try_from(link).map_err(|_| Error::NoLink)?;
-        link.pin(pin).map(drop).map_err(|error| Error::pin(pin, error))
-    }
-
-    /// The program's hold on the interface that it was attached to, to be looked at now and then.
-    ///
-    /// # Errors
-    /// When the link is not at `pin`, or the kernel tells nothing of the program.
-    pub fn fence(&self, iface: &str, index: u32, pin: &Path) -> Result<Fence, Error> {
-        let program = self.xdp()?.info().map_err(Error::Program)?.id();
-        Fence::open(iface, index, program, pin).map_err(|source| Error::Pin { path: pin.to_owned(), source })
-    }
-
-    /// What forwards the program's log records, where it was loaded with [`ProgramLog::Debug`].
-    ///
-    /// # Errors
-    /// When the kernel refuses to have their buffer read.
-    pub fn take_logger(&mut self) -> Result<Option<ProgramLogger>, Error> {
-        if self.log == ProgramLog::Off {
-            return Ok(None);
-        }
-        let records =
-            aya_log::EbpfLogger::init(&mut self.ebpf).map_err(|error| Error::Load(error.to_string()))?;
-        // SAFETY: the reader owns its descriptor and gives the same one until it is dropped, which `AsyncFd` does
-        // after it has let go of it.
-        let records = unsafe { AsyncFd::register_with_interest(records, Interest::READABLE) };
-        let records = records.map_err(|error| Error::Load(error.to_string()))?;
-        Ok(Some(ProgramLogger { records }))
-    }
-
-    /// Runs the program on a frame, as if it had come in on the loopback interface (BPF_PROG_TEST_RUN), and gives
-    /// the action and the length of the frame in `out` afterwards. This is how a node casts its own vote.
-    ///
-    /// # Errors
-    /// When the kernel refuses the run, or `out` is shorter than the frame.
-    pub fn run(&self, frame: &[u8], out: &mut [u8]) -> Result<(Action, usize), Error> {
-        let options =
-            TestRunOptions { data_in: Some(frame), data_out: Some(out), ..TestRunOptions::default() };
-        let result = self.xdp()?.test_run(options).map_err(Error::Program)?;
-        let action = Action::from_u32(result.return_value).ok_or(Error::Object(PROGRAM))?;
-        Ok((action, usize::try_from(result.data_size_out).unwrap_or(0)))
-    }
-
-    fn xdp(&self) -> Result<&Xdp, Error> {
-        self.ebpf
-            .program(PROGRAM)
-            .ok_or(Error::Object(PROGRAM))?
-            .try_into()
-            .map_err(|_| Error::Object(PROGRAM))
-    }
-}
-
-/// The program's log records on their way to the daemon's log.
-pub struct ProgramLogger {
-    records: AsyncFd<aya_log::EbpfLogger<&'static dyn log::Log>>,
-}
-
-impl ProgramLogger {
-    /// Forwards records until the future is dropped.
-    pub async fn forward(mut self) {
-        while let Ok(mut ready) = self.records.readable_mut().await {
-            ready.get_inner_mut().flush();
-            ready.clear_ready();
-        }
-    }
-}
-
-/// What the program does with a frame.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Action {
-    /// Nowhere.
-    Drop,
-    /// To the stack.
-    Pass,
-    /// Back where it came from.
-    Tx,
-}
-
-impl Action {
-    fn from_u32(action: u32) -> Option<Self> {
-        Some(match action {
-            1 => Self::Drop,
-            2 => Self::Pass,
-            3 => Self::Tx,
-            _ => return None,
+impl Parts {
+    fn take(maps: &mut Maps<'_>) -> Result<Self, Error> {
+        Ok(Self {
+            words: Words::map(maps)?,
+            events: Events { ring: RingBuf::try_from(maps.take(EVENTS)?).map_err(Error::map(EVENTS))? },
+            renewals: RenewalTable::take(maps)?,
+            tables: Tables::take(maps)?,
+            kept: Kept::open(maps)?,
         })
+    }
+
+    fn with(self, program: Program, adopted: bool) -> DataPlane {
+        let Self { tables, renewals, words, events, kept } = self;
+        DataPlane { program, tables, renewals, words, events, kept, adopted }
+    }
+}
+
+/// Where maps are taken from, each once.
+enum Maps<'a> {
+    /// An object that has just been loaded.
+    Object(&'a mut Ebpf),
+    /// The pins of a former run.
+    Pinned(&'a Pins),
+}
+
+impl Maps<'_> {
+    fn take(&mut self, name: &'static str) -> Result<Map, Error> {
+        match self {
+            Self::Object(ebpf) => ebpf.take_map(name).ok_or(Error::Object(name)),
+            Self::Pinned(pins) => {
+                MapData::from_pin(pins.map(name)).and_then(Map::from_map_data).map_err(Error::map(name))
+            }
+        }
     }
 }
 

@@ -11,32 +11,45 @@ use vip_user::{
     daemon,
     exit::Failure,
     logging,
+    supervisor::{self, Follower},
 };
 
 fn main() -> ExitCode {
-    match run(Cli::parse()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            // Nobody can be told that standard error is closed.
-            let _ = writeln!(io::stderr(), "vip-user: {failure}");
-            failure.exit.into()
-        }
-    }
+    let cli = Cli::parse();
+    let supervised = cli.life.supervised_by.map(Follower::of).transpose();
+    let (follower, result) = match supervised {
+        Ok(follower) => (follower, run(cli)),
+        Err(failure) => (None, Err(failure)),
+    };
+    let code = result.unwrap_or_else(|failure| {
+        // Nobody can be told that standard error is closed.
+        let _ = writeln!(io::stderr(), "vip-user: {failure}");
+        failure.exit.into()
+    });
+    follower.into_iter().for_each(Follower::take_leave);
+    code
 }
 
-fn run(cli: Cli) -> Result<(), Failure> {
-    match cli.command {
-        None => {
-            let settings = cli.settings.load()?;
-            logging::init(&cli.log.filter, cli.log.log_format)?;
-            daemon::run(settings)
-        }
-        Some(Command::Status(args)) => client::status(&args),
-        Some(Command::Members(args)) => client::members(&args),
-        Some(Command::Handover(args)) => client::handover(args),
-        Some(Command::Leave(args)) => depart::leave(&args),
-        Some(Command::Forget(args)) => depart::forget(&args),
-        Some(Command::Check(args)) => check::check(&args),
-        Some(Command::Keygen) => keygen::keygen(),
+fn run(cli: Cli) -> Result<ExitCode, Failure> {
+    let Some(command) = cli.command else { return serve(&cli) };
+    match command {
+        Command::Status(args) => client::status(&args),
+        Command::Members(args) => client::members(&args),
+        Command::Handover(args) => client::handover(args),
+        Command::Leave(args) => depart::leave(&args),
+        Command::Forget(args) => depart::forget(&args),
+        Command::Check(args) => check::check(&args),
+        Command::Keygen => keygen::keygen(),
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(cli: &Cli) -> Result<ExitCode, Failure> {
+    let settings = cli.settings.load()?;
+    logging::init(&cli.log.filter, cli.log.log_format)?;
+    if cli.life.supervise {
+        return supervisor::run().map(ExitCode::from);
     }
+    daemon::run(settings)?;
+    Ok(ExitCode::SUCCESS)
 }

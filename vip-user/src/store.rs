@@ -22,6 +22,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::descriptor::release_early;
 use crate::membership::{Configuration, FIRST_EPOCH, Pledge, Stored};
 
 pub use sealed::{Damage, FileError};
@@ -325,7 +326,7 @@ fn lock(dir: &Path) -> Result<Flock<File>, StoreError> {
     let path = dir.join("lock");
     let mut options = OpenOptions::new();
     options.read(true).write(true).create(true).truncate(false).mode(0o600);
-    let file = options.open(&path).map_err(FileError::when("open", &path))?;
+    let file = options.open(&path).map(release_early).map_err(FileError::when("open", &path))?;
     match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
         Ok(mut lock) => {
             let pid = format!("{}\n", std::process::id());

@@ -11,6 +11,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrIn, recvmsg, setso
 use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
 
 use crate::config;
+use crate::descriptor::release_early;
 
 /// Longest datagram that is read; longer ones are not of this protocol.
 pub const MAX_DATAGRAM: usize = 1500;
@@ -38,6 +39,7 @@ impl Transport {
     /// others, with the step that failed.
     pub fn open(iface: &str, index: u32, own: Ipv4Addr, transport: &config::Transport) -> io::Result<Self> {
         let socket = Socket::new(Domain::IPV4, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
+        let socket = release_early(socket);
         let port = match transport {
             config::Transport::Multicast(group) => group.port(),
             config::Transport::Unicast { port, .. } => *port,

@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use nix::{
-    sys::signal::{Signal, kill},
+    sys::signal::{Signal, kill, killpg},
     unistd::Pid,
 };
 use serde_json::Value;
@@ -115,7 +115,8 @@ pub(super) fn start(lab: &Lab, node: u8, options: &DaemonOptions) -> Result<Daem
     let mut words = options.wrapper.iter().map(OsStr::new).chain([binary.as_os_str()]);
     let mut command = lab.command(node, words.next().unwrap_or_default())?;
     command.args(words).args(["--iface", "eth0", "--config"]).arg(config).args(&options.args);
-    // A process group of its own: Ctrl-C in a terminal is for the program that made the lab, which ends its daemons.
+    // A process group of its own: Ctrl-C in a terminal is for the program that made the lab, which ends its daemons, each
+    // with those that it has started.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(stderr).process_group(0);
     let child = command.spawn().with_context(|| format!("cannot start {}", binary.display()))?;
     Ok(Daemon { node, binary, child, log, socket: config::socket(lab, node) })
@@ -143,6 +144,13 @@ impl Daemon {
         Pid::from_raw(self.child.id().cast_signed())
     }
 
+    /// Its youngest child: where it was started with `--supervise`, the one that serves.
+    pub fn supervised(&self) -> Result<Option<Pid>> {
+        let path = format!("/proc/{0}/task/{0}/children", self.pid());
+        let children = fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        Ok(children.split_whitespace().next_back().map(|pid| pid.parse().map(Pid::from_raw)).transpose()?)
+    }
+
     /// Where its control socket is, once it serves.
     pub fn socket(&self) -> &Path {
         &self.socket
@@ -166,9 +174,10 @@ impl Daemon {
         kill(self.pid(), signal).with_context(|| format!("cannot send {signal} to node {}", self.node))
     }
 
-    /// SIGKILL, and waits for the end. Its pins and its XDP program stay.
+    /// SIGKILL for its whole process group, and waits for the end. Its pins and its XDP program stay.
     pub fn kill(&mut self) -> Result<()> {
-        self.signal(Signal::SIGKILL)?;
+        killpg(self.pid(), Signal::SIGKILL)
+            .with_context(|| format!("cannot kill the daemon of node {}{}", self.node, self.log_tail()))?;
         self.child.wait()?;
         Ok(())
     }
@@ -246,7 +255,7 @@ impl Daemon {
 impl Drop for Daemon {
     fn drop(&mut self) {
         // Both fail only if it has ended already.
-        let _ = self.child.kill();
+        let _ = killpg(self.pid(), Signal::SIGKILL);
         let _ = self.child.wait();
     }
 }

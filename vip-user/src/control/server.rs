@@ -19,7 +19,7 @@ use tokio::{
 };
 
 use super::{Reply, Request, connect};
-use crate::exit::Failure;
+use crate::{descriptor::release_early, exit::Failure};
 
 /// The longest request, its line break included.
 const MAX_REQUEST: usize = 4096;
@@ -146,7 +146,7 @@ fn remove_leftover(path: &Path) -> io::Result<()> {
 }
 
 fn listen(path: &Path) -> io::Result<Server> {
-    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    let socket = release_early(Socket::new(Domain::UNIX, Type::STREAM, None)?);
     socket.bind(&SockAddr::unix(path)?)?;
     socket.set_nonblocking(true)?;
     // From here on, dropping the server removes the socket, errors included.

@@ -23,7 +23,7 @@ use crate::clock;
 use crate::config::{Keys, Settings, Transport as TransportSettings, XdpMode};
 use crate::control::Server;
 use crate::courier::Courier;
-use crate::dataplane::{self, Attached, DataPlane, Pins, ProgramLog, ProgramLogger};
+use crate::dataplane::{self, Attached, DataPlane, Pins, ProgramLog, ProgramLogger, Wishes};
 use crate::exit::Failure;
 use crate::ipv6::{self, SolicitedNodes};
 use crate::membership::{Durable, Identity, Membership, Offer};
@@ -60,7 +60,10 @@ pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Res
     let mut transport = open_transport(&place, &settings.cluster.transport)?;
     let mut signer = Signer::new(own.origin, own.keys.clone());
     signer.set_epoch(own.epoch());
-    if let Some(owner) = claim::owner_of_id(&mut transport, &mut signer) {
+    // A lease that still runs does not wait for others' objections: there were none when it was won.
+    if !slots.iter().any(|slot| plane.words.holds(slot.number, clock::now()))
+        && let Some(owner) = claim::owner_of_id(&mut transport, &mut signer)
+    {
         return Err(id_taken(place.id, owner));
     }
     let dummy = put_on_machine(settings, &mut place, &mut plane, footprint).await?;
@@ -194,13 +197,16 @@ async fn load(
 ) -> Result<(DataPlane, Slots), Failure> {
     let pins = Pins::new(&settings.paths.bpffs);
     footprint.pins_lock = Some(pins.lock().map_err(plane_failure)?);
-    let log = if tracing::enabled!(tracing::Level::DEBUG) { ProgramLog::Debug } else { ProgramLog::Off };
-    let mut plane = dataplane::load(Some(&pins), log).map_err(plane_failure)?;
+    let wishes = wishes(settings);
+    let (iface, index) = (&place.interface.name, place.interface.index);
+    let resumed = dataplane::resume(&pins, iface, index, wishes);
+    let mut plane =
+        resumed.map_or_else(|| dataplane::load(Some(&pins), wishes.log), Ok).map_err(plane_failure)?;
     if plane.adopted && !is_of(&plane, own.origin)? {
         warn!("the data plane of a former run was another node's or cluster's, and is replaced by a new one");
         expose_no_vips(place).await?;
         pins.clear().map_err(plane_failure)?;
-        plane = dataplane::load(Some(&pins), log).map_err(plane_failure)?;
+        plane = dataplane::load(Some(&pins), wishes.log).map_err(plane_failure)?;
     }
     footprint.adopted = plane.adopted;
     footprint.pins = Some(pins);
@@ -224,6 +230,12 @@ async fn load(
     };
     plane.tables.set_interface(place.interface.index, entry).map_err(plane_failure)?;
     Ok((plane, slots))
+}
+
+/// What a former run must have been told alike, for this one to go on with its programs.
+fn wishes(settings: &Settings) -> Wishes {
+    let log = if tracing::enabled!(tracing::Level::DEBUG) { ProgramLog::Debug } else { ProgramLog::Off };
+    Wishes { egress_fence: settings.node.egress_fence, log }
 }
 
 /// Takes off the VIPs that a former run has left: they must not be there without a fence.
@@ -285,7 +297,11 @@ async fn put_on_machine(
     footprint.solicited = Some(SolicitedNodes::join(index, vips6(settings)).map_err(refused)?);
     place.interface = find_interface(&place.netlink, &name).await?;
     let mode = if place.interface.generic_xdp { XdpMode::Generic } else { XdpMode::Native };
-    let taken_over = if attached == Attached::Replaced { ", in place of a former run's" } else { "" };
+    let taken_over = match attached {
+        Attached::Replaced => ", in place of a former run's",
+        Attached::Resumed => ", as a former run has left it",
+        Attached::Native | Attached::Generic => "",
+    };
     info!("node {} on {name}, address {}, {mode} XDP{taken_over}", place.id, place.address);
     if settings.node.xdp == XdpMode::Auto && mode == XdpMode::Generic {
         warn!("the driver of {name} has no native XDP: generic XDP is as safe, and slower");
@@ -299,17 +315,16 @@ fn fence_egress(settings: &Settings, place: &Place, plane: &mut DataPlane) -> Re
     let name = &place.interface.name;
     let pin = Pins::new(&settings.paths.bpffs).egress_link(name);
     if !settings.node.egress_fence {
-        dataplane::remove_egress(&pin).map_err(plane_failure)?;
+        dataplane::remove_pin(&pin).map_err(plane_failure)?;
         return Ok(false);
     }
-    if let Err(error) = plane.program.attach_egress(name, &pin) {
+    plane.program.attach_egress(name, &pin).or_else(|error| {
         warn!(
             "nothing keeps late packets of a former holder from leaving by {name} ({error}): that takes Linux 6.6; \
              node.egress_fence = false silences this"
         );
-        return Ok(false);
-    }
-    Ok(true)
+        Ok(false)
+    })
 }
 
 /// Puts the parts together and sets them going.
@@ -325,6 +340,9 @@ fn assemble(
     dummy: String,
 ) -> Result<Node, Failure> {
     let egress_fence = fence_egress(settings, &place, &mut plane)?;
+    if let Err(error) = plane.program.let_resume(&Pins::new(&settings.paths.bpffs), wishes(settings)) {
+        warn!("{error}; a restart will take longer");
+    }
     let words = plane.words.clone();
     let announcer = announcer(&place.interface, slots, &plane)?;
     let source = forward::source_of(own.origin.cluster, place.id);

@@ -1,13 +1,11 @@
 //! The frames that the program keeps while a lease changes hands: a perf buffer for each processor.
 
-use aya::Ebpf;
 use aya::maps::perf::{PerfEvent, PerfEventArrayBuffer};
 use aya::maps::{MapData, PerfEventArray};
 use aya::util::online_cpus;
 
-use super::{Error, take};
+use super::{Error, KEPT, Maps};
 
-const KEPT: &str = "KEPT";
 /// Pages of each buffer, a power of two: half a megabyte, a few thousand small frames or a few hundred large ones.
 const PAGES: usize = 128;
 
@@ -23,9 +21,9 @@ impl std::fmt::Debug for Kept {
 }
 
 impl Kept {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self, Error> {
+    pub(super) fn open(maps: &mut Maps<'_>) -> Result<Self, Error> {
         let failed = |error: String| Error::Load(format!("buffers for frames in a handover: {error}"));
-        let mut map = PerfEventArray::try_from(take(ebpf, KEPT)?).map_err(Error::map(KEPT))?;
+        let mut map = PerfEventArray::try_from(maps.take(KEPT)?).map_err(Error::map(KEPT))?;
         let cpus = online_cpus().map_err(|(file, error)| failed(format!("{file}: {error}")))?;
         let buffers = cpus.into_iter().map(|cpu| map.open(cpu, Some(PAGES)));
         Ok(Self { buffers: buffers.collect::<Result<_, _>>().map_err(|error| failed(error.to_string()))? })

@@ -14,6 +14,7 @@ use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vip_common::maps;
 
 use super::Error;
+use crate::descriptor::release_early;
 
 /// A map and its layout.
 #[derive(Debug)]
@@ -82,7 +83,7 @@ impl Pins {
     pub fn lock(&self) -> Result<Flock<File>, Error> {
         self.make_directory()?;
         let failed = |source| Error::Pin { path: self.directory.clone(), source };
-        let directory = File::open(&self.directory).map_err(failed)?;
+        let directory = File::open(&self.directory).map(release_early).map_err(failed)?;
         Flock::lock(directory, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| match errno {
             Errno::EWOULDBLOCK => Error::InUse(self.base.clone()),
             errno => failed(errno.into()),
@@ -104,6 +105,13 @@ impl Pins {
     /// Whether a former run's program is on this interface, and will stay there until another one takes its place.
     pub fn fence(&self, iface: &str, index: u32) -> bool {
         self.are_whole() && link_interface(&self.link(iface)).is_ok_and(|interface| interface == index)
+    }
+
+    /// The pins whose names begin with this.
+    pub(super) fn all_named(&self, prefix: &str) -> impl Iterator<Item = PathBuf> {
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let is_named = move |entry: &fs::DirEntry| entry.file_name().to_string_lossy().starts_with(prefix);
+        entries.filter(is_named).map(|entry| entry.path())
     }
 
     fn are_whole(&self) -> bool {
@@ -163,6 +171,19 @@ impl Pins {
     }
 }
 
+/// Removes what is pinned there, if something is: a link that goes takes its program off its interface.
+///
+/// # Errors
+/// [`Error::Pin`].
+pub fn remove_pin(pin: &Path) -> Result<(), Error> {
+    match fs::remove_file(pin) {
+        Err(source) if source.kind() != io::ErrorKind::NotFound => {
+            Err(Error::Pin { path: pin.to_owned(), source })
+        }
+        _ => Ok(()),
+    }
+}
+
 fn remove_pins(directory: &Path) -> Result<(), Error> {
     let entries = match fs::read_dir(directory) {
         Ok(entries) => entries,
@@ -189,6 +210,11 @@ fn remove_directory(directory: &Path) -> Result<(), Error> {
 /// Index of the interface that a pinned XDP link is on; 0 when that is gone.
 pub(super) fn link_interface(pin: &Path) -> io::Result<u32> {
     link_info(&open_pin(pin)?).map(|info| info.interface)
+}
+
+/// The kernel's id of the program of a pinned XDP link.
+pub(super) fn link_program(pin: &Path) -> io::Result<u32> {
+    link_info(&open_pin(pin)?).map(|info| info.program)
 }
 
 /// What the kernel says of an XDP link (`struct bpf_link_info`, Linux 5.9).

@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use aya::Pod;
 use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
-use aya::{Ebpf, Pod};
 use vip_common::lease::{Acceptor, Renewal};
 use vip_common::maps::{
     COUNTERS, Config, Counter, Interface, LockedAcceptor, LockedRenewal, Peer, Vip, Vip6, bpf_spin_lock,
 };
 
-use super::{Error, take};
+use super::{Error, Maps};
 
 /// Take the value's spin lock (`BPF_F_LOCK`, Linux 5.1).
 const LOCKED: u64 = 4;
@@ -49,22 +49,22 @@ impl std::fmt::Debug for Tables {
 }
 
 macro_rules! table {
-    ($ebpf:expr, $name:literal) => {
-        take($ebpf, $name)?.try_into().map_err(Error::map($name))?
+    ($maps:expr, $name:literal) => {
+        $maps.take($name)?.try_into().map_err(Error::map($name))?
     };
 }
 
 impl Tables {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
+    pub(super) fn take(maps: &mut Maps<'_>) -> Result<Self, Error> {
         Ok(Self {
-            config: table!(ebpf, "CONFIG"),
-            interfaces: table!(ebpf, "INTERFACES"),
-            vips: table!(ebpf, "VIPS"),
-            vips6: table!(ebpf, "VIPS6"),
-            slots: table!(ebpf, "SLOTS"),
-            acceptors: table!(ebpf, "ACCEPTORS"),
-            peers: table!(ebpf, "PEERS"),
-            counters: table!(ebpf, "COUNTERS"),
+            config: table!(maps, "CONFIG"),
+            interfaces: table!(maps, "INTERFACES"),
+            vips: table!(maps, "VIPS"),
+            vips6: table!(maps, "VIPS6"),
+            slots: table!(maps, "SLOTS"),
+            acceptors: table!(maps, "ACCEPTORS"),
+            peers: table!(maps, "PEERS"),
+            counters: table!(maps, "COUNTERS"),
         })
     }
 
@@ -215,8 +215,8 @@ impl std::fmt::Debug for RenewalTable {
 }
 
 impl RenewalTable {
-    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self, Error> {
-        Ok(Self { renewals: table!(ebpf, "RENEWALS") })
+    pub(super) fn take(maps: &mut Maps<'_>) -> Result<Self, Error> {
+        Ok(Self { renewals: table!(maps, "RENEWALS") })
     }
 
     /// Starts counting answers to a new proposal.

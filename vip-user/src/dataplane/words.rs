@@ -7,13 +7,12 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use aya::Ebpf;
-use aya::maps::Map;
+use aya::maps::{Map, MapData};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 use vip_common::lease::{Ballot, held};
 use vip_common::maps::{Group, Role, SLOTS, Stale};
 
-use super::Error;
+use super::{Error, Maps};
 
 const GROUPS: &str = "GROUPS";
 const LEN: NonZeroUsize = NonZeroUsize::new(SLOTS * size_of::<Group>()).unwrap();
@@ -27,6 +26,8 @@ pub struct Words {
 #[derive(Debug)]
 struct Memory {
     start: NonNull<Group>,
+    /// A program of the same object that is loaded later names it by this descriptor.
+    _map: MapData,
 }
 
 // SAFETY: the memory is a shared mapping that lives as long as the value, and every access to it is atomic.
@@ -54,13 +55,13 @@ pub struct Word {
 }
 
 impl Words {
-    pub(super) fn map(ebpf: &Ebpf) -> Result<Self, Error> {
-        let Some(Map::Array(groups)) = ebpf.map(GROUPS) else { return Err(Error::Object(GROUPS)) };
+    pub(super) fn map(maps: &mut Maps<'_>) -> Result<Self, Error> {
+        let Map::Array(groups) = maps.take(GROUPS)? else { return Err(Error::Object(GROUPS)) };
         let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
         let memory = unsafe { mmap(None, LEN, protection, MapFlags::MAP_SHARED, groups.fd().as_fd(), 0) };
         let start = memory.map_err(|error| Error::Mmap(GROUPS, error.into()))?.cast();
-        Ok(Self { memory: Arc::new(Memory { start }) })
+        Ok(Self { memory: Arc::new(Memory { start, _map: groups }) })
     }
 
     /// Reads a group's entry.
