@@ -28,4 +28,5 @@ mod dataplane {
     mod races;
     mod records;
     mod requests;
+    mod resume;
 }

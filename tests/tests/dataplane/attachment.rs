@@ -108,7 +108,7 @@ fn an_interface_with_another_program_is_refused() {
 }
 
 /// Runs a test on a thread of its own, in a network namespace with a veth pair, "left" and "right".
-fn on_a_cable(test: impl FnOnce(BpfDirectory) + Send + 'static) {
+pub(super) fn on_a_cable(test: impl FnOnce(BpfDirectory) + Send + 'static) {
     let body = move || {
         unshare(CloneFlags::CLONE_NEWNET).expect("making a network namespace needs root");
         cable();
@@ -119,7 +119,7 @@ fn on_a_cable(test: impl FnOnce(BpfDirectory) + Send + 'static) {
     }
 }
 
-fn cable() {
+pub(super) fn cable() {
     ip("link add left address 02:77:00:00:00:01 type veth peer name right");
     // The kernel's own frames would come in between.
     for end in ["left", "right"] {
@@ -127,12 +127,12 @@ fn cable() {
     }
 }
 
-fn load(pins: &Pins) -> dataplane::DataPlane {
+pub(super) fn load(pins: &Pins) -> dataplane::DataPlane {
     dataplane::load(Some(pins), ProgramLog::Off).unwrap()
 }
 
 /// A node that serves "left".
-fn served(pins: &Pins, mode: XdpMode, expected: Attached) -> Node {
+pub(super) fn served(pins: &Pins, mode: XdpMode, expected: Attached) -> Node {
     let mut node = Node::with_plane(load(pins));
     let interface = Interface { mac: NODE_HOST.mac, reserved: 0, address: NODE_HOST.ip.octets() };
     node.plane.tables.set_interface(if_nametoindex("left").unwrap(), interface).unwrap();
@@ -140,7 +140,7 @@ fn served(pins: &Pins, mode: XdpMode, expected: Attached) -> Node {
     node
 }
 
-fn attach(node: &mut Node, pins: &Pins, iface: &str, mode: XdpMode) -> Result<Attached, Error> {
+pub(super) fn attach(node: &mut Node, pins: &Pins, iface: &str, mode: XdpMode) -> Result<Attached, Error> {
     node.plane.program.attach(iface, if_nametoindex(iface).unwrap(), mode, &pins.link(iface))
 }
 
@@ -179,13 +179,13 @@ fn raw(iface: &str) -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
 }
 
 /// The id of the program on an interface, as `ip link` tells it.
-fn program_on(iface: &str) -> Option<String> {
+pub(super) fn program_on(iface: &str) -> Option<String> {
     let shown = ip(&format!("link show {iface}"));
     let (_, rest) = shown.split_once("prog/xdp id ")?;
     rest.split_whitespace().next().map(str::to_owned)
 }
 
-fn ip(arguments: &str) -> String {
+pub(super) fn ip(arguments: &str) -> String {
     let output = Command::new("ip").args(arguments.split(' ')).output().expect("running ip");
     assert!(output.status.success(), "ip {arguments}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap()
