@@ -35,7 +35,7 @@ pub const SUPERVISED_BY: &str = "supervised-by";
 const SELF: &str = "/proc/self/exe";
 /// One that was killed, and is killed again sooner than this, is not started at once: something is wrong with it, and
 /// others are to serve.
-const STEADY: Duration = Duration::from_secs(10);
+const STEADY: Duration = Duration::from_secs(1);
 /// How long it is left dead then: longer than leases should be.
 const PAUSE: Duration = Duration::from_secs(1);
 

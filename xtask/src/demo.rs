@@ -55,6 +55,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         binary: Some(build_daemon(Profile::Release)?),
         interval: arguments.interval,
         lease: arguments.lease,
+        // As the service unit has it.
+        args: vec!["--supervise".to_owned()],
         ..DaemonOptions::default()
     };
     let faults = if arguments.faults.is_empty() { Fault::ALL.to_vec() } else { arguments.faults.clone() };

@@ -176,10 +176,22 @@ impl Daemon {
 
     /// SIGKILL for its whole process group, and waits for the end. Its pins and its XDP program stay.
     pub fn kill(&mut self) -> Result<()> {
-        killpg(self.pid(), Signal::SIGKILL)
-            .with_context(|| format!("cannot kill the daemon of node {}{}", self.node, self.log_tail()))?;
+        self.signal_all(Signal::SIGKILL)?;
         self.child.wait()?;
         Ok(())
+    }
+
+    /// Sends a signal to its whole process group.
+    pub fn signal_all(&mut self, signal: Signal) -> Result<()> {
+        killpg(self.pid(), signal)
+            .with_context(|| format!("cannot send {signal} to all of node {}{}", self.node, self.log_tail()))
+    }
+
+    /// Sends a signal to the daemon that was started with `--supervise`, and not to its supervisor.
+    pub fn signal_supervised(&self, signal: Signal) -> Result<()> {
+        let daemon = self.supervised()?.with_context(|| format!("no daemon on node {}", self.node))?;
+        kill(daemon, signal)
+            .with_context(|| format!("cannot send {signal} to the daemon of node {}", self.node))
     }
 
     /// SIGSTOP: it lives and does nothing.

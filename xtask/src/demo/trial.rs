@@ -71,7 +71,10 @@ fn attempt(cluster: &mut Cluster, fault: Fault, timeline: &Timeline) -> Result<T
     let broken = Stamp::now();
     timeline.event(broken, broken, &format!("lb{victim} serves; {}", fault.name()));
     fault.inflict(cluster, victim)?;
-    let successor = wait_successor(&prober, broken, victim)?;
+    if fault.can_be_survived() {
+        interrupt::pause(WATCH)?;
+    }
+    let successor = wait_successor(&prober, broken, |node| fault.can_be_survived() || node != victim)?;
     show_takeover(timeline, broken, victim, successor, &prober.report_so_far());
     interrupt::pause(WATCH)?;
 
@@ -97,8 +100,8 @@ fn wait_service(prober: &Prober) -> Result<u8> {
         .map(|answer| answer.node)
 }
 
-fn wait_successor(prober: &Prober, broken: Stamp, victim: u8) -> Result<Answer> {
-    wait::until("another node to serve", TAKEOVER, || Ok(prober.answer_after(broken, |node| node != victim)))
+fn wait_successor(prober: &Prober, broken: Stamp, may_serve: impl Fn(u8) -> bool) -> Result<Answer> {
+    wait::until("a node to serve then", TAKEOVER, || Ok(prober.answer_after(broken, &may_serve)))
 }
 
 fn show_takeover(timeline: &Timeline, broken: Stamp, victim: u8, successor: Answer, probes: &Report) {
