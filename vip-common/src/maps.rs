@@ -209,7 +209,7 @@ pub struct Event {
 pub enum EventKind {
     /// The holder gave the group's lease back; `value` is its ballot.
     Released = 1,
-    /// A foreign MAC address probes for or announces the VIP in `address`.
+    /// A foreign MAC address probes for or announces the VIP in `address`; `value` is the index of the interface where.
     Conflict = 2,
     /// Another daemon uses this node's id; `value` is its incarnation.
     DuplicateId = 3,

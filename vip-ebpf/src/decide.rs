@@ -88,7 +88,7 @@ fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
     let (Some(arp), Some(interface)) = (packet.at::<Arp>(offset), interface(packet)) else {
         return Verdict::pass(Counter::Other);
     };
-    let claims = claim(arp, interface);
+    let claims = claim(packet, arp, interface);
     if arp.operation.get() == Arp::REQUEST
         && arp.sender_ip != arp.target_ip
         && let Some((slot, group)) = group_of(arp.target_ip)
@@ -124,14 +124,15 @@ fn fenced_question(slot: u32, group: *mut Group, interface: &Interface, counter:
 
 /// Whether a foreign MAC address announces a VIP or probes for one (RFC 5227, section 1.1); tells the daemon.
 #[inline(always)]
-fn claim(arp: &Arp, interface: &Interface) -> bool {
+fn claim(packet: &Packet<'_>, arp: &Arp, interface: &Interface) -> bool {
     let is_probe = arp.sender_ip == [0; 4] && arp.operation.get() == Arp::REQUEST;
     let address = if is_probe { arp.target_ip } else { arp.sender_ip };
     let Some((slot, group)) = group_of(address) else { return false };
     if !is_foreign(arp.sender_mac, group, interface) {
         return false;
     }
-    report_conflict(slot, group, Ipv4Addr::from(address).to_ipv6_mapped().octets(), arp.sender_mac);
+    let address = Ipv4Addr::from(address).to_ipv6_mapped().octets();
+    report_conflict(packet, slot, group, address, arp.sender_mac);
     true
 }
 
@@ -179,7 +180,7 @@ fn claim6(
     if !is_foreign(ethernet.source, group, interface) {
         return false;
     }
-    report_conflict(vip.slot, group, address, ethernet.source);
+    report_conflict(packet, vip.slot, group, address, ethernet.source);
     true
 }
 
@@ -192,14 +193,15 @@ fn is_foreign(mac: [u8; 6], group: *mut Group, interface: &Interface) -> bool {
 
 /// At most one event per group and [`CONFLICT_INTERVAL`]: a flood of claims must not keep the daemon busy.
 #[inline(always)]
-fn report_conflict(slot: u32, group: *mut Group, address: [u8; 16], mac: [u8; 6]) {
+fn report_conflict(packet: &Packet<'_>, slot: u32, group: *mut Group, address: [u8; 16], mac: [u8; 6]) {
     let (now, last) = (now(), shared!(group, conflict_at));
     // Two CPUs may both find the interval over and send an event each.
     if now.wrapping_sub(last.load()) < CONFLICT_INTERVAL {
         return;
     }
     last.store(now);
-    report(Event { kind: EventKind::Conflict as u32, slot, address, mac, ..EMPTY_EVENT });
+    let value = u64::from(packet.interface());
+    report(Event { kind: EventKind::Conflict as u32, slot, value, address, mac, ..EMPTY_EVENT });
 }
 
 /// An event to be filled in.

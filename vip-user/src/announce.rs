@@ -28,6 +28,9 @@ use schedule::{Burst, Schedule};
 /// SCHED_FIFO priority of the thread: announcements follow a takeover within the same millisecond, CPU hogs or not.
 const PRIORITY: i32 = 40;
 
+/// VIPs to be defended that may wait.
+const DEFENCES: usize = 64;
+
 /// Shortest time between two log lines about failures to send.
 const LOG_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -48,6 +51,7 @@ pub struct Announcer {
     shared: Arc<Shared>,
     /// Wakes the thread; closed to stop it.
     doorbell: Option<SyncSender<()>>,
+    defences: SyncSender<Defence>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -73,18 +77,20 @@ impl Announcer {
         });
         // One place is enough: a ring that finds it taken is heard with the one before.
         let (doorbell, bell) = sync_channel(1);
+        let (defences, to_defend) = sync_channel(DEFENCES);
         let driver = Driver {
             schedule: Schedule::new(frames.iter().map(Frames::count)),
             seen: vec![0; frames.len()],
             frames,
             shared: Arc::clone(&shared),
             bell,
+            to_defend,
             sender,
             held,
             failures: FailureLog { iface: iface.name.clone(), next: None, unlogged: 0 },
         };
         let thread = thread::Builder::new().name("announce".into()).spawn(move || driver.run())?;
-        Ok(Announcer { shared, doorbell: Some(doorbell), thread: Some(thread) })
+        Ok(Announcer { shared, doorbell: Some(doorbell), defences, thread: Some(thread) })
     }
 
     /// Announces the VIPs of the slot now, several times over the next second, and every 30 s from then on. To be
@@ -98,6 +104,13 @@ impl Announcer {
         self.order(slot, false);
     }
 
+    /// Announces one VIP of the slot, once, against somebody who claims it; unless the lease is not held. Never blocks; an
+    /// unknown VIP is ignored, and one too many is.
+    pub fn defend(&self, slot: u32, vip: IpAddr) {
+        let _ = self.defences.try_send(Defence { slot, vip });
+        self.ring();
+    }
+
     /// Bursts that could not be sent in full since the start.
     pub fn failures(&self) -> u64 {
         self.shared.failures.load(Ordering::Relaxed)
@@ -106,6 +119,10 @@ impl Announcer {
     fn order(&self, slot: u32, promoted: bool) {
         let Some(order) = self.shared.orders.iter().find(|order| order.slot == slot) else { return };
         order.give(promoted);
+        self.ring();
+    }
+
+    fn ring(&self) {
         if let Some(doorbell) = &self.doorbell {
             // Full: the thread has not yet answered the last ring, and will see this order too.
             let _ = doorbell.try_send(());
@@ -122,6 +139,13 @@ impl Drop for Announcer {
             warn!("the announcing thread had died");
         }
     }
+}
+
+/// A VIP to be announced once.
+#[derive(Clone, Copy, Debug)]
+struct Defence {
+    slot: u32,
+    vip: IpAddr,
 }
 
 /// What both sides see. Orders are kept here and not in the channel, so that none is lost when it is full.
@@ -155,6 +179,7 @@ struct Driver<H> {
     frames: Vec<Frames>,
     shared: Arc<Shared>,
     bell: Receiver<()>,
+    to_defend: Receiver<Defence>,
     sender: Box<dyn DataLinkSender>,
     held: H,
     failures: FailureLog,
@@ -171,6 +196,9 @@ impl<H: Fn(u32) -> bool> Driver<H> {
         }
         while self.wait() {
             self.take_orders();
+            while let Ok(defence) = self.to_defend.try_recv() {
+                self.defend(defence);
+            }
             while let Some(burst) = self.schedule.poll(Instant::now()) {
                 self.send(burst);
             }
@@ -222,6 +250,16 @@ impl<H: Fn(u32) -> bool> Driver<H> {
                 self.failures.log(&error);
                 return;
             }
+        }
+    }
+
+    fn defend(&mut self, Defence { slot, vip }: Defence) {
+        let group = self.shared.orders.iter().position(|order| order.slot == slot);
+        let Some(frame) = group.and_then(|group| self.frames[group].of_vip(vip)) else { return };
+        if (self.held)(slot)
+            && let Some(Err(error)) = self.sender.send_to(frame, None)
+        {
+            self.failures.log(&error);
         }
     }
 }

@@ -45,7 +45,7 @@ const SERVE: &str = "\
 Virtual IPs that fail over in milliseconds, and are never held twice.
 
 Without a command, serves: this machine and the others of its cluster share the configured VIPs, one \
-holds them at a time, and another takes over when it fails. SIGTERM releases the VIPs and stops.";
+holds them at a time, and another takes over when it fails. SIGTERM hands the VIPs over and stops.";
 
 /// The parsed command line.
 #[derive(Debug, Parser)]
@@ -149,7 +149,7 @@ impl SettingsArgs {
 /// Who looks after the daemon.
 #[derive(Args, Debug)]
 pub struct LifeArgs {
-    /// Start the daemon again at once when it is killed, so that it goes on with its lease before that ends
+    /// Start the daemon again at once when it is killed, so that it goes on with its leases before they end
     #[arg(long = supervisor::SUPERVISE)]
     pub supervise: bool,
     /// The process that does so, for the daemon itself.

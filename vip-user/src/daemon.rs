@@ -5,6 +5,7 @@
 //! The order of a start is in [`start`], what it leaves on the machine in [`footprint`].
 
 mod claim;
+mod conflicts;
 mod control_plane;
 mod departure;
 mod footprint;

@@ -132,6 +132,9 @@ pub struct Counters {
     pub lease_replies: u64,
     /// Lease messages that were not accepted, for whatever reason.
     pub rejected: u64,
+    /// ARP and NDP packets by which a machine outside of the cluster claimed a VIP.
+    #[serde(default)]
+    pub conflicts: u64,
 }
 
 /// A point in time in RFC 3339, in UTC to the millisecond: `2026-01-01T00:00:00.000Z`. A time before 1970 is
@@ -170,8 +173,11 @@ mod tests {
     #[test]
     fn the_documented_example_is_read_and_written_back_byte_for_byte_with_what_was_added_behind() {
         let status: Status = serde_json::from_str(EXAMPLE).unwrap();
-        let fields = EXAMPLE.strip_suffix('}').unwrap();
-        assert_eq!(serde_json::to_string(&status).unwrap(), format!("{fields},\"egress_fence\":false}}"));
+        let fields = EXAMPLE.strip_suffix("}}").unwrap();
+        assert_eq!(
+            serde_json::to_string(&status).unwrap(),
+            format!("{fields},\"conflicts\":0}},\"egress_fence\":false}}")
+        );
     }
 
     #[test]

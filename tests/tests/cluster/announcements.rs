@@ -9,7 +9,7 @@ use pnet::packet::{
 };
 use socket2::Socket;
 use vip_tests::{
-    cluster::Cluster,
+    cluster::{Cluster, Status},
     lab::VIP,
     net::{command_in, in_netns},
     oracle::packet_socket,
@@ -17,6 +17,9 @@ use vip_tests::{
 };
 
 use crate::{PATIENCE, cluster::watch::Watch, three_whole};
+
+/// A machine that is of no cluster.
+const STRANGER: &str = "02:00:00:00:00:42";
 
 #[test]
 fn a_new_holder_announces_the_vip_in_both_forms_and_the_client_learns_its_mac() {
@@ -38,6 +41,64 @@ fn a_new_holder_announces_the_vip_in_both_forms_and_the_client_learns_its_mac() 
     }
     wait_neighbour(&cluster, successor);
     watch.finish();
+}
+
+/// Input: another machine says again and again that it has the VIP.
+/// Expected: each node names it to the operator; the holder, and nobody else, says as often that it has the VIP (RFC 5227,
+/// section 2.4 c), and goes on serving.
+#[test]
+fn who_claims_the_vip_is_named_by_all_and_answered_by_the_holder() {
+    const CLAIMS: u64 = 5;
+    let (mut cluster, holder) = three_whole();
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |node| node == holder);
+    let open = || packet_socket("eth0", Some(libc::ETH_P_ARP));
+    let wire = in_netns(&cluster.lab().client_netns(), open).unwrap();
+    wire.set_nonblocking(true).unwrap();
+    for count in 1..=CLAIMS {
+        wire.send(&claim()).unwrap();
+        for node in 1..=3 {
+            let heard = |status: &Status| status.counters["conflicts"] >= count;
+            cluster.wait_status(node, "to count the claim", PATIENCE, heard).unwrap();
+        }
+    }
+
+    let warnings = |cluster: &mut Cluster, node| {
+        let log = cluster.daemon(node).unwrap().log();
+        log.lines().filter(|line| line.contains("another machine claims the VIP: ")).count()
+    };
+    let is_named = |cluster: &mut Cluster, node, defended: bool| {
+        let log = cluster.daemon(node).unwrap().log();
+        let words = ["vip=10.77.0.100", STRANGER, "iface=\"eth0\""];
+        let is_meant = |line: &str| words.into_iter().all(|word| line.contains(word));
+        log.lines().any(|line| is_meant(line) && line.contains("announced against it") == defended)
+    };
+    for node in 1..=3 {
+        wait::until("the claim in the log", PATIENCE, || {
+            Ok(is_named(&mut cluster, node, node == holder).then_some(()))
+        })
+        .unwrap();
+    }
+    // A refresh is of two frames, one of each form; a defence is one in request form.
+    let mut seen = Vec::new();
+    wait::until("a defence for each warning of the holder", PATIENCE, || {
+        seen.extend(std::iter::from_fn(|| next_announcement(&wire).ok()).filter(|(_, by)| by != STRANGER));
+        let of = |wanted| seen.iter().filter(|(form, _)| *form == wanted).count();
+        let defences = of(ArpOperations::Request).checked_sub(of(ArpOperations::Reply));
+        Ok((defences == Some(warnings(&mut cluster, holder))).then_some(()))
+    })
+    .unwrap();
+    assert!(seen.iter().all(|(_, by)| *by == mac(holder)), "{seen:?}");
+    watch.wait_served(&cluster, |node| node == holder);
+    watch.finish();
+}
+
+/// An ARP announcement (RFC 5227, section 2.3) of the VIP by [`STRANGER`].
+fn claim() -> Vec<u8> {
+    let stranger: Vec<u8> = STRANGER.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
+    let (vip, none) = (VIP.octets(), [0; 6]);
+    let header = [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1];
+    [&[0xff; 6][..], &stranger, &header, &stranger, &vip, &none, &vip].concat()
 }
 
 /// The form and the MAC of the next gratuitous ARP for the VIP; an error if there is none yet.

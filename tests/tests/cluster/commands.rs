@@ -62,6 +62,7 @@ fn status_has_the_documented_fields_on_master_and_backup() {
                 "vip_forwarded",
                 "lease_replies",
                 "rejected",
+                "conflicts",
             ],
         );
     }

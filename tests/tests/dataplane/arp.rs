@@ -9,7 +9,7 @@ use vip_common::maps::{CONFLICT_INTERVAL, Counter, EventKind};
 use super::frames::{
     ARP_REPLY, ARP_REQUEST, BROADCAST, ETHERTYPE_ARP, Host, arp, arp_request, ethernet, tagged,
 };
-use super::node::{CLIENT, LEASE, MOMENT, NODE_HOST, Node, Outcome, Peer, WEB, WEB_VIP, host, now};
+use super::node::{CLIENT, LEASE, LOOPBACK, MOMENT, NODE_HOST, Node, Outcome, Peer, WEB, WEB_VIP, host, now};
 
 const NOBODY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 /// A station that has no business with the VIP.
@@ -249,7 +249,8 @@ fn announcements(by: Host) -> [Vec<u8>; 2] {
 fn assert_conflict(node: &mut Node) {
     let event = node.event(EventKind::Conflict);
     let address = WEB_VIP.to_ipv6_mapped().octets();
-    assert_eq!((event.slot, event.address, event.mac, event.node), (WEB, address, STRANGER.mac, 0));
+    let expected = (WEB, address, STRANGER.mac, u64::from(LOOPBACK), 0);
+    assert_eq!((event.slot, event.address, event.mac, event.value, event.node), expected);
 }
 
 fn wait_out_the_interval() {

@@ -13,7 +13,8 @@ use super::frames::{
     ethernet, ipv6, link_layer, tagged,
 };
 use super::node::{
-    CLIENT, LEASE, MAIL, MAIL_VIP6, MOMENT, NODE_HOST, Node, Outcome, Peer, WEB, WEB_VIP6, host, now,
+    CLIENT, LEASE, LOOPBACK, MAIL, MAIL_VIP6, MOMENT, NODE_HOST, Node, Outcome, Peer, WEB, WEB_VIP6, host,
+    now,
 };
 
 /// A station that has no business with the VIP.
@@ -520,8 +521,8 @@ impl Both {
 
 fn assert_conflict(node: &mut Node) {
     let event = node.event(EventKind::Conflict);
-    let expected = (WEB, WEB_VIP6.octets(), STRANGER.mac, 0);
-    assert_eq!((event.slot, event.address, event.mac, event.node), expected);
+    let expected = (WEB, WEB_VIP6.octets(), STRANGER.mac, u64::from(LOOPBACK), 0);
+    assert_eq!((event.slot, event.address, event.mac, event.value, event.node), expected);
 }
 
 /// Of an advertisement in a frame without VLAN tags.

@@ -1,5 +1,6 @@
 //! The frames that announce VIPs, ready to send.
 
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::Range;
 
@@ -38,12 +39,15 @@ pub(super) struct Frames {
     bytes: Vec<u8>,
     /// Where each frame ends in `bytes`.
     ends: Vec<usize>,
+    /// The first frame of each VIP.
+    firsts: HashMap<IpAddr, usize>,
 }
 
 impl Frames {
     pub(super) fn build(mac: Mac, vips: &[IpAddr], router: bool) -> Self {
-        let mut frames = Self { bytes: Vec::new(), ends: Vec::new() };
+        let mut frames = Self { bytes: Vec::new(), ends: Vec::new(), firsts: HashMap::new() };
         for vip in vips {
+            frames.firsts.insert(*vip, frames.count());
             match vip {
                 IpAddr::V4(vip) => gratuitous_arp(mac, *vip).iter().for_each(|frame| frames.push(frame)),
                 IpAddr::V6(vip) => frames.push(&unsolicited_advertisement(mac, *vip, router)),
@@ -62,6 +66,12 @@ impl Frames {
             let start = number.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied())?;
             self.bytes.get(start..*self.ends.get(number)?)
         })
+    }
+
+    /// The announcement of a VIP alone, for IPv4 in request form.
+    pub(super) fn of_vip(&self, vip: IpAddr) -> Option<&[u8]> {
+        let first = *self.firsts.get(&vip)?;
+        self.of(first..first + 1).next()
     }
 
     fn push(&mut self, frame: &[u8]) {

@@ -5,10 +5,12 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use nix::net::if_::if_indextoname;
 use tracing::{debug, error, info, warn};
 use vip_common::maps::{self, Counter, Event, EventKind};
 use vip_common::wire::Kind;
 
+use super::conflicts::Conflicts;
 use super::groups::{self, Group};
 use super::lease_thread::{Order, OrderBook, Report};
 use super::preemption::{self, Preemption};
@@ -33,6 +35,7 @@ pub(super) struct ControlPlane {
     pub(super) tables: Tables,
     pub(super) membership: Membership,
     pub(super) preemption: Preemption,
+    pub(super) conflicts: Conflicts,
     pub(super) orders: OrderBook,
     pub(super) storage: Storage,
     /// Whether packets from a VIP that another node serves are kept from leaving.
@@ -94,7 +97,7 @@ impl ControlPlane {
             Report::Election { slot, said } => self.handle_election(slot, said),
             Report::Letter { kind: Kind::Hello, from, body } => self.read_hello(from, &body),
             Report::Letter { kind, from, .. } => debug!("{kind:?} of node {} is not for the daemon", from.id),
-            Report::Event(event) => self.log_event(&event),
+            Report::Event(event) => self.handle_event(&event),
             Report::IdTaken { by } => return Err(id_taken(self.id, by)),
         }
         Ok(())
@@ -405,7 +408,7 @@ impl ControlPlane {
         }
     }
 
-    fn log_event(&self, event: &Event) {
+    fn handle_event(&mut self, event: &Event) {
         let address = Ipv6Addr::from(event.address).to_canonical();
         let mac = event.mac.map(|byte| format!("{byte:02x}")).join(":");
         let node = self.name_of(event.node);
@@ -414,9 +417,7 @@ impl ControlPlane {
             Some(EventKind::Conflict) if self.is_member(event.mac) => {
                 debug!("{mac}, a member, claims {address}")
             }
-            Some(EventKind::Conflict) => {
-                warn!(vip = %address, %mac, "another machine claims the VIP: it has the address configured")
-            }
+            Some(EventKind::Conflict) => self.handle_conflict(event, address, &mac),
             Some(EventKind::DuplicateId) => {
                 warn!(%address, %mac, "another machine sends with this node's id {}", self.id);
             }
@@ -442,6 +443,23 @@ impl ControlPlane {
                 self.name_of(voter),
                 longest as f64 / 1e6
             ),
+        }
+    }
+
+    /// Another machine says that it has a VIP. This node keeps it, and tells all where it is.
+    fn handle_conflict(&mut self, event: &Event, vip: IpAddr, mac: &str) {
+        let now = clock::now();
+        if !self.conflicts.matters(vip, now) {
+            return debug!(%vip, mac, "another machine claims the VIP again");
+        }
+        let index = u32::try_from(event.value).unwrap_or(0);
+        let iface = if_indextoname(index)
+            .map_or_else(|_| format!("interface {index}"), |name| name.to_string_lossy().into_owned());
+        let holds = self.words.holds(event.slot, now);
+        let answer = if holds { "; announced against it" } else { "" };
+        warn!(%vip, mac, iface, "another machine claims the VIP: it has the address configured{answer}");
+        if holds {
+            self.orders.give(Order::Defend { slot: event.slot, vip });
         }
     }
 
@@ -473,6 +491,7 @@ fn summary(counters: &Counters) -> status::Counters {
         vip_passed: counters.get(Counter::VipPassed),
         vip_fenced: counters.get(Counter::VipFenced),
         vip_forwarded: counters.get(Counter::VipForwarded),
+        conflicts: counters.get(Counter::ArpConflict) + counters.get(Counter::NdConflict),
         lease_replies: counters.get(Counter::LeaseReply),
         rejected: Counter::REJECTIONS.into_iter().map(|counter| counters.get(counter)).sum(),
     }

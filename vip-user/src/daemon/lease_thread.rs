@@ -7,7 +7,7 @@
 mod incoming;
 
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -57,6 +57,8 @@ pub(super) enum Order {
     Readdress { own: Ipv4Addr },
     /// Send this to all nodes.
     Letter { kind: Kind, body: Vec<u8> },
+    /// Announce this VIP against a machine that claims it.
+    Defend { slot: u32, vip: IpAddr },
     /// Hand a group over to this node.
     HandOver { slot: u32, to: u16 },
     /// Release everything, send this last Hello, and end.
@@ -270,6 +272,7 @@ impl Driver {
                 let letter = self.parts.signer.letter(kind, &body);
                 self.send(&letter);
             }
+            Order::Defend { slot, vip } => self.parts.announcer.defend(slot, vip),
             Order::HandOver { slot, to } => self.hand_over(slot, to),
             Order::Stop { farewell } => {
                 self.tell_all(Election::release);

@@ -11,6 +11,7 @@ use vip_common::forward;
 use vip_common::wire::name_hash;
 
 use super::claim;
+use super::conflicts::Conflicts;
 use super::control_plane::{ControlPlane, id_taken, nanoseconds};
 use super::footprint::Footprint;
 use super::lease_thread::{LeaseThread, Parts, Report};
@@ -378,6 +379,7 @@ fn assemble(
         tables: plane.tables,
         membership,
         preemption: Preemption::default(),
+        conflicts: Conflicts::default(),
         orders: lease_thread.orders(),
         storage,
         egress_fence,

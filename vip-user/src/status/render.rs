@@ -91,11 +91,19 @@ fn vips(vips: &[String]) -> String {
 }
 
 fn counters(counters: &Counters) -> String {
-    let Counters { arp_replies, nd_replies, vip_passed, vip_fenced, vip_forwarded, lease_replies, rejected } =
-        counters;
+    let Counters {
+        arp_replies,
+        nd_replies,
+        vip_passed,
+        vip_fenced,
+        vip_forwarded,
+        lease_replies,
+        rejected,
+        conflicts,
+    } = counters;
     format!(
         "answered: {arp_replies} ARP, {nd_replies} ND, {lease_replies} lease; VIP packets: {vip_passed} passed, \
-         {vip_fenced} fenced, {vip_forwarded} forwarded; {rejected} messages rejected\n"
+         {vip_fenced} fenced, {vip_forwarded} forwarded; {rejected} messages rejected, {conflicts} conflicts\n"
     )
 }
 

@@ -31,6 +31,7 @@ use super::super::frames::{
     ARP_REPLY, ARP_REQUEST, DONT_FRAGMENT, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, MORE_FRAGMENTS,
     PROTOCOL_UDP, ones_complement_sum,
 };
+use super::super::node::LOOPBACK;
 use super::state::{Seen, State, adopt, index};
 pub(super) use memory::Clock;
 use memory::{Memory, Source};
@@ -184,9 +185,8 @@ impl Run<'_> {
         let now = self.clock.read();
         if now - group.conflict_at >= CONFLICT_INTERVAL {
             group.conflict_at = now;
-            let event =
-                Event { kind: EventKind::Conflict as u32, slot, address: vip.octets(), ..Event::default() };
-            self.events.push(Event { mac: sender, ..event });
+            let (kind, value) = (EventKind::Conflict as u32, LOOPBACK.into());
+            self.events.push(Event { kind, slot, value, address: vip.octets(), mac: sender, node: 0 });
         }
         true
     }
