@@ -15,10 +15,12 @@ mod cluster {
     mod footprint;
     mod forming;
     mod forwarding;
+    mod groups;
     mod handover;
     mod ipv6;
     mod partitions;
     mod preemption;
+    mod presence;
     mod promises;
     mod reach;
     mod supervision;

@@ -119,7 +119,7 @@ mod machine {
     fn an_interface_with_another_xdp_program_is_refused_and_that_program_stays() {
         let attempt = Attempt::new();
         let _other = attempt.lab.occupy_xdp(1).unwrap();
-        assert_says(&attempt.refused(REFUSED), &["another XDP program", "eth0", "ip link"]);
+        assert_says(&attempt.refused(REFUSED), &["another XDP program (\"pass_all\")", "eth0", "ip link"]);
         assert!(Traces::of(&attempt.lab, 1).unwrap().links["eth0"].xdp);
     }
 

@@ -24,7 +24,7 @@ mod vip;
 pub use self::{
     cluster::{Cluster, Keys, Transport},
     duration::format_duration,
-    group::{FLAG_GROUP, Group, MAX_GROUPS, MAX_VIPS},
+    group::{FLAG_GROUP, Group, MAX_GROUPS, MAX_VIPS, Presence},
     keys::{KEY_LEN, KeyFault, KeyFileError, KeyRing},
     node::{InterfaceNameError, Node, XdpMode, parse_interface_name},
     vip::{Vip, VipError},

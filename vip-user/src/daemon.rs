@@ -15,6 +15,7 @@ mod lease_thread;
 mod lookup;
 mod own_vote;
 mod preemption;
+mod presence;
 mod privileges;
 mod shared;
 mod slots;
@@ -26,7 +27,7 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
-use tracing::{error, info, warn};
+use tracing::{info, warn};
 
 use self::control_plane::ControlPlane;
 use self::footprint::Footprint;
@@ -150,6 +151,9 @@ async fn live(
         if let Some(end) = shared.with(ControlPlane::take_end) {
             return end;
         }
+        if shared.with(ControlPlane::take_presence_changed) {
+            presence::put_in_order(shared, netlink, true).await;
+        }
         let deadline = shared.with(|plane| plane.next_deadline());
         let result = tokio::select! {
             report = reports.recv() => match report {
@@ -176,7 +180,8 @@ async fn live(
 
 /// Something about links or addresses has changed: the interface is looked at anew, and the VIPs are put back.
 async fn handle_change(shared: &Shared, netlink: &Netlink, change: Change) -> Result<(), Failure> {
-    let (iface, index, dummy, vips) = shared.with(|plane| plane.on_the_kernel());
+    let (iface, index, dummy) =
+        shared.with(|plane| (plane.interface.name.clone(), plane.interface.index, plane.dummy.clone()));
     let (own, vip_link) = match &change {
         Change::Link { index: changed, name, .. } => (*changed == index, *name == dummy),
         Change::Address { index: changed } => (*changed == index, *changed != index),
@@ -199,17 +204,7 @@ async fn handle_change(shared: &Shared, netlink: &Netlink, change: Change) -> Re
         }
     }
     if vip_link {
-        match netlink.ensure_vips(&dummy, &vips).await {
-            Ok(repair) if repair.is_empty() => {}
-            Ok(repair) => warn!(
-                "the VIPs on {dummy} were changed by something else and are as they should be again: {} put back, {} \
-                 removed{}",
-                repair.added.len(),
-                repair.removed.len(),
-                if repair.created { ", the interface made anew" } else { "" }
-            ),
-            Err(error) => error!("the VIPs cannot be put back: {error}"),
-        }
+        presence::put_in_order(shared, netlink, false).await;
     }
     Ok(())
 }

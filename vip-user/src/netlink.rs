@@ -110,8 +110,12 @@ pub struct Interface {
     pub up: bool,
     /// On, and the other side of the cable is there (`IFF_LOWER_UP`).
     pub carrier: bool,
+    /// Longest packet in bytes.
+    pub mtu: u32,
     /// An XDP program runs on it, but not in its driver (`XDP_ATTACHED_SKB`).
     pub generic_xdp: bool,
+    /// The kernel's id of the XDP program on it.
+    pub xdp_program: Option<u32>,
 }
 
 impl Interface {
@@ -211,7 +215,12 @@ impl Netlink {
             addresses: messages.iter().filter_map(|m| Some((local(m)?, m.header.prefix_len))).collect(),
             up: link.header.flags.contains(LinkFlags::Up),
             carrier: link.header.flags.contains(LinkFlags::LowerUp),
-            generic_xdp: link.attributes.iter().any(is_generic_xdp),
+            mtu: mtu(&link),
+            generic_xdp: xdp(&link).any(|fact| *fact == LinkXdp::Attached(XdpAttached::SocketBuffer)),
+            xdp_program: xdp(&link).find_map(|fact| match fact {
+                LinkXdp::ProgId(id) => Some(*id),
+                _ => None,
+            }),
         }))
     }
 
@@ -429,9 +438,22 @@ fn link_name(link: &LinkMessage) -> &str {
     name.unwrap_or_default()
 }
 
-fn is_generic_xdp(attribute: &LinkAttribute) -> bool {
-    let LinkAttribute::Xdp(xdp) = attribute else { return false };
-    xdp.contains(&LinkXdp::Attached(XdpAttached::SocketBuffer))
+/// What the kernel says of the XDP program on a link.
+fn xdp(link: &LinkMessage) -> impl Iterator<Item = &LinkXdp> {
+    let facts = link.attributes.iter().filter_map(|attribute| match attribute {
+        LinkAttribute::Xdp(facts) => Some(facts),
+        _ => None,
+    });
+    facts.flatten()
+}
+
+/// 0 = not said.
+fn mtu(link: &LinkMessage) -> u32 {
+    let said = link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Mtu(mtu) => Some(*mtu),
+        _ => None,
+    });
+    said.unwrap_or(0)
 }
 
 fn mac_address(link: &LinkMessage) -> Option<[u8; 6]> {

@@ -143,7 +143,7 @@ fn load(verdict: Verdict) -> Result<OwnedFd> {
         log_buf: 0,
         kern_version: 0,
         prog_flags: 0,
-        prog_name: [0; 16],
+        prog_name: *b"pass_all\0\0\0\0\0\0\0\0",
         prog_ifindex: 0,
         // As the daemon's: a link takes no program with another one.
         expected_attach_type: BPF_XDP,

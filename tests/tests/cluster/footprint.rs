@@ -86,6 +86,19 @@ fn a_vip_that_something_else_removes_is_put_back_and_served() {
 }
 
 #[test]
+fn a_changed_mtu_is_told_and_the_vip_served_on() {
+    let mut cluster = Cluster::start(1, &alone()).unwrap();
+    wait_master(&cluster);
+    let watch = Watch::start(cluster.lab());
+    net::ip(&cluster.lab().node_netns(1), &["link", "set", "dev", "eth0", "mtu", "1400"]).unwrap();
+    let daemon = cluster.daemon(1).unwrap();
+    let told = || Ok(daemon.log().contains("packets of up to 1400 bytes (before: 1500)"));
+    wait_until("the new MTU in the log", told);
+    watch.wait_served(&cluster, |node| node == 1);
+    watch.finish();
+}
+
+#[test]
 fn foreign_addresses_on_the_dummy_interface_are_removed_at_start_and_later() {
     let mut cluster = Cluster::prepare(1, |_| alone()).unwrap();
     let netns = cluster.lab().node_netns(1);

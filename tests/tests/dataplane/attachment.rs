@@ -101,7 +101,7 @@ fn an_interface_with_another_program_is_refused() {
         let mut second = Node::with_plane(load(&elsewhere.pins()));
         let before = program_on("left");
         let refused = attach(&mut second, &elsewhere.pins(), "left", XdpMode::Auto);
-        assert!(matches!(refused, Err(Error::Busy { iface }) if iface == "left"));
+        assert!(matches!(refused, Err(Error::Busy { iface, .. }) if iface == "left"));
         assert_eq!(program_on("left"), before);
         assert!(!elsewhere.pins().link("left").exists());
     });

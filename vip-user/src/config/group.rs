@@ -10,7 +10,7 @@ use super::{
 use crate::exit::Failure;
 
 pub(super) const KEYS: &[&str] =
-    &["name", "vips", "priority", "preempt", "preempt_delay", "stale_forwarding", "router"];
+    &["name", "vips", "priority", "preempt", "preempt_delay", "stale_forwarding", "presence", "router"];
 
 /// The name of the group that the VIPs of the command line are in.
 pub const FLAG_GROUP: &str = "vip";
@@ -38,8 +38,31 @@ pub struct Group {
     pub preempt_delay: Duration,
     /// Whether a node without the lease passes stray frames for a VIP on to its holder.
     pub stale_forwarding: bool,
+    /// When the VIPs are addresses of this machine.
+    pub presence: Presence,
     /// Whether neighbours are told that the IPv6 VIPs are a router's.
     pub router: bool,
+}
+
+/// When VIPs are addresses of a machine.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Presence {
+    /// From the start on, so that a takeover adds none. Programs on a backup that connect to a VIP reach their own machine.
+    #[default]
+    Always,
+    /// While it holds them: added after a takeover, removed when it is over. Programs on a backup reach the holder.
+    Held,
+}
+
+impl Presence {
+    fn read(field: &Field<'_>) -> Result<Self, Failure> {
+        match field.string()? {
+            None => Ok(Self::default()),
+            Some("always") => Ok(Self::Always),
+            Some("held") => Ok(Self::Held),
+            Some(other) => Err(field.refuse(format!("{other:?} is no presence; use \"always\" or \"held\""))),
+        }
+    }
 }
 
 /// Reads the groups of the file, and adds the VIPs of the command line.
@@ -83,6 +106,7 @@ impl Reader {
             preempt: section.field("preempt").boolean()?.unwrap_or(false),
             preempt_delay,
             stale_forwarding: section.field("stale_forwarding").boolean()?.unwrap_or(true),
+            presence: Presence::read(&section.field("presence"))?,
             router: section.field("router").boolean()?.unwrap_or(false),
         });
         Ok(())
@@ -133,6 +157,7 @@ impl Reader {
                         preempt: false,
                         preempt_delay: DEFAULT_PREEMPT_DELAY,
                         stale_forwarding: true,
+                        presence: Presence::default(),
                         router: false,
                     });
                 }

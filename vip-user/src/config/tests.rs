@@ -78,6 +78,7 @@ fn what_is_left_out_has_the_documented_default() {
         preempt: false,
         preempt_delay: Duration::from_secs(5),
         stale_forwarding: true,
+        presence: Presence::Always,
         router: false,
     };
     assert_eq!(groups, [group]);
@@ -114,6 +115,7 @@ fn every_key_is_taken_from_the_file() {
         preempt = true
         preempt_delay = "1m"
         stale_forwarding = false
+        presence = "held"
         router = true
         "#,
     );
@@ -133,6 +135,7 @@ fn every_key_is_taken_from_the_file() {
         preempt: true,
         preempt_delay: Duration::from_secs(60),
         stale_forwarding: false,
+        presence: Presence::Held,
         router: true,
     };
     assert_eq!(groups, [group]);
@@ -265,6 +268,13 @@ fn an_impossible_node_is_refused() {
         let why = refused(parse(&format!("{NODE}{line}\n")), 4, key);
         assert!(why.contains(expected), "{line}: {why}");
     }
+}
+
+#[test]
+fn an_impossible_presence_is_refused() {
+    let group = "[[group]]\nname = \"web\"\nvips = [\"10.77.0.100/24\"]\npresence = \"sometimes\"\n";
+    let why = refused(parse_with("", group), REST_LINE + 3, "group.presence");
+    assert_eq!(why, "\"sometimes\" is no presence; use \"always\" or \"held\"");
 }
 
 #[test]

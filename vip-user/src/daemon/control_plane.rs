@@ -16,7 +16,7 @@ use super::lease_thread::{Order, OrderBook, Report};
 use super::preemption::{self, Preemption};
 use super::storage::Storage;
 use crate::clock;
-use crate::config::{Settings, XdpMode};
+use crate::config::{Presence, Settings, XdpMode};
 use crate::dataplane::{Counters, Tables, Words};
 use crate::election::{self, Demotion, GiveUp, State};
 use crate::exit::Failure;
@@ -30,6 +30,8 @@ pub(super) struct ControlPlane {
     pub(super) id: u16,
     pub(super) interface: Interface,
     pub(super) dummy: String,
+    /// This node has taken or given up a group whose VIPs come and go with it.
+    pub(super) presence_changed: bool,
     pub(super) groups: Vec<Group>,
     pub(super) words: Words,
     pub(super) tables: Tables,
@@ -118,6 +120,9 @@ impl ControlPlane {
         if before.first_ipv4() != now.first_ipv4() {
             self.readdress();
         }
+        if before.mtu != now.mtu {
+            info!(iface = %now.name, "packets of up to {} bytes (before: {})", now.mtu, before.mtu);
+        }
         if before.carrier != now.carrier {
             if now.carrier {
                 info!(iface = %now.name, "carrier is back");
@@ -127,12 +132,6 @@ impl ControlPlane {
             self.order_eligibility();
         }
         Ok(now.carrier && !before.carrier)
-    }
-
-    /// The interface, its index, the VIPs' interface, and the VIPs: what must be in the kernel.
-    pub(super) fn on_the_kernel(&self) -> (String, u32, String, Vec<IpAddr>) {
-        let vips = self.groups.iter().flat_map(|group| &group.settings.vips).map(|vip| vip.address);
-        (self.interface.name.clone(), self.interface.index, self.dummy.clone(), vips.collect())
     }
 
     /// The last Hello: this node is leaving.
@@ -326,6 +325,8 @@ impl ControlPlane {
         };
         let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
         let name = &group.settings.name;
+        let comes_and_goes = group.settings.presence == Presence::Held;
+        self.presence_changed |= comes_and_goes && matches!(said, Promoted(_) | Demoted(_));
         match said {
             Standing(ballot) => {
                 group.part = State::Candidate;

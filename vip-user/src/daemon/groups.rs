@@ -135,6 +135,7 @@ mod tests {
             preempt: false,
             preempt_delay: Duration::ZERO,
             stale_forwarding: false,
+            presence: config::Presence::Always,
             router: false,
         };
         Group::new(settings, 1, 7, NOW - 1)

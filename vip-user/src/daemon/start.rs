@@ -17,6 +17,7 @@ use super::footprint::Footprint;
 use super::lease_thread::{LeaseThread, Parts, Report};
 use super::own_vote::OwnVote;
 use super::preemption::Preemption;
+use super::presence;
 use super::slots::{Slot, Slots};
 use super::storage::Storage;
 use crate::announce::{Announcer, GroupVips};
@@ -67,7 +68,7 @@ pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Res
     {
         return Err(id_taken(place.id, owner));
     }
-    let dummy = put_on_machine(settings, &mut place, &mut plane, footprint).await?;
+    let dummy = put_on_machine(settings, &mut place, &mut plane, &slots, footprint).await?;
     assemble(settings, place, own, plane, &slots, transport, signer, dummy)
 }
 
@@ -276,6 +277,7 @@ async fn put_on_machine(
     settings: &Settings,
     place: &mut Place,
     plane: &mut DataPlane,
+    slots: &Slots,
     footprint: &mut Footprint,
 ) -> Result<String, Failure> {
     let name = place.interface.name.clone();
@@ -285,13 +287,17 @@ async fn put_on_machine(
 
     let pin = Pins::new(&settings.paths.bpffs).link(&name);
     let index = place.interface.index;
-    let attached = plane.program.attach(&name, index, settings.node.xdp, &pin).map_err(plane_failure)?;
+    let attached = plane.program.attach(&name, index, settings.node.xdp, &pin);
+    let attached = attached.map_err(|error| plane_failure(error.naming(place.interface.xdp_program)))?;
     footprint.fence = Some(plane.program.fence(&name, index, &pin).map_err(plane_failure)?);
 
     let dummy = dummy_name(&name);
     footprint.dummy = Some((place.netlink.clone(), dummy.clone()));
+    let (now, groups) = (clock::now(), slots.iter());
+    let vips_here = groups.flat_map(|slot| presence::of(&slot.settings, plane.words.holds(slot.number, now)));
+    let vips_here: Vec<_> = vips_here.collect();
+    place.netlink.ensure_vips(&dummy, &vips_here).await.map_err(netlink_failure)?;
     let vips: Vec<_> = vips(settings).collect();
-    place.netlink.ensure_vips(&dummy, &vips).await.map_err(netlink_failure)?;
     for (vip, owner) in place.netlink.foreign_owners(&vips, &dummy).await.map_err(netlink_failure)? {
         warn!("{vip} is on {owner} as well: the kernel answers for it there, lease or not; remove it there");
     }
@@ -378,6 +384,7 @@ fn assemble(
         words,
         tables: plane.tables,
         membership,
+        presence_changed: false,
         preemption: Preemption::default(),
         conflicts: Conflicts::default(),
         orders: lease_thread.orders(),

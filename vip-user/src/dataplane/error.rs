@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use aya::EbpfError;
 use aya::maps::MapError;
 use aya::pin::PinError;
-use aya::programs::ProgramError;
+use aya::programs::{ProgramError, loaded_programs};
 
 use crate::config::XdpMode;
 
@@ -41,12 +41,14 @@ pub enum Error {
     },
     /// Another program holds the interface.
     #[error(
-        "another XDP program is attached to {iface}: find it with `ip link show {iface}`, and detach it if it is not \
-         needed (`ip link set {iface} xdp off`)"
+        "another XDP program{} is attached to {iface}: detach it if it is not needed (`ip link set {iface} xdp off`), or \
+         serve another interface", quoted(.program)
     )]
     Busy {
         /// The interface.
         iface: String,
+        /// The other program's name, where that is known.
+        program: Option<String>,
     },
     /// No mode worked.
     #[error("cannot attach the XDP program to {iface} in mode {mode}: {reason}")]
@@ -83,6 +85,15 @@ impl Error {
     /// Whether the process lacks a privilege, which the exit status tells apart.
     pub const fn is_privilege(&self) -> bool {
         matches!(self, Self::Privilege(_))
+    }
+
+    /// Names the program in the way, which has this id.
+    #[must_use]
+    pub fn naming(self, occupant: Option<u32>) -> Self {
+        match (self, occupant) {
+            (Self::Busy { iface, .. }, Some(id)) => Self::Busy { iface, program: program_name(id) },
+            (error, _) => error,
+        }
     }
 
     pub(super) fn load(error: EbpfError) -> Self {
@@ -141,6 +152,15 @@ impl Error {
         };
         Self::Attach { iface: iface.to_owned(), mode, reason }
     }
+}
+
+fn program_name(id: u32) -> Option<String> {
+    let program = loaded_programs().flatten().find(|program| program.id() == id)?;
+    program.name_as_str().map(str::to_owned)
+}
+
+fn quoted(name: &Option<String>) -> String {
+    name.as_ref().map_or_else(String::new, |name| format!(" ({name:?})"))
 }
 
 /// The first operating-system error in a chain of causes.

@@ -87,7 +87,9 @@ impl Program {
         for (aya_mode, attached) in modes {
             match self.xdp_mut()?.attach_to_if_index(index, *aya_mode) {
                 Ok(link) => return self.pin_link(link, pin).map(|()| *attached),
-                Err(error) if Error::is_busy(&error) => return Err(Error::Busy { iface: iface.to_owned() }),
+                Err(error) if Error::is_busy(&error) => {
+                    return Err(Error::Busy { iface: iface.to_owned(), program: None });
+                }
                 Err(error) => refused = Some(error),
             }
         }
