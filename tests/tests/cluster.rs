@@ -24,6 +24,7 @@ mod cluster {
     mod promises;
     mod reach;
     mod supervision;
+    mod virtual_mac;
     mod voters;
     mod watch;
 }

@@ -29,4 +29,5 @@ mod dataplane {
     mod records;
     mod requests;
     mod resume;
+    mod virtual_mac;
 }

@@ -475,7 +475,7 @@ fn advertisements_of_ipv6_vips_are_right_byte_for_byte() {
         let (netlink, _changes) = Netlink::open().unwrap();
         let left = cable(&netlink).await;
         let mut capture = Capture::of("right", EtherTypes::Ipv6);
-        let group = GroupVips { slot: 1, vips: vips6(1), router: true };
+        let group = GroupVips { slot: 1, vips: vips6(1), virtual_mac: None, router: true };
         let announcer = Announcer::spawn(&left, vec![group], |_| true).unwrap();
         announcer.promoted(1);
         for _ in 0..4 {
@@ -518,7 +518,12 @@ fn announcements_stop_when_the_lease_is_not_held() {
         let mut capture = Capture::start("right");
         let held = Arc::new(AtomicBool::new(true));
         let lease = Arc::clone(&held);
-        let small = GroupVips { slot: 2, vips: vec![Ipv4Addr::new(192, 0, 2, 2).into()], router: false };
+        let small = GroupVips {
+            slot: 2,
+            vips: vec![Ipv4Addr::new(192, 0, 2, 2).into()],
+            virtual_mac: None,
+            router: false,
+        };
         let held_now = move |slot| slot == 2 || lease.load(Ordering::SeqCst);
         let announcer = Announcer::spawn(&left, vec![group(1, 10_000), small.clone()], held_now).unwrap();
         announcer.promoted(1);
@@ -538,7 +543,12 @@ fn a_demoted_group_is_silent_while_others_go_on() {
         let (netlink, _changes) = Netlink::open().unwrap();
         let left = cable(&netlink).await;
         let mut capture = Capture::start("right");
-        let other = GroupVips { slot: 2, vips: vec![Ipv4Addr::new(192, 0, 2, 2).into()], router: false };
+        let other = GroupVips {
+            slot: 2,
+            vips: vec![Ipv4Addr::new(192, 0, 2, 2).into()],
+            virtual_mac: None,
+            router: false,
+        };
         let announcer = Announcer::spawn(&left, vec![group(1, 1), other.clone()], |_| true).unwrap();
         announcer.promoted(1);
         assert_eq!(vip_of(capture.next()), vips(1)[0]);
@@ -617,7 +627,7 @@ fn vips6(count: u32) -> Vec<IpAddr> {
 }
 
 fn group(slot: u32, count: u32) -> GroupVips {
-    GroupVips { slot, vips: vips(count), router: false }
+    GroupVips { slot, vips: vips(count), virtual_mac: None, router: false }
 }
 
 /// All addresses on the dummy but the one that the kernel gives it.

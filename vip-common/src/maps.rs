@@ -7,7 +7,7 @@ use crate::lease::{Acceptor, Freshness, Renewal};
 use crate::siphash::Key;
 
 /// Changes with every layout below; pins live in a directory of this name, so a daemon never adopts another layout.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 /// Slots of groups. They start at 1: in events, 0 is no group's.
 pub const SLOTS: usize = 65;
 /// Most VIPs on one node, of IPv4 and of IPv6 each.
@@ -53,8 +53,11 @@ pub struct Group {
     /// MAC address that its last Propose came from: after a transfer, the former holder's until the new one renews.
     /// Zeros if that was this node itself.
     pub holder_mac: [u8; 6],
+    /// MAC address that neighbours have the group's VIPs at, the same on every node; zeros: each interface's own. Written by
+    /// the daemon.
+    pub virtual_mac: [u8; 6],
     /// 0.
-    pub reserved: u32,
+    pub reserved: [u8; 6],
 }
 
 /// What the daemon of this node is in a group.
@@ -308,7 +311,7 @@ pub const COUNTERS: usize = Counter::RejectedEpoch as usize + 1;
 
 // bpftool users, pinned maps and the XDP program rely on these.
 const _: () = {
-    assert!(size_of::<Group>() == 56);
+    assert!(size_of::<Group>() == 64);
     assert!(size_of::<LockedAcceptor>() == 40);
     assert!(size_of::<LockedRenewal>() == 192);
     assert!(size_of::<Peer>() == 40);

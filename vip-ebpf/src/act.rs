@@ -19,23 +19,24 @@ const DONT_FRAGMENT: u16 = 0x4000;
 /// Does what was decided. A frame that cannot be rewritten is dropped: it is ours, and half an answer is none.
 #[inline(always)]
 pub(crate) fn carry_out(packet: &mut Packet<'_>, verdict: Verdict) -> u32 {
-    let Verdict { offset, counter, interface, .. } = verdict;
-    let (action, counter) = match (verdict.action, interface) {
-        (Action::Pass, _) => (XDP_PASS, counter),
-        (Action::Drop, _) => (XDP_DROP, counter),
-        (Action::Forward, _) => sent(readdress(packet, verdict.to, verdict.source), counter),
-        (Action::Keep, _) => {
+    let Verdict { offset, counter, to, source, .. } = verdict;
+    let (action, counter) = match verdict.action {
+        Action::Pass => (XDP_PASS, counter),
+        Action::Deliver => {
+            deliver(packet, to);
+            (XDP_PASS, counter)
+        }
+        Action::Drop => (XDP_DROP, counter),
+        Action::Forward => sent(readdress(packet, to, source), counter),
+        Action::Keep => {
             keep(packet, verdict.slot);
             (XDP_DROP, counter)
         }
-        (Action::AnswerArp, Some(interface)) => sent(answer_arp(packet, offset, interface), counter),
-        (Action::AnswerNeighbour, Some(interface)) => {
-            sent(answer_neighbour(packet, offset, interface, verdict.router), counter)
+        Action::AnswerArp => sent(answer_arp(packet, offset, source), counter),
+        Action::AnswerNeighbour => sent(answer_neighbour(packet, offset, source, verdict.router), counter),
+        Action::AnswerMessage => {
+            sent(answer_message(packet, offset, verdict.interface, &verdict.answer), counter)
         }
-        (Action::AnswerMessage, interface) => {
-            sent(answer_message(packet, offset, interface, &verdict.answer), counter)
-        }
-        (Action::AnswerArp | Action::AnswerNeighbour, None) => (XDP_DROP, Counter::Other),
     };
     count(counter);
     action
@@ -59,18 +60,18 @@ pub(crate) fn count(counter: Counter) {
     }
 }
 
-/// RFC 826: swap sender and target, fill in the own address, say "reply", and send that to the new target.
+/// RFC 826: swap sender and target, fill in where the VIP is, say "reply", and send that to the new target.
 #[inline(always)]
-fn answer_arp(packet: &mut Packet<'_>, offset: usize, interface: &Interface) -> Option<()> {
+fn answer_arp(packet: &mut Packet<'_>, offset: usize, mac: [u8; 6]) -> Option<()> {
     let arp = packet.at_mut::<Arp>(offset)?;
     let vip = arp.target_ip;
     arp.operation = Arp::REPLY.into();
     arp.target_mac = arp.sender_mac;
     arp.target_ip = arp.sender_ip;
-    arp.sender_mac = interface.mac;
+    arp.sender_mac = mac;
     arp.sender_ip = vip;
     let target = arp.target_mac;
-    readdress(packet, target, interface.mac)
+    readdress(packet, target, mac)
 }
 
 /// Full buffers lose it.
@@ -78,6 +79,13 @@ fn answer_arp(packet: &mut Packet<'_>, offset: usize, interface: &Interface) -> 
 fn keep(packet: &Packet<'_>, slot: u32) {
     let len = packet.len();
     KEPT.output(packet.context(), &KeptHead { slot, len }, len);
+}
+
+#[inline(always)]
+fn deliver(packet: &mut Packet<'_>, to: [u8; 6]) {
+    if let Some(ethernet) = packet.at_mut::<Ethernet>(0) {
+        ethernet.destination = to;
+    }
 }
 
 #[inline(always)]
@@ -95,12 +103,7 @@ const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 /// RFC 4861, section 7.2.4: the target's link-layer address in place of whatever options there were, to who has
 /// asked. A station that has no address yet is answered by telling all nodes, unasked.
 #[inline(always)]
-fn answer_neighbour(
-    packet: &mut Packet<'_>,
-    offset: usize,
-    interface: &Interface,
-    router: u32,
-) -> Option<()> {
+fn answer_neighbour(packet: &mut Packet<'_>, offset: usize, own: [u8; 6], router: u32) -> Option<()> {
     let asker = ndp::sender(packet, offset)?;
     let asked = packet.at::<Neighbour>(offset)?;
     let (vip, source) = (asked.target, asked.ipv6.source);
@@ -121,11 +124,11 @@ fn answer_neighbour(
     header.checksum = [0; 2];
     header.flags = (router | solicited | Neighbour::OVERRIDE).into();
     header.target = vip;
-    *target = LinkLayerAddress { kind: LinkLayerAddress::TARGET, len: 1, address: interface.mac };
+    *target = LinkLayerAddress { kind: LinkLayerAddress::TARGET, len: 1, address: own };
     let covered = packet.at::<[u8; COVERED_LEN]>(offset + ndp::ADDRESSES)?;
     let checksum = Sum::of_icmpv6(ADVERTISEMENT_LEN).and(covered).checksum();
     packet.at_mut::<Neighbour>(offset)?.checksum = checksum.to_ne_bytes();
-    readdress(packet, mac, interface.mac)
+    readdress(packet, mac, own)
 }
 
 /// Bytes behind the IPv6 header, and of what the checksum covers, in an [`Advertisement`].

@@ -39,9 +39,29 @@ pub(crate) fn frame(packet: &Packet<'_>, frame: &Frame) -> Verdict {
 fn ipv4(packet: &Packet<'_>, destination: [u8; 4]) -> Verdict {
     match group_of(destination) {
         None => Verdict::pass(Counter::Other),
-        Some((_, group)) if holds(group) => Verdict::pass(Counter::VipPassed),
+        Some((_, group)) if holds(group) => accept(packet, group),
         Some((slot, group)) => stale(packet, slot, group),
     }
+}
+
+/// To the stack, which takes frames to its interface's own MAC address.
+#[inline(always)]
+fn accept(packet: &Packet<'_>, group: *mut Group) -> Verdict {
+    let virtual_mac = shared!(group, virtual_mac).load();
+    if virtual_mac != [0; 6]
+        && let (Some(ethernet), Some(interface)) = (packet.at::<Ethernet>(0), interface(packet))
+        && ethernet.destination == virtual_mac
+    {
+        return Verdict::deliver(interface.mac);
+    }
+    Verdict::pass(Counter::VipPassed)
+}
+
+/// Where neighbours have the VIPs of a group that is served by way of this interface.
+#[inline(always)]
+fn mac_of(group: *mut Group, interface: &Interface) -> [u8; 6] {
+    let virtual_mac = shared!(group, virtual_mac).load();
+    if virtual_mac == [0; 6] { interface.mac } else { virtual_mac }
 }
 
 /// As [`ipv4`]; extension headers are not even looked at.
@@ -49,7 +69,7 @@ fn ipv4(packet: &Packet<'_>, destination: [u8; 4]) -> Verdict {
 fn ipv6(packet: &Packet<'_>, offset: usize) -> Verdict {
     match packet.at::<Ipv6>(offset).and_then(|ipv6| group_of6(&Address6(ipv6.destination))) {
         None => Verdict::pass(Counter::Other),
-        Some((_, group)) if holds(group) => Verdict::pass(Counter::VipPassed),
+        Some((_, group)) if holds(group) => accept(packet, group),
         Some((vip, group)) => stale(packet, vip.slot, group),
     }
 }
@@ -71,11 +91,12 @@ fn send_on(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict>
         return None;
     }
     let (config, interface, ethernet) = (CONFIG.get(0)?, interface(packet)?, packet.at::<Ethernet>(0)?);
-    if ethernet.destination != interface.mac {
-        return None;
-    }
-    if wish == Stale::Keep as u32 {
+    let is_for_us = ethernet.destination == interface.mac;
+    if wish == Stale::Keep as u32 && (is_for_us || ethernet.destination == mac_of(group, interface)) {
         return Some(Verdict::keep(slot));
+    }
+    if !is_for_us {
+        return None;
     }
     let to = shared!(group, holder_mac).load();
     let is_new = ethernet.source != to && !forward::was_sent_on(ethernet.source, config.cluster);
@@ -95,7 +116,7 @@ fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
     {
         // A probe for a held VIP is answered as well: RFC 5227, section 2.1.1 has the prober expect it.
         if holds(group) {
-            return Verdict::answer_arp(offset, interface);
+            return Verdict::answer_arp(offset, mac_of(group, interface));
         }
         if !claims {
             return fenced_question(slot, group, interface, Counter::ArpFenced);
@@ -158,14 +179,15 @@ fn neighbour(packet: &Packet<'_>, offset: usize) -> Verdict {
     {
         // As with ARP, a probe is answered as well: RFC 4862, section 5.4.4 has the prober expect it.
         if holds(group) {
-            return Verdict::answer_neighbour(offset, interface, vip.router);
+            return Verdict::answer_neighbour(offset, mac_of(group, interface), vip.router);
         }
         if !claims {
             return fenced_question(vip.slot, group, interface, Counter::NdFenced);
         }
     }
     let verdict = ipv6(packet, offset);
-    if claims && verdict.action == Action::Pass { Verdict::pass(Counter::NdConflict) } else { verdict }
+    let passes = matches!(verdict.action, Action::Pass | Action::Deliver);
+    if claims && passes { Verdict { counter: Counter::NdConflict, ..verdict } } else { verdict }
 }
 
 /// As [`claim`], where the message says that its sender has this VIP.
@@ -184,11 +206,11 @@ fn claim6(
     true
 }
 
-/// Whether a MAC address is neither this node's nor that of the group's holder.
+/// Whether a MAC address is neither this node's nor the group's nor that of the group's holder.
 #[inline(always)]
 fn is_foreign(mac: [u8; 6], group: *mut Group, interface: &Interface) -> bool {
     let is_holders = || shared!(group, holder).load() != 0 && mac == shared!(group, holder_mac).load();
-    mac != interface.mac && !is_holders()
+    mac != interface.mac && mac != mac_of(group, interface) && !is_holders()
 }
 
 /// At most one event per group and [`CONFLICT_INTERVAL`]: a flood of claims must not keep the daemon busy.

@@ -12,7 +12,7 @@ use vip_common::wire::Kind;
 pub(crate) struct Verdict {
     pub(crate) action: Action,
     pub(crate) counter: Counter,
-    /// Where the frame goes, and the source that says that it was sent on.
+    /// Where the frame goes, and the source that says that it was sent on, or where the VIP is that it answers for.
     pub(crate) to: [u8; 6],
     pub(crate) source: [u8; 6],
     /// Of the group for whose next holder the frame is kept.
@@ -32,6 +32,8 @@ pub(crate) struct Verdict {
 pub(crate) enum Action {
     /// To the stack.
     Pass,
+    /// To the stack, under another destination MAC address.
+    Deliver,
     /// Nowhere.
     Drop,
     /// On to another MAC address.
@@ -53,6 +55,11 @@ impl Verdict {
     }
 
     #[inline(always)]
+    pub(crate) const fn deliver(to: [u8; 6]) -> Self {
+        Self { to, ..Self::plain(Action::Deliver, Counter::VipPassed) }
+    }
+
+    #[inline(always)]
     pub(crate) const fn drop(counter: Counter) -> Self {
         Self::plain(Action::Drop, counter)
     }
@@ -68,14 +75,13 @@ impl Verdict {
     }
 
     #[inline(always)]
-    pub(crate) const fn answer_arp(offset: usize, interface: &'static Interface) -> Self {
-        Self { offset, interface: Some(interface), ..Self::plain(Action::AnswerArp, Counter::ArpReply) }
+    pub(crate) const fn answer_arp(offset: usize, source: [u8; 6]) -> Self {
+        Self { offset, source, ..Self::plain(Action::AnswerArp, Counter::ArpReply) }
     }
 
     #[inline(always)]
-    pub(crate) const fn answer_neighbour(offset: usize, interface: &'static Interface, router: u32) -> Self {
-        let plain = Self::plain(Action::AnswerNeighbour, Counter::NdReply);
-        Self { offset, interface: Some(interface), router, ..plain }
+    pub(crate) const fn answer_neighbour(offset: usize, source: [u8; 6], router: u32) -> Self {
+        Self { offset, source, router, ..Self::plain(Action::AnswerNeighbour, Counter::NdReply) }
     }
 
     #[inline(always)]

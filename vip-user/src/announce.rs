@@ -41,6 +41,8 @@ pub struct GroupVips {
     pub slot: u32,
     /// Its VIPs.
     pub vips: Vec<IpAddr>,
+    /// Where neighbours have them; `None` = at the interface's own MAC address.
+    pub virtual_mac: Option<[u8; 6]>,
     /// Whether those of IPv6 are a router's.
     pub router: bool,
 }
@@ -69,8 +71,10 @@ impl Announcer {
         held: impl Fn(u32) -> bool + Send + 'static,
     ) -> io::Result<Announcer> {
         let sender = packet_socket::open(iface)?;
-        let frames: Vec<Frames> =
-            groups.iter().map(|group| Frames::build(iface.mac, &group.vips, group.router)).collect();
+        let build = |group: &GroupVips| {
+            Frames::build(group.virtual_mac.unwrap_or(iface.mac), &group.vips, group.router)
+        };
+        let frames: Vec<Frames> = groups.iter().map(build).collect();
         let shared = Arc::new(Shared {
             orders: groups.iter().map(|group| Order { slot: group.slot, state: AtomicU64::new(0) }).collect(),
             failures: AtomicU64::new(0),

@@ -25,3 +25,4 @@ pub mod store;
 pub mod supervisor;
 pub mod sysctl;
 pub mod transport;
+mod virtual_mac;

@@ -22,7 +22,9 @@ use rtnetlink::packet_route::address::AddressMessage;
 use rtnetlink::packet_route::link::{
     InfoKind, LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached,
 };
-use rtnetlink::packet_route::neighbour::NeighbourState;
+use rtnetlink::packet_route::neighbour::{
+    NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
+};
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use tokio::time::timeout;
 
@@ -314,6 +316,33 @@ impl Netlink {
             ask(request, libc::ENOENT, move || format!("forgetting a neighbour of link {index}"))
         });
         all_done(requests).await
+    }
+
+    /// Has an interface take in what is for this MAC address too, as for its own (`bridge fdb add MAC dev IFACE self`); again
+    /// is no error.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn take_in(&self, iface: &str, index: u32, mac: [u8; 6]) -> Result<()> {
+        let request = self.handle.neighbours().add_bridge(index, &mac);
+        let request = request.flags(NeighbourFlags::Own).execute();
+        ask(request, libc::EEXIST, || format!("having {iface} take in another MAC address")).await?;
+        Ok(())
+    }
+
+    /// Undoes [`Self::take_in`]; does nothing if it is not so.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub async fn take_in_no_more(&self, iface: &str, index: u32, mac: [u8; 6]) -> Result<()> {
+        let mut entry = NeighbourMessage::default();
+        entry.header.family = AddressFamily::Bridge;
+        entry.header.ifindex = index;
+        entry.header.flags = NeighbourFlags::Own;
+        entry.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
+        let request = self.handle.neighbours().del(entry).execute();
+        ask(request, libc::ENOENT, || format!("having {iface} take in its own MAC address alone")).await?;
+        Ok(())
     }
 
     /// Finds the dummy or makes it, and sees to its flags.

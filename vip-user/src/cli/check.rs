@@ -71,7 +71,11 @@ fn group_line(group: &Group) -> String {
         Presence::Always => "",
         Presence::Held => ", here while held",
     };
-    format!("group    {}: {vips}{router}{presence}, priority {}, {preempt}\n", group.name, group.priority)
+    let mac = if group.virtual_mac { ", at a virtual MAC" } else { "" };
+    format!(
+        "group    {}: {vips}{router}{presence}{mac}, priority {}, {preempt}\n",
+        group.name, group.priority
+    )
 }
 
 #[cfg(test)]
@@ -88,7 +92,7 @@ mod tests {
             "node     lb1 on eth0, id from the interface's address, priority 100, XDP auto\n\
              cluster  edge, 3 voters at first, unicast to 10.0.0.8, 10.0.0.9 (port 5680), INSECURE (messages are not authenticated)\n\
              timing   a renewal every 10ms, leases of 50ms\n\
-             group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64, a router's, here while held, priority 120, preempts after 5s\n\
+             group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64, a router's, here while held, at a virtual MAC, priority 120, preempts after 5s\n\
              socket   /run/vip-user/eth0.sock\n"
         );
     }
@@ -132,6 +136,7 @@ mod tests {
                 preempt_delay: std::time::Duration::from_secs(5),
                 stale_forwarding: true,
                 presence: Presence::Held,
+                virtual_mac: true,
                 router: true,
             }],
             paths: Paths { bpffs: PathBuf::new(), runtime: "/run/vip-user".into(), state: PathBuf::new() },

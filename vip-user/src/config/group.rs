@@ -9,8 +9,17 @@ use super::{
 };
 use crate::exit::Failure;
 
-pub(super) const KEYS: &[&str] =
-    &["name", "vips", "priority", "preempt", "preempt_delay", "stale_forwarding", "presence", "router"];
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "vips",
+    "priority",
+    "preempt",
+    "preempt_delay",
+    "stale_forwarding",
+    "presence",
+    "virtual_mac",
+    "router",
+];
 
 /// The name of the group that the VIPs of the command line are in.
 pub const FLAG_GROUP: &str = "vip";
@@ -40,6 +49,8 @@ pub struct Group {
     pub stale_forwarding: bool,
     /// When the VIPs are addresses of this machine.
     pub presence: Presence,
+    /// Whether neighbours have the VIPs at one MAC address, whichever node serves them.
+    pub virtual_mac: bool,
     /// Whether neighbours are told that the IPv6 VIPs are a router's.
     pub router: bool,
 }
@@ -107,6 +118,7 @@ impl Reader {
             preempt_delay,
             stale_forwarding: section.field("stale_forwarding").boolean()?.unwrap_or(true),
             presence: Presence::read(&section.field("presence"))?,
+            virtual_mac: section.field("virtual_mac").boolean()?.unwrap_or(false),
             router: section.field("router").boolean()?.unwrap_or(false),
         });
         Ok(())
@@ -158,6 +170,7 @@ impl Reader {
                         preempt_delay: DEFAULT_PREEMPT_DELAY,
                         stale_forwarding: true,
                         presence: Presence::default(),
+                        virtual_mac: false,
                         router: false,
                     });
                 }

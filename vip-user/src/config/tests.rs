@@ -79,6 +79,7 @@ fn what_is_left_out_has_the_documented_default() {
         preempt_delay: Duration::from_secs(5),
         stale_forwarding: true,
         presence: Presence::Always,
+        virtual_mac: false,
         router: false,
     };
     assert_eq!(groups, [group]);
@@ -116,6 +117,7 @@ fn every_key_is_taken_from_the_file() {
         preempt_delay = "1m"
         stale_forwarding = false
         presence = "held"
+        virtual_mac = true
         router = true
         "#,
     );
@@ -136,6 +138,7 @@ fn every_key_is_taken_from_the_file() {
         preempt_delay: Duration::from_secs(60),
         stale_forwarding: false,
         presence: Presence::Held,
+        virtual_mac: true,
         router: true,
     };
     assert_eq!(groups, [group]);

@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use crate::dataplane::{Fence, FenceLost, Pins};
 use crate::ipv6::SolicitedNodes;
-use crate::netlink::Netlink;
+use crate::netlink::{Netlink, NetlinkError};
 use crate::sysctl::ArpSysctls;
 
 /// Filled in as a start goes on, so that a start that fails half-way is undone as a whole.
@@ -25,8 +25,40 @@ pub(super) struct Footprint {
     pub(super) dummy: Option<(Netlink, String)>,
     /// The interface's membership in the groups in which neighbours ask for IPv6 VIPs.
     pub(super) solicited: Option<SolicitedNodes>,
+    /// The virtual MAC addresses that the interface takes in.
+    pub(super) mac_filter: Option<MacFilter>,
     /// The sysctls of the interface.
     pub(super) sysctls: Option<ArpSysctls>,
+}
+
+/// What an interface takes in beside what is for its own MAC address. It outlives the daemon, as its lease may.
+#[derive(Debug)]
+pub(super) struct MacFilter {
+    pub(super) netlink: Netlink,
+    pub(super) iface: String,
+    pub(super) index: u32,
+    pub(super) macs: Vec<[u8; 6]>,
+}
+
+impl MacFilter {
+    /// Has the interface take them in.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub(super) async fn open(&self) -> Result<(), NetlinkError> {
+        for mac in &self.macs {
+            self.netlink.take_in(&self.iface, self.index, *mac).await?;
+        }
+        Ok(())
+    }
+
+    async fn close(self) {
+        for mac in &self.macs {
+            if let Err(error) = self.netlink.take_in_no_more(&self.iface, self.index, *mac).await {
+                warn!("{error}");
+            }
+        }
+    }
 }
 
 impl Footprint {
@@ -61,6 +93,9 @@ impl Footprint {
         }
         self.remove_vips().await;
         drop(self.fence);
+        if let Some(filter) = self.mac_filter {
+            filter.close().await;
+        }
         if let Some(Err(error)) = self.pins.map(|pins| pins.remove_all()) {
             warn!("{error}");
         }

@@ -136,6 +136,7 @@ mod tests {
             preempt_delay: Duration::ZERO,
             stale_forwarding: false,
             presence: config::Presence::Always,
+            virtual_mac: false,
             router: false,
         };
         Group::new(settings, 1, 7, NOW - 1)

@@ -14,6 +14,7 @@ use crate::config::{self, Settings};
 use crate::dataplane::{DataPlane, Error};
 use crate::election::{self, Election};
 use crate::exit::Failure;
+use crate::virtual_mac;
 
 /// The first place of a group. An event's slot 0 is no group's.
 const FIRST_SLOT: u32 = 1;
@@ -26,6 +27,8 @@ pub(super) struct Slot {
     pub(super) id: u32,
     /// CLOCK_BOOTTIME, ns.
     pub(super) quarantine_until: u64,
+    /// Where neighbours have its VIPs; `None` = at the interface's own MAC address.
+    pub(super) virtual_mac: Option<[u8; 6]>,
     pub(super) settings: config::Group,
 }
 
@@ -93,9 +96,11 @@ impl Slots {
             plane.words.disarm(slot);
             plane.words.set_role(slot, Role::Follower);
             plane.words.set_stale(slot, Stale::Drop);
+            plane.words.set_virtual_mac(slot, [0; 6]);
             plane.words.set_id(slot, 0);
         }
         let mut slots = Vec::new();
+        let cluster = name_hash(&settings.cluster.name);
         for (group, id) in settings.groups.iter().zip(ids) {
             let number = places[id];
             if !kept.contains(&number) {
@@ -103,8 +108,10 @@ impl Slots {
             }
             plane.words.set_id(number, *id);
             plane.words.set_stale(number, stale(group));
+            let virtual_mac = group.virtual_mac.then(|| virtual_mac::of(cluster, *id));
+            plane.words.set_virtual_mac(number, virtual_mac.unwrap_or_default());
             let quarantine_until = plane.tables.acceptor(number)?.quarantine_until;
-            slots.push(Slot { number, id: *id, quarantine_until, settings: group.clone() });
+            slots.push(Slot { number, id: *id, quarantine_until, virtual_mac, settings: group.clone() });
         }
         plane.tables.set_vips(&slots.iter().flat_map(Slot::vips4).collect())?;
         plane.tables.set_vips6(&slots.iter().flat_map(Slot::vips6).collect())?;

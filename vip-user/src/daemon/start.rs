@@ -13,7 +13,7 @@ use vip_common::wire::name_hash;
 use super::claim;
 use super::conflicts::Conflicts;
 use super::control_plane::{ControlPlane, id_taken, nanoseconds};
-use super::footprint::Footprint;
+use super::footprint::{Footprint, MacFilter};
 use super::lease_thread::{LeaseThread, Parts, Report};
 use super::own_vote::OwnVote;
 use super::preemption::Preemption;
@@ -301,6 +301,10 @@ async fn put_on_machine(
     for (vip, owner) in place.netlink.foreign_owners(&vips, &dummy).await.map_err(netlink_failure)? {
         warn!("{vip} is on {owner} as well: the kernel answers for it there, lease or not; remove it there");
     }
+    let macs: Vec<_> = slots.iter().filter_map(|slot| slot.virtual_mac).collect();
+    let filter = MacFilter { netlink: place.netlink.clone(), iface: name.clone(), index, macs };
+    filter.open().await.map_err(netlink_failure)?;
+    footprint.mac_filter = Some(filter);
     footprint.solicited = Some(SolicitedNodes::join(index, vips6(settings)).map_err(refused)?);
     place.interface = find_interface(&place.netlink, &name).await?;
     let mode = if place.interface.generic_xdp { XdpMode::Generic } else { XdpMode::Native };
@@ -406,6 +410,7 @@ fn announcer(interface: &Interface, slots: &Slots, plane: &DataPlane) -> Result<
     let vips = |slot: &Slot| GroupVips {
         slot: slot.number,
         vips: slot.vips().collect(),
+        virtual_mac: slot.virtual_mac,
         router: slot.settings.router,
     };
     let groups = slots.iter().map(vips).collect();

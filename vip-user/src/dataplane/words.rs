@@ -107,6 +107,16 @@ impl Words {
         self.half_word(slot, offset_of!(Group, stale)).store(stale as u32, Ordering::Release);
     }
 
+    /// Tells the data plane the MAC address that neighbours have the group's VIPs at; zeros: the interface's own. Not to be
+    /// called while the group is served.
+    pub fn set_virtual_mac(&self, slot: u32, mac: [u8; 6]) {
+        for (index, byte) in mac.into_iter().enumerate() {
+            let place = self.field(slot, offset_of!(Group, virtual_mac) + index);
+            // SAFETY: `field` gives a live address that all sides access atomically.
+            unsafe { AtomicU8::from_ptr(place) }.store(byte, Ordering::Release);
+        }
+    }
+
     /// Names the slot for those who read the map.
     pub fn set_id(&self, slot: u32, id: u32) {
         self.half_word(slot, offset_of!(Group, id)).store(id, Ordering::Release);

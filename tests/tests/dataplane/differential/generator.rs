@@ -23,6 +23,7 @@ use super::state::{Move, SLOTS, index};
 
 /// No VIP, no node, no client.
 const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);
+const VIRTUAL_MAC: [u8; 6] = [0x72, 1, 2, 3, 4, 5];
 const VIPS: [Ipv4Addr; 2] = [WEB_VIP, MAIL_VIP];
 
 /// What happens next to a node.
@@ -81,7 +82,7 @@ impl Generator {
     /// What the daemon does now and then, and an acceptor that starts anew for others to win.
     pub(super) fn step_of_daemon(&mut self, pair: &Pair) -> Move {
         let slot = self.pick(&SLOTS);
-        match self.rng.random_range(0..7) {
+        match self.rng.random_range(0..8) {
             0 => {
                 let until = [1, self.start + LEASE / 4, self.start + 2 * LEASE];
                 Move::Arm { slot, until: self.pick(&until) }
@@ -92,7 +93,8 @@ impl Generator {
                 let stale = [Stale::Forward, Stale::Forward, Stale::Keep, Stale::Drop];
                 Move::SetStale { slot, stale: self.pick(&stale) }
             }
-            4 => Move::SetRenewal { slot, renewal: self.renewal(slot, pair) },
+            4 => Move::SetVirtualMac { slot, mac: self.pick(&[[0; 6], VIRTUAL_MAC]) },
+            5 => Move::SetRenewal { slot, renewal: self.renewal(slot, pair) },
             _ => {
                 let until = [0, 0, 0, self.start, self.start + LEASE];
                 Move::Quarantine { slot, until: self.pick(&until) }

@@ -144,6 +144,7 @@ impl Pair {
             Move::Disarm { slot } => words.disarm(slot),
             Move::SetRole { slot, role } => words.set_role(slot, role),
             Move::SetStale { slot, stale } => words.set_stale(slot, stale),
+            Move::SetVirtualMac { slot, mac } => words.set_virtual_mac(slot, mac),
             Move::SetRenewal { slot, renewal } => self.node.plane.renewals.set(slot, renewal).unwrap(),
             Move::Quarantine { slot, until } => tables.quarantine(slot, until).unwrap(),
         }

@@ -157,14 +157,15 @@ impl Run<'_> {
             claimed.is_some_and(|(vip, slot)| self.claims(sender_mac, vip.to_ipv6_mapped(), *slot));
 
         if held {
+            let own = self.mac_of(asked.unwrap(), &interface);
             let reply = &mut self.frame[at..at + ARP_LEN];
             reply[6..8].copy_from_slice(&ARP_REPLY.to_be_bytes());
-            reply[8..14].copy_from_slice(&interface.mac);
+            reply[8..14].copy_from_slice(&own);
             reply[14..18].copy_from_slice(&target_ip.octets());
             reply[18..24].copy_from_slice(&sender_mac);
             reply[24..28].copy_from_slice(&sender_ip.octets());
             self.frame[..6].copy_from_slice(&sender_mac);
-            self.frame[6..12].copy_from_slice(&interface.mac);
+            self.frame[6..12].copy_from_slice(&own);
             return Some((Action::Tx, Counter::ArpReply));
         }
         match (conflict, asked) {
@@ -177,8 +178,11 @@ impl Run<'_> {
 
     /// Whether a MAC address that says it has a VIP is a foreign one.
     fn claims(&mut self, sender: [u8; 6], vip: Ipv6Addr, slot: u32) -> bool {
+        let own = self
+            .setting
+            .interface
+            .is_some_and(|interface| interface.mac == sender || self.mac_of(slot, &interface) == sender);
         let group = &mut self.state.groups[index(slot)];
-        let own = self.setting.interface.is_some_and(|interface| interface.mac == sender);
         if own || (group.holder != 0 && group.holder_mac == sender) {
             return false;
         }
@@ -189,6 +193,14 @@ impl Run<'_> {
             self.events.push(Event { kind, slot, value, address: vip.octets(), mac: sender, node: 0 });
         }
         true
+    }
+
+    /// Where neighbours have the VIPs of a group.
+    fn mac_of(&self, slot: u32, interface: &Interface) -> [u8; 6] {
+        match self.state.groups[index(slot)].virtual_mac {
+            [0, 0, 0, 0, 0, 0] => interface.mac,
+            virtual_mac => virtual_mac,
+        }
     }
 
     fn holds(&self, slot: u32) -> bool {
@@ -212,8 +224,15 @@ impl Run<'_> {
     /// A packet to a VIP of this group, of whatever version and with whatever in it.
     fn for_vip(&mut self, slot: u32) -> Outcome {
         match self.holds(slot) {
-            true => (Action::Pass, Counter::VipPassed),
-            false if self.keeps(slot) && self.is_for_us_alone() => (Action::Drop, Counter::VipKept),
+            true => {
+                if let Some(interface) = self.setting.interface.filter(|_| self.is_for(slot)) {
+                    self.frame[..6].copy_from_slice(&interface.mac);
+                }
+                (Action::Pass, Counter::VipPassed)
+            }
+            false if self.keeps(slot) && (self.is_for_us_alone() || self.is_for(slot)) => {
+                (Action::Drop, Counter::VipKept)
+            }
             false if self.send_on(slot) => (Action::Tx, Counter::VipForwarded),
             false => (Action::Drop, Counter::VipFenced),
         }
@@ -221,6 +240,11 @@ impl Run<'_> {
 
     fn is_for_us_alone(&self) -> bool {
         self.setting.interface.is_some_and(|interface| self.frame[..6] == interface.mac)
+    }
+
+    /// Whether the frame is for where neighbours have the group's VIPs.
+    fn is_for(&self, slot: u32) -> bool {
+        self.setting.interface.is_some_and(|interface| self.frame[..6] == self.mac_of(slot, &interface))
     }
 
     /// Whether the daemon wants what comes for the group.

@@ -45,6 +45,10 @@ pub(super) enum Move {
         slot: u32,
         stale: Stale,
     },
+    SetVirtualMac {
+        slot: u32,
+        mac: [u8; 6],
+    },
     SetRenewal {
         slot: u32,
         renewal: Renewal,
@@ -67,6 +71,7 @@ impl State {
             Move::Disarm { slot } => self.groups[index(slot)].lease_until = 0,
             Move::SetRole { slot, role } => self.groups[index(slot)].role = role as u32,
             Move::SetStale { slot, stale } => self.groups[index(slot)].stale = stale as u32,
+            Move::SetVirtualMac { slot, mac } => self.groups[index(slot)].virtual_mac = mac,
             Move::SetRenewal { slot, renewal } => self.renewals[index(slot)] = renewal,
             Move::Quarantine { slot, until } => {
                 self.acceptors[index(slot)] = Acceptor { quarantine_until: until, ..Acceptor::default() };

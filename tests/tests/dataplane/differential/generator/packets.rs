@@ -10,7 +10,7 @@ use super::super::super::frames::{
 };
 use super::super::super::node::{CLIENT, CLUSTER, EVERYBODY, NODE_HOST, PORT};
 use super::super::pair::Pair;
-use super::{Generator, NEIGHBOUR, SHORTEST, VIPS};
+use super::{Generator, NEIGHBOUR, SHORTEST, VIPS, VIRTUAL_MAC};
 
 impl Generator {
     /// Requests, probes and announcements by all kinds of stations, for all kinds of addresses.
@@ -22,7 +22,7 @@ impl Generator {
         };
         let station = self.station();
         let holder = self.pick(&pair.state.groups).holder_mac;
-        let mac = self.pick(&[station.mac, station.mac, holder]);
+        let mac = self.pick(&[station.mac, station.mac, station.mac, holder, VIRTUAL_MAC]);
         let target = match self.rng.random_range(0..10) {
             0..7 => self.pick(&VIPS),
             7 => NODE_HOST.ip,
@@ -92,7 +92,15 @@ impl Generator {
     /// Mostly from that station to this node. Some go to all or to nobody here, some come from the holder, and some from
     /// a node that has sent them on.
     pub(super) fn macs_of_packet(&mut self, pair: &Pair, source: Host) -> [[u8; 6]; 2] {
-        let to = self.pick(&[NODE_HOST.mac, NODE_HOST.mac, NODE_HOST.mac, BROADCAST, CLIENT.mac]);
+        let to = self.pick(&[
+            NODE_HOST.mac,
+            NODE_HOST.mac,
+            NODE_HOST.mac,
+            VIRTUAL_MAC,
+            VIRTUAL_MAC,
+            BROADCAST,
+            CLIENT.mac,
+        ]);
         let holder = self.pick(&pair.state.groups).holder_mac;
         let sent_on =
             [0x76, CLUSTER.to_be_bytes()[1], CLUSTER.to_be_bytes()[2], CLUSTER.to_be_bytes()[3], 0, 3];

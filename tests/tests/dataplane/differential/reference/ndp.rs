@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use vip_common::maps::Counter;
+use vip_common::maps::{Counter, Vip6};
 use vip_user::dataplane::Action;
 
 use super::super::super::frames::{
@@ -64,7 +64,7 @@ impl Run<'_> {
             // Who asks for what it has itself asks nothing.
             Some(vip) if message.source != message.target => {
                 if self.holds(vip.slot) {
-                    self.advertise(at, message, sender, vip.router == 1);
+                    self.advertise(at, message, sender, vip);
                     return Err((Action::Tx, Counter::NdReply));
                 }
                 match conflict {
@@ -78,12 +78,12 @@ impl Run<'_> {
     }
 
     /// Puts an advertisement in the place of a solicitation (RFC 4861, section 7.2.4).
-    fn advertise(&mut self, at: usize, message: &Message, asker: Mac, is_router: bool) {
-        let own = self.setting.interface.expect("an answer goes through an interface").mac;
-        let vip = message.target;
+    fn advertise(&mut self, at: usize, message: &Message, asker: Mac, Vip6 { slot, router }: Vip6) {
+        let interface = self.setting.interface.expect("an answer goes through an interface");
+        let (own, vip) = (self.mac_of(slot, &interface), message.target);
         let (destination, solicited) =
             if message.source.is_unspecified() { (ALL_NODES, 0) } else { (message.source, SOLICITED) };
-        let router = if is_router { ROUTER } else { 0 };
+        let router = if router == 1 { ROUTER } else { 0 };
         let mut answer = vec![ADVERTISEMENT, 0, 0, 0];
         answer.extend((router | solicited | OVERRIDE).to_be_bytes());
         answer.extend(vip.octets());
