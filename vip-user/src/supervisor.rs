@@ -9,7 +9,6 @@ use std::env;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
-use std::mem;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
@@ -57,10 +56,8 @@ pub fn run() -> Result<u8, Failure> {
                     .unwrap_or(Exit::Refused as u8));
             }
             End::Left(_) => Daemon::start().map_err(failed)?,
-            End::Killed if signals.are_to_stop => {
-                return Err(Failure::refused("the daemon was killed while it stopped"));
-            }
-            End::Killed if daemon.is_first || daemon.started.elapsed() >= STEADY => {
+            End::Killed if signals.are_to_stop => return Err(killed_at_the_end()),
+            End::Killed if daemon.is_first || daemon.is_steady() => {
                 let next = daemon.succeed().map_err(failed)?;
                 warn!("the daemon was killed, and is started again");
                 next
@@ -68,12 +65,18 @@ pub fn run() -> Result<u8, Failure> {
             End::Killed => {
                 warn!("the daemon was killed again, and is started in {} s", PAUSE.as_secs());
                 if signals.pause(PAUSE).map_err(failed)? {
-                    return Ok(0);
+                    return Err(killed_at_the_end());
                 }
                 daemon.succeed().map_err(failed)?
             }
         };
     }
+}
+
+fn killed_at_the_end() -> Failure {
+    Failure::refused(
+        "the daemon was killed and could not clear up: the VIPs stay on this machine, fenced, until the next start and stop",
+    )
 }
 
 /// A supervised daemon's side.
@@ -130,8 +133,6 @@ struct Daemon {
     is_first: bool,
     /// The one before it, while that is being taken down.
     former: Option<Child>,
-    /// Whether `former` may have been in its way.
-    was_hasty: bool,
 }
 
 impl Daemon {
@@ -147,21 +148,25 @@ impl Daemon {
             .arg(format!("--{SUPERVISED_BY}={}", process::id()))
             .stdin(OwnedFd::from(stdin))
             .spawn()?;
-        Ok(Self { process, line, started: Instant::now(), is_first: true, former: None, was_hasty: false })
+        Ok(Self { process, line, started: Instant::now(), is_first: true, former: None })
     }
 
     /// Starts the next one, without waiting until this one is gone.
     fn succeed(self) -> io::Result<Self> {
-        Ok(Self { is_first: false, former: Some(self.process), was_hasty: true, ..Self::start()? })
+        Ok(Self { is_first: false, former: Some(self.process), ..Self::start()? })
     }
 
-    /// Whether it failed for what the one before it still had. That one is gone afterwards.
+    fn is_steady(&self) -> bool {
+        self.started.elapsed() >= STEADY
+    }
+
+    /// Whether it may have failed for what the one before it still had. That one is gone afterwards.
     fn may_be_obstructed(&mut self, status: ExitStatus) -> bool {
         if let Some(mut former) = self.former.take() {
             // Only a process that is not this one's child fails to be waited for.
             let _ = former.wait();
         }
-        mem::take(&mut self.was_hasty) && !status.success()
+        !self.is_first && !self.is_steady() && !status.success()
     }
 
     /// Waits until it has ended, and passes on to it what asks for that.

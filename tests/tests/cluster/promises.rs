@@ -65,7 +65,7 @@ fn a_holder_that_is_restarted_alone_adopts_its_data_plane_and_does_not_serve() {
         .unwrap();
     assert_eq!(status.epoch, 1, "{status:?}");
     assert_eq!(status.voters(), [1, 2, 3], "the absent ones are shown: {status:?}");
-    assert!(cluster.daemon(holder).unwrap().log().contains("in place of a former run's"));
+    assert!(cluster.daemon(holder).unwrap().log().contains("as a former run has left it"));
     watch.wait_silent();
 
     for node in others(holder) {
@@ -97,7 +97,7 @@ fn restarted_followers_still_refuse_others_until_the_lease_that_they_granted_end
     }
     for node in followers {
         cluster.wait_status(node, "to start", PATIENCE, |status| status.groups[0].state == "backup").unwrap();
-        assert!(cluster.daemon(node).unwrap().log().contains("in place of a former run's"));
+        assert!(cluster.daemon(node).unwrap().log().contains("as a former run has left it"));
     }
     let successor = watch.wait_served_after(&cluster, broken, |node| node != holder);
     watch.let_it_ask();

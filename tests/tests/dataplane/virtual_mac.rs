@@ -104,7 +104,12 @@ fn packets() -> [fn([u8; 6]) -> Vec<u8>; 2] {
             ethernet(to, CLIENT.mac, ETHERTYPE_IPV4, &packet)
         },
         |to| {
-            ethernet(to, CLIENT.mac, ETHERTYPE_IPV6, &ipv6(CLIENT.ip6(), WEB_VIP6, PROTOCOL_UDP, 64, b"payload"))
+            ethernet(
+                to,
+                CLIENT.mac,
+                ETHERTYPE_IPV6,
+                &ipv6(CLIENT.ip6(), WEB_VIP6, PROTOCOL_UDP, 64, b"payload"),
+            )
         },
     ]
 }
