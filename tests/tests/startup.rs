@@ -124,6 +124,13 @@ mod machine {
     }
 
     #[test]
+    fn native_mode_is_refused_where_it_cannot_serve_a_virtual_mac_address() {
+        let attempt = Attempt::new().edit("[\"10.77.0.100/24\"]", "[\"10.77.0.100/24\"]\nvirtual_mac = true");
+        let line = attempt.with(&["--xdp", "native"]).refused(BAD_CONFIGURATION);
+        assert_says(&line, &["eth0", "veth", "virtual_mac", "node.xdp"]);
+    }
+
+    #[test]
     fn native_mode_is_refused_where_the_driver_has_none() {
         let attempt = Attempt::new().on("soft0");
         add_bridge(&attempt.netns());

@@ -112,6 +112,8 @@ pub struct Interface {
     pub up: bool,
     /// On, and the other side of the cable is there (`IFF_LOWER_UP`).
     pub carrier: bool,
+    /// One end of a virtual cable (veth(4)).
+    pub veth: bool,
     /// Longest packet in bytes.
     pub mtu: u32,
     /// An XDP program runs on it, but not in its driver (`XDP_ATTACHED_SKB`).
@@ -217,6 +219,7 @@ impl Netlink {
             addresses: messages.iter().filter_map(|m| Some((local(m)?, m.header.prefix_len))).collect(),
             up: link.header.flags.contains(LinkFlags::Up),
             carrier: link.header.flags.contains(LinkFlags::LowerUp),
+            veth: link_kind(&link) == Some(&InfoKind::Veth),
             mtu: mtu(&link),
             generic_xdp: xdp(&link).any(|fact| *fact == LinkXdp::Attached(XdpAttached::SocketBuffer)),
             xdp_program: xdp(&link).find_map(|fact| match fact {
@@ -339,6 +342,7 @@ impl Netlink {
         entry.header.family = AddressFamily::Bridge;
         entry.header.ifindex = index;
         entry.header.flags = NeighbourFlags::Own;
+        entry.header.state = NeighbourState::Permanent;
         entry.attributes.push(NeighbourAttribute::LinkLayerAddress(mac.to_vec()));
         let request = self.handle.neighbours().del(entry).execute();
         ask(request, libc::ENOENT, || format!("having {iface} take in its own MAC address alone")).await?;

@@ -287,7 +287,8 @@ async fn put_on_machine(
 
     let pin = Pins::new(&settings.paths.bpffs).link(&name);
     let index = place.interface.index;
-    let attached = plane.program.attach(&name, index, settings.node.xdp, &pin);
+    let wished = xdp_mode(settings, &place.interface)?;
+    let attached = plane.program.attach(&name, index, wished, &pin);
     let attached = attached.map_err(|error| plane_failure(error.naming(place.interface.xdp_program)))?;
     footprint.fence = Some(plane.program.fence(&name, index, &pin).map_err(plane_failure)?);
 
@@ -314,10 +315,24 @@ async fn put_on_machine(
         Attached::Native | Attached::Generic => "",
     };
     info!("node {} on {name}, address {}, {mode} XDP{taken_over}", place.id, place.address);
-    if settings.node.xdp == XdpMode::Auto && mode == XdpMode::Generic {
+    if wished == XdpMode::Auto && mode == XdpMode::Generic {
         warn!("the driver of {name} has no native XDP: generic XDP is as safe, and slower");
     }
     Ok(dummy)
+}
+
+/// A frame for a virtual MAC address counts as somebody else's when it comes in on a veth, and native XDP comes too late to
+/// change that (`veth_forward_skb` in drivers/net/veth.c).
+fn xdp_mode(settings: &Settings, interface: &Interface) -> Result<XdpMode, Failure> {
+    let needs_generic = interface.veth && settings.groups.iter().any(|group| group.virtual_mac);
+    match settings.node.xdp {
+        XdpMode::Native if needs_generic => Err(Failure::configuration(format!(
+            "{} is a veth, on which native XDP cannot serve a group with virtual_mac: set node.xdp to auto or generic",
+            interface.name
+        ))),
+        XdpMode::Auto if needs_generic => Ok(XdpMode::Generic),
+        wished => Ok(wished),
+    }
 }
 
 /// Keeps what is from a VIP from leaving while another node serves it, if that is wished and the kernel can; `false` if not.
