@@ -2,6 +2,7 @@
 
 mod alarms;
 mod handover;
+mod packet;
 mod steady;
 
 use std::process::ExitCode;
@@ -20,6 +21,8 @@ enum Bench {
     Steady(steady::Arguments),
     /// What a client loses while the lease is handed over, there and back
     Handover(handover::Arguments),
+    /// What the XDP program takes for a frame of each kind, in ns
+    Packet(packet::Arguments),
     /// How often a holder is taken for dead on a busy machine, with the bound that the count supports
     Alarms(alarms::Arguments),
 }
@@ -28,6 +31,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.bench {
         Bench::Steady(arguments) => steady::run(arguments),
         Bench::Handover(arguments) => handover::run(arguments),
+        Bench::Packet(arguments) => packet::run(arguments),
         Bench::Alarms(arguments) => alarms::run(arguments),
     }
 }
