@@ -99,3 +99,25 @@ fn a_request_is_decided_on_once_and_in_order() {
     });
     assert_eq!(answered, [true, false, false, false, true]);
 }
+
+/// Input: a Propose of an older configuration, of this node's, and of a newer one; and one to a node without any.
+/// Expected: only that of its own is decided on. The older one is told so; the newer one is not answered.
+#[test]
+fn only_requests_of_the_nodes_own_configuration_are_decided_on() {
+    let old = Verdict::Reply(Answer::refused(Reason::OldEpoch, Ballot::new(1, 2), 0));
+    let own = Verdict::Reply(Answer::agreed(Kind::Accepted, Ballot::new(1, 2)));
+    let newer = Verdict::Drop(Counter::RejectedEpoch);
+    for (nodes, epoch, expected) in [(5, 4, old), (5, 5, own), (5, 6, newer), (0, 0, newer), (0, 1, newer)] {
+        let mut plain = Plain::new();
+        let mut propose = of_node_2(Kind::Propose, Ballot::new(1, 2), 1, 1);
+        propose.epoch = epoch.into();
+        let config = Config { epoch: nodes, ..config() };
+        assert_eq!(
+            message(&propose, Kind::Propose, false, &config, &mut plain),
+            expected,
+            "{epoch} at {nodes}"
+        );
+        let is_decided = plain.acceptor != Acceptor::default();
+        assert_eq!(is_decided, expected == own, "{epoch} at {nodes}");
+    }
+}

@@ -35,7 +35,10 @@ pub(super) const GUARDS: &[Guard] = &[
         name: "epoch check: newer",
         without: "decides on messages of newer configurations, too",
         edits: &[NEWER],
-        finder: Finder::Simulation { within: 20_000 },
+        finder: Finder::Tests {
+            package: "vip-common",
+            names: "only_requests_of_the_nodes_own_configuration",
+        },
         always: false,
     },
     Guard {
