@@ -118,14 +118,15 @@ fn next_announcement(mut wire: &Socket) -> Result<(ArpOperation, String)> {
 /// Waits until the client's neighbour entry for the VIP has the MAC of `node`.
 fn wait_neighbour(cluster: &Cluster, node: u8) {
     let what = format!("the client to know the VIP at {}", mac(node));
-    wait::until_equal(&what, PATIENCE, &Some(mac(node)), || {
-        let mut command = command_in(&cluster.lab().client_netns(), "ip")?;
-        let output =
-            command.args(["-json", "neighbour", "show", &VIP.to_string(), "dev", "eth0"]).output()?;
-        let entries: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
-        Ok(entries.first().and_then(|entry| Some(entry["lladdr"].as_str()?.to_owned())))
-    })
-    .unwrap();
+    wait::until_equal(&what, PATIENCE, &Some(mac(node)), || neighbour_entry(cluster)).unwrap();
+}
+
+/// The MAC address that the client has for the VIP.
+pub(super) fn neighbour_entry(cluster: &Cluster) -> Result<Option<String>> {
+    let mut command = command_in(&cluster.lab().client_netns(), "ip")?;
+    let output = command.args(["-json", "neighbour", "show", &VIP.to_string(), "dev", "eth0"]).output()?;
+    let entries: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
+    Ok(entries.first().and_then(|entry| Some(entry["lladdr"].as_str()?.to_owned())))
 }
 
 /// As the lab gives them.

@@ -179,7 +179,7 @@ fn with_a_witness() -> (Cluster, u8) {
 }
 
 /// `vip-user handover` on this node.
-fn hand_over(cluster: &Cluster, node: u8, arguments: &[&str]) -> Output {
+pub(super) fn hand_over(cluster: &Cluster, node: u8, arguments: &[&str]) -> Output {
     let arguments = [&["handover"], arguments].concat();
     cluster.order(node, &arguments).unwrap()
 }
@@ -189,7 +189,7 @@ fn said(output: &Output) -> String {
 }
 
 /// The groups went to these nodes, and nothing else was said.
-fn assert_done(output: &Output, expected: &[(&str, u8)]) {
+pub(super) fn assert_done(output: &Output, expected: &[(&str, u8)]) {
     let lines: String =
         expected.iter().map(|(group, to)| format!("{group}: lb{to} holds it now\n")).collect();
     assert_eq!((said(output), output.status.code()), (lines, Some(0)));

@@ -13,7 +13,10 @@ use vip_tests::{
 
 use crate::{
     PATIENCE,
-    cluster::watch::{Watch, wait_until},
+    cluster::{
+        handover::{assert_done, hand_over},
+        watch::{Watch, wait_until},
+    },
     others, three_with, with_long_leases,
 };
 
@@ -30,8 +33,7 @@ fn the_vip_is_on_the_holder_alone_and_programs_on_backups_reach_it() {
     wait_answered(&cluster, holder);
 
     let next = others(holder)[0];
-    let output = cluster.order(holder, &["handover", "--to", &format!("lb{next}")]).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_done(&hand_over(&cluster, holder, &["--to", &format!("lb{next}")]), &[("web", next)]);
     watch.wait_served(&cluster, |node| node == next);
     wait_on(&cluster, next);
     wait_answered(&cluster, next);

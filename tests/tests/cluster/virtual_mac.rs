@@ -1,15 +1,17 @@
 //! Groups with a virtual MAC address: neighbours never change their entry, and the switch follows the holder.
 
 use anyhow::Result;
-use vip_tests::{
-    cluster::Cluster,
-    lab::{DaemonOptions, VIP},
-    net::command_in,
-    traces::Traces,
-    wait,
-};
+use vip_tests::{cluster::Cluster, lab::DaemonOptions, net::command_in, traces::Traces, wait};
 
-use crate::{PATIENCE, cluster::watch::Watch, others, three_with, with_long_leases};
+use crate::{
+    PATIENCE,
+    cluster::{
+        announcements::neighbour_entry,
+        handover::{assert_done, hand_over},
+        watch::Watch,
+    },
+    others, three_with, with_long_leases,
+};
 
 /// What IEEE 802c has administrators assign.
 const ASSIGNED: &str = "72:";
@@ -28,8 +30,7 @@ fn the_clients_entry_stays_while_the_vip_moves_and_nothing_is_left_at_the_end() 
     }
 
     let next = others(holder)[0];
-    let output = cluster.order(holder, &["handover", "--to", &format!("lb{next}")]).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_done(&hand_over(&cluster, holder, &["--to", &format!("lb{next}")]), &[("web", next)]);
     watch.wait_served(&cluster, |node| node == next);
     assert_eq!(wait_entry(&cluster), entry);
 
@@ -55,8 +56,7 @@ fn a_handover_costs_next_to_nothing() {
     watch.wait_served(&cluster, |node| node == holder);
     for _ in 0..4 {
         let next = others(holder)[0];
-        let output = cluster.order(holder, &["handover", "--to", &format!("lb{next}")]).unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        assert_done(&hand_over(&cluster, holder, &["--to", &format!("lb{next}")]), &[("web", next)]);
         watch.wait_served(&cluster, |node| node == next);
         holder = next;
     }
@@ -70,15 +70,8 @@ fn virtual_mac() -> DaemonOptions {
 
 /// The MAC address that the client has for the VIP: a virtual one.
 fn wait_entry(cluster: &Cluster) -> String {
-    wait::until("the client to have the VIP at a virtual address", PATIENCE, || {
-        let mut command = command_in(&cluster.lab().client_netns(), "ip")?;
-        let output =
-            command.args(["-json", "neighbour", "show", &VIP.to_string(), "dev", "eth0"]).output()?;
-        let entries: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
-        let mac = entries.first().and_then(|entry| entry["lladdr"].as_str());
-        Ok(mac.filter(|mac| mac.starts_with(ASSIGNED)).map(str::to_owned))
-    })
-    .unwrap()
+    let entry = || Ok(neighbour_entry(cluster)?.filter(|mac| mac.starts_with(ASSIGNED)));
+    wait::until("the client to have the VIP at a virtual address", PATIENCE, entry).unwrap()
 }
 
 /// The MAC addresses that a node's interface takes in beside its own.
