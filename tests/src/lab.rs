@@ -29,6 +29,7 @@ pub use self::{
     mounts::Mounts,
     sweep::sweep_leftovers,
     topology::mount_bpffs,
+    xdp::program_that_passes,
 };
 use crate::net;
 

@@ -1,30 +1,19 @@
 //! The program that does nothing, for the others to be measured against: what is left is what the kernel takes for a run.
 
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::time::Duration;
+
+use anyhow::Result;
+use vip_tests::lab::program_that_passes;
 
 /// `return XDP_PASS;` in the kernel.
 pub(crate) struct Empty(OwnedFd);
 
-// enum bpf_cmd, enum bpf_prog_type and the instructions of linux/bpf.h.
-const PROG_LOAD: libc::c_int = 5;
+/// Of enum bpf_cmd in linux/bpf.h.
 const PROG_TEST_RUN: libc::c_int = 10;
-const PROG_TYPE_XDP: u32 = 6;
-const INSTRUCTIONS: [u64; 2] = [MOVE_2_TO_R0, EXIT];
-const MOVE_2_TO_R0: u64 = 0x0000_0002_0000_00b7;
-const EXIT: u64 = 0x0000_0000_0000_0095;
 
-// The parts of union bpf_attr; none has padding.
-
-#[repr(C)]
-struct LoadAttr {
-    prog_type: u32,
-    insn_cnt: u32,
-    insns: u64,
-    license: u64,
-}
-
+/// The part of union bpf_attr that it takes; it has no padding.
 #[derive(Default)]
 #[repr(C)]
 struct TestRunAttr {
@@ -39,16 +28,8 @@ struct TestRunAttr {
 }
 
 impl Empty {
-    pub(crate) fn load() -> io::Result<Self> {
-        let mut attr = LoadAttr {
-            prog_type: PROG_TYPE_XDP,
-            insn_cnt: 2,
-            insns: INSTRUCTIONS.as_ptr().expose_provenance() as u64,
-            license: c"GPL".as_ptr().expose_provenance() as u64,
-        };
-        let fd = bpf(PROG_LOAD, &mut attr)?;
-        // SAFETY: the kernel has just made this descriptor, for this caller alone.
-        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    pub(crate) fn load() -> Result<Self> {
+        program_that_passes().map(Self)
     }
 
     /// As `Program::time`.
@@ -60,16 +41,13 @@ impl Empty {
             repeat: times,
             ..TestRunAttr::default()
         };
-        bpf(PROG_TEST_RUN, &mut attr)?;
-        Ok(Duration::from_nanos(attr.duration.into()))
-    }
-}
-
-fn bpf<A>(command: libc::c_int, attr: &mut A) -> io::Result<libc::c_int> {
-    // SAFETY: the attribute is that of the command, and what it points to outlives the call.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<A>()) };
-    match i32::try_from(result) {
-        Ok(value) if value >= 0 => Ok(value),
-        _ => Err(io::Error::last_os_error()),
+        // SAFETY: the attribute is that of the command, and what it points to outlives the call.
+        let result =
+            unsafe { libc::syscall(libc::SYS_bpf, PROG_TEST_RUN, &raw mut attr, size_of::<TestRunAttr>()) };
+        if result < 0 {
+            Err(io::Error::last_os_error())
+        } else {
+            Ok(Duration::from_nanos(attr.duration.into()))
+        }
     }
 }

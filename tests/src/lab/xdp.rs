@@ -47,6 +47,11 @@ pub(super) fn replace(pin: &Path) -> Result<()> {
     bpf(BPF_LINK_UPDATE, &attributes).context("BPF_LINK_UPDATE").map(drop)
 }
 
+/// A program that passes everything, on no interface.
+pub fn program_that_passes() -> Result<OwnedFd> {
+    load(Verdict::Pass)
+}
+
 /// What a program says of every frame: `enum xdp_action`.
 #[derive(Clone, Copy)]
 enum Verdict {
