@@ -50,8 +50,8 @@ impl Membership {
         if self.members.me.hello.leaving || self.storing_configuration.is_some() {
             return;
         }
-        // A single node has nobody to wait for.
-        let settled = self.gathering.settles_at.is_none() || self.members.me.hello.expect == 1;
+        // A node that expects nobody else waits as well: it may have been started beside a cluster that it is to join.
+        let settled = self.gathering.settles_at.is_none();
         let proposal = || forming::proposal(&self.members, &self.gathering.eligible).filter(|_| settled);
         if let Some(choice) = forming::invitation(&self.members).or_else(proposal) {
             self.storing_consent = Some(choice.clone());

@@ -73,22 +73,33 @@ fn status(membership: &Membership, id: u16) -> Status {
 }
 
 #[test]
-fn a_single_node_forms_at_once_and_says_nothing_before_it_is_stored() {
+fn a_single_node_listens_before_it_forms_and_says_nothing_before_it_is_stored() {
     let mut alone = node(4, 1);
     let first = configuration(1, &[4]);
-    assert_eq!(actions(&mut alone), [Action::StoreConsent(first.clone()), Action::SendHello]);
+    let before = run(&mut alone, &[], 0, 400);
+    assert!(!before.is_empty() && before.iter().all(|action| *action == Action::SendHello), "{before:?}");
+    let settled = run(&mut alone, &[], 500, 500);
+    assert_eq!(settled, [Action::StoreConsent(first.clone()), Action::SendHello]);
     assert_eq!(alone.hello().standing, Standing::Waiting);
 
-    alone.handle_stored(Durable::Consent(first.clone()), MS);
+    alone.handle_stored(Durable::Consent(first.clone()), 501 * MS);
     let adopted =
         [Action::Adopt(first.clone()), Action::StoreConfiguration(first.clone()), Action::SendHello];
     assert_eq!(actions(&mut alone), adopted);
     assert_eq!(alone.hello().standing, Standing::Consented(first.clone()));
     assert_eq!(alone.configuration(), Some(&first));
 
-    alone.handle_stored(Durable::Configuration(first.clone()), 2 * MS);
+    alone.handle_stored(Durable::Configuration(first.clone()), 502 * MS);
     assert_eq!(actions(&mut alone), [Action::SendHello]);
     assert_eq!(alone.hello().standing, Standing::Formed(first));
+}
+
+#[test]
+fn a_single_node_joins_a_cluster_that_it_hears_before_it_has_formed_one() {
+    let mut second = node(4, 1);
+    let all = run(&mut second, &[(1, Standing::Formed(configuration(1, &[1])))], 400, 2000);
+    assert!(all.contains(&Action::Adopt(configuration(1, &[1]))), "{all:?}");
+    assert!(!all.iter().any(|action| matches!(action, Action::StoreConsent(_))), "{all:?}");
 }
 
 #[test]
