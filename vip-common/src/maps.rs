@@ -53,8 +53,8 @@ pub struct Group {
     /// MAC address that its last Propose came from: after a transfer, the former holder's until the new one renews.
     /// Zeros if that was this node itself.
     pub holder_mac: [u8; 6],
-    /// MAC address that neighbours have the group's VIPs at, the same on every node; zeros: each interface's own. Written by
-    /// the daemon.
+    /// MAC address that neighbours have the group's VIPs at, the same on every node; zeros: each interface's own. Its first
+    /// byte alone tells these apart. Written by the daemon.
     pub virtual_mac: [u8; 6],
     /// 0.
     pub reserved: [u8; 6],

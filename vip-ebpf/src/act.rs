@@ -10,7 +10,7 @@ use crate::checksum::Sum;
 use crate::maps::{CONFIG, COUNTERS, KEPT};
 use crate::parse::ndp::{self, Advertisement, LinkLayerAddress, Neighbour};
 use crate::parse::{Arp, Datagram, Ethernet, Ipv4, Ipv6, PROTOCOL_ICMPV6, Packet};
-use crate::verdict::{Action, Verdict};
+use crate::verdict::{Action, Fate, Verdict};
 use crate::vote::tag_under;
 
 const TTL: u8 = 64;
@@ -23,7 +23,7 @@ pub(crate) fn carry_out(packet: &mut Packet<'_>, verdict: Verdict) -> u32 {
     let (action, counter) = match verdict.action {
         Action::Pass => (XDP_PASS, counter),
         Action::Deliver => {
-            deliver(packet, to);
+            deliver(packet, verdict.interface);
             (XDP_PASS, counter)
         }
         Action::Drop => (XDP_DROP, counter),
@@ -40,6 +40,20 @@ pub(crate) fn carry_out(packet: &mut Packet<'_>, verdict: Verdict) -> u32 {
     };
     count(counter);
     action
+}
+
+/// As [`carry_out`].
+#[inline(always)]
+pub(crate) fn let_be(packet: &mut Packet<'_>, fate: &Fate) -> u32 {
+    count(fate.counter);
+    match fate.action {
+        Action::Pass => XDP_PASS,
+        Action::Deliver => {
+            deliver(packet, fate.interface);
+            XDP_PASS
+        }
+        _ => XDP_DROP,
+    }
 }
 
 #[inline(always)]
@@ -82,9 +96,9 @@ fn keep(packet: &Packet<'_>, slot: u32) {
 }
 
 #[inline(always)]
-fn deliver(packet: &mut Packet<'_>, to: [u8; 6]) {
-    if let Some(ethernet) = packet.at_mut::<Ethernet>(0) {
-        ethernet.destination = to;
+fn deliver(packet: &mut Packet<'_>, interface: Option<&Interface>) {
+    if let (Some(ethernet), Some(interface)) = (packet.at_mut::<Ethernet>(0), interface) {
+        ethernet.destination = interface.mac;
     }
 }
 

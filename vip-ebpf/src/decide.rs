@@ -11,8 +11,25 @@ use crate::maps::{CONFIG, EVENTS, GROUPS, INTERFACES, VIPS, VIPS6};
 use crate::parse::ndp::{self, Neighbour};
 use crate::parse::{Arp, Ethernet, Frame, Ipv6, Packet};
 use crate::shared::shared;
-use crate::verdict::{Action, Verdict};
+use crate::verdict::{Action, Fate, Verdict};
 use crate::vote;
+
+/// Decides on what most frames are, traffic that is let in or kept out; `None` if [`frame`] has to. That gives the same for
+/// these, and takes longer: there, the compiler carries along what the other frames need.
+#[inline(always)]
+pub(crate) fn traffic(packet: &Packet<'_>, frame: &Frame) -> Option<Fate> {
+    let group = match *frame {
+        Frame::Other => None,
+        Frame::Ipv4 { udp_port, .. } if is_message_port(udp_port) => return None,
+        Frame::Ipv4 { destination, .. } => group_of(destination).map(|(_, group)| group),
+        Frame::Ipv6 { offset } => group_of_ipv6(packet, offset).map(|(_, group)| group),
+        Frame::Arp { .. } | Frame::Neighbour { .. } => return None,
+    };
+    match group {
+        None => Some(Fate::pass(Counter::Other)),
+        Some(group) => fate(packet, group),
+    }
+}
 
 /// Decides on one frame.
 #[inline(always)]
@@ -21,8 +38,8 @@ pub(crate) fn frame(packet: &Packet<'_>, frame: &Frame) -> Verdict {
         Frame::Other => Verdict::pass(Counter::Other),
         Frame::Arp { offset } => arp(packet, offset),
         Frame::Ipv4 { offset, destination, udp_port } => {
-            if let Some(config) = CONFIG.get(0)
-                && udp_port == u32::from(config.port)
+            if is_message_port(udp_port)
+                && let Some(config) = CONFIG.get(0)
                 && let Some(verdict) = vote::message(packet, offset, destination, config)
             {
                 return verdict;
@@ -34,27 +51,59 @@ pub(crate) fn frame(packet: &Packet<'_>, frame: &Frame) -> Verdict {
     }
 }
 
+/// Whether a datagram to this port may be a lease message.
+#[inline(always)]
+fn is_message_port(udp_port: u32) -> bool {
+    CONFIG.get(0).is_some_and(|config| udp_port == u32::from(config.port))
+}
+
 /// Packets to a VIP, fragments and options included, reach the stack of the holder alone.
 #[inline(always)]
 fn ipv4(packet: &Packet<'_>, destination: [u8; 4]) -> Verdict {
     match group_of(destination) {
         None => Verdict::pass(Counter::Other),
-        Some((_, group)) if holds(group) => accept(packet, group),
-        Some((slot, group)) => stale(packet, slot, group),
+        Some((slot, group)) => to_group(packet, slot, group),
     }
+}
+
+/// As [`ipv4`]; extension headers are not even looked at.
+#[inline(always)]
+fn ipv6(packet: &Packet<'_>, offset: usize) -> Verdict {
+    match group_of_ipv6(packet, offset) {
+        None => Verdict::pass(Counter::Other),
+        Some((vip, group)) => to_group(packet, vip.slot, group),
+    }
+}
+
+#[inline(always)]
+fn to_group(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Verdict {
+    match fate(packet, group) {
+        Some(fate) => fate.into(),
+        None => stale(packet, slot, group),
+    }
+}
+
+/// What becomes of a packet to a VIP of this group: it is let in or kept out. `None` if it may have to go elsewhere.
+#[inline(always)]
+fn fate(packet: &Packet<'_>, group: *mut Group) -> Option<Fate> {
+    if holds(group) {
+        return Some(accept(packet, group));
+    }
+    let is_dropped = shared!(group, stale).load() == Stale::Drop as u32;
+    is_dropped.then_some(Fate::drop(Counter::VipFenced))
 }
 
 /// To the stack, which takes frames to its interface's own MAC address.
 #[inline(always)]
-fn accept(packet: &Packet<'_>, group: *mut Group) -> Verdict {
-    let virtual_mac = shared!(group, virtual_mac).load();
-    if virtual_mac != [0; 6]
+fn accept(packet: &Packet<'_>, group: *mut Group) -> Fate {
+    let virtual_mac = shared!(group, virtual_mac);
+    if virtual_mac.first() != 0
         && let (Some(ethernet), Some(interface)) = (packet.at::<Ethernet>(0), interface(packet))
-        && ethernet.destination == virtual_mac
+        && ethernet.destination == virtual_mac.load()
     {
-        return Verdict::deliver(interface.mac);
+        return Fate::deliver(interface);
     }
-    Verdict::pass(Counter::VipPassed)
+    Fate::pass(Counter::VipPassed)
 }
 
 /// Where neighbours have the VIPs of a group that is served by way of this interface.
@@ -62,16 +111,6 @@ fn accept(packet: &Packet<'_>, group: *mut Group) -> Verdict {
 fn mac_of(group: *mut Group, interface: &Interface) -> [u8; 6] {
     let virtual_mac = shared!(group, virtual_mac).load();
     if virtual_mac == [0; 6] { interface.mac } else { virtual_mac }
-}
-
-/// As [`ipv4`]; extension headers are not even looked at.
-#[inline(always)]
-fn ipv6(packet: &Packet<'_>, offset: usize) -> Verdict {
-    match packet.at::<Ipv6>(offset).and_then(|ipv6| group_of6(&Address6(ipv6.destination))) {
-        None => Verdict::pass(Counter::Other),
-        Some((_, group)) if holds(group) => accept(packet, group),
-        Some((vip, group)) => stale(packet, vip.slot, group),
-    }
 }
 
 /// Has a packet sent on to the holder that came here by an old neighbour entry: unicast, and not sent on before. While
@@ -268,6 +307,11 @@ pub(crate) fn group_of6(address: &Address6) -> Option<(&'static Vip6, *mut Group
     // SAFETY: as above.
     let vip = unsafe { VIPS6.get(&address.0) }?;
     Some((vip, GROUPS.get_ptr_mut(vip.slot)?))
+}
+
+#[inline(always)]
+fn group_of_ipv6(packet: &Packet<'_>, offset: usize) -> Option<(&'static Vip6, *mut Group)> {
+    group_of6(&Address6(packet.at::<Ipv6>(offset)?.destination))
 }
 
 /// Whether this node serves the group, now.

@@ -36,6 +36,9 @@ use crate::parse::Packet;
 fn vip_xdp(context: XdpContext) -> u32 {
     let mut packet = Packet::new(&context);
     let frame = parse::frame(&packet);
+    if let Some(fate) = decide::traffic(&packet, &frame) {
+        return act::let_be(&mut packet, &fate);
+    }
     let verdict = decide::frame(&packet, &frame);
     tell::decision(&packet, &frame, &verdict);
     act::carry_out(&mut packet, verdict)

@@ -53,6 +53,15 @@ impl<T: Copy> Shared<T> {
     }
 }
 
+impl<const LEN: usize> Shared<[u8; LEN]> {
+    /// The first byte, which takes less than all of them.
+    #[inline(always)]
+    pub(crate) fn first(self) -> u8 {
+        // SAFETY: as in `load`; bytes lie at any address.
+        unsafe { self.0.cast::<u8>().read_volatile() }
+    }
+}
+
 impl Shared<u64> {
     /// Whether the word was `old` and is `new` now.
     #[cfg(target_arch = "bpf")]

@@ -19,7 +19,8 @@ pub(crate) struct Verdict {
     pub(crate) slot: u32,
     /// Of the header that the answer is made from.
     pub(crate) offset: usize,
-    /// Sends the answer; without one, it stays in the packet, for the daemon that ran the program on its own message.
+    /// Has the MAC address that a frame is delivered under, or sends the answer; without one, that stays in the packet,
+    /// for the daemon that ran the program on its own message.
     pub(crate) interface: Option<&'static Interface>,
     /// 1 = the advertisement is a router's.
     pub(crate) router: u32,
@@ -27,12 +28,46 @@ pub(crate) struct Verdict {
     pub(crate) answer: vote::Answer,
 }
 
+/// The verdict on a packet that stays as it is, but for its destination MAC address, and goes nowhere else. No arrays:
+/// the compiler has them zeroed by a call.
+pub(crate) struct Fate {
+    /// [`Action::Pass`], [`Action::Deliver`] or [`Action::Drop`].
+    pub(crate) action: Action,
+    pub(crate) counter: Counter,
+    /// See [`Verdict::interface`].
+    pub(crate) interface: Option<&'static Interface>,
+}
+
+impl Fate {
+    #[inline(always)]
+    pub(crate) const fn pass(counter: Counter) -> Self {
+        Self { action: Action::Pass, counter, interface: None }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn deliver(interface: &'static Interface) -> Self {
+        Self { action: Action::Deliver, counter: Counter::VipPassed, interface: Some(interface) }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn drop(counter: Counter) -> Self {
+        Self { action: Action::Drop, counter, interface: None }
+    }
+}
+
+impl From<Fate> for Verdict {
+    #[inline(always)]
+    fn from(fate: Fate) -> Self {
+        Self { interface: fate.interface, ..Self::plain(fate.action, fate.counter) }
+    }
+}
+
 /// See [`Verdict`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
     /// To the stack.
     Pass,
-    /// To the stack, under another destination MAC address.
+    /// To the stack, under the interface's own destination MAC address.
     Deliver,
     /// Nowhere.
     Drop,
@@ -52,11 +87,6 @@ impl Verdict {
     #[inline(always)]
     pub(crate) const fn pass(counter: Counter) -> Self {
         Self::plain(Action::Pass, counter)
-    }
-
-    #[inline(always)]
-    pub(crate) const fn deliver(to: [u8; 6]) -> Self {
-        Self { to, ..Self::plain(Action::Deliver, Counter::VipPassed) }
     }
 
     #[inline(always)]
