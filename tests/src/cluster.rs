@@ -29,6 +29,7 @@ pub struct Cluster {
 pub struct Status {
     pub node: String,
     pub id: u16,
+    pub xdp: String,
     pub epoch: u64,
     pub insecure: bool,
     pub groups: Vec<Group>,
@@ -216,7 +217,7 @@ mod tests {
             "name": "web", "state": state, "holder": format!("lb{holder}"), "ballot": "1.1", "transitions": 1
         });
         let status = json!({
-            "node": format!("lb{id}"), "id": id, "epoch": 1, "insecure": false,
+            "node": format!("lb{id}"), "id": id, "xdp": "native", "epoch": 1, "insecure": false,
             "groups": [group], "members": members, "counters": {}
         });
         serde_json::from_value(status).unwrap()

@@ -198,7 +198,7 @@ impl Lab {
 
     /// Makes the client send what is for the VIP to node `node`, whatever it is told: a neighbour entry that nothing changes.
     pub fn fix_neighbour(&self, node: u8) -> Result<()> {
-        let mac = topology::mac(topology::node_address(node)).map(|byte| format!("{byte:02x}")).join(":");
+        let mac = topology::written(topology::mac(topology::node_address(node)));
         let (netns, vip) = (self.client_netns(), VIP.to_string());
         net::ip(&netns, &["neigh", "replace", &vip, "lladdr", &mac, "dev", "eth0", "nud", "permanent"])
     }

@@ -12,6 +12,7 @@ pub mod flood;
 pub mod hog;
 pub mod interrupt;
 pub mod lab;
+pub mod machine;
 pub mod net;
 pub mod oracle;
 pub mod prober;

@@ -35,6 +35,7 @@ pub use self::ndp::{NdpOracle, NdpReport};
 use crate::{
     clock::Stamp,
     lab::{CLIENT, Lab, VIP},
+    machine::slowness,
     net::in_netns,
     responder::{PORT, parse_answer},
 };
@@ -46,7 +47,6 @@ pub const SENDERS: &str = "10.77.1.0/24";
 const SENDER_COUNT: usize = 250;
 const ORACLE_MAC: Mac = Mac([0x02, 0x77, 0, 0, 0, 0xff]);
 
-const PERIOD: Duration = Duration::from_millis(1);
 /// In milliseconds: how often the receiver looks whether it should stop.
 const RECEIVE_TIMEOUT: u8 = 20;
 const RECEIVE_BUFFER: usize = 4 << 20;
@@ -121,7 +121,7 @@ impl fmt::Display for Answerer {
 impl Oracle {
     /// Starts to ask for the lab's VIP, for at most `limit`.
     pub fn start(lab: &Lab, limit: Duration) -> Result<Self> {
-        let count = usize::try_from(limit.as_nanos() / PERIOD.as_nanos())?;
+        let count = usize::try_from(limit.as_nanos() / period().as_nanos())?;
         let log = Arc::new(Log::new(count));
         let sockets =
             in_netns(&lab.client_netns(), Sockets::open).context("cannot open the oracle's sockets")?;
@@ -276,9 +276,10 @@ impl AnswerCell {
 }
 
 fn send(outgoing: &Socket, udp_port: u16, log: &Log) {
-    let start = Stamp::now() + PERIOD;
+    let period = period();
+    let start = Stamp::now() + period;
     for (number, (arp, udp)) in log.arp.iter().zip(&log.udp).enumerate() {
-        (start + PERIOD * u32::try_from(number).unwrap_or(u32::MAX)).sleep_until();
+        (start + period * u32::try_from(number).unwrap_or(u32::MAX)).sleep_until();
         if log.stop_sending.load(Ordering::Relaxed) {
             break;
         }
@@ -327,6 +328,11 @@ fn note_udp(socket: &UdpSocket, log: &Log) {
     if let Some(slot) = usize::try_from(number).ok().and_then(|number| log.udp.get(number)) {
         slot.note(node.into());
     }
+}
+
+/// From one request to the next, each an ARP request and a UDP probe.
+fn period() -> Duration {
+    Duration::from_millis(1) * slowness()
 }
 
 /// In whose name request `number` asks: an address in [`SENDERS`].

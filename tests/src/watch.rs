@@ -7,6 +7,7 @@ use anyhow::{Result, bail, ensure};
 use crate::{
     clock::Stamp,
     lab::Lab,
+    machine::slowness,
     oracle::{Oracle, OracleReport},
     prober::{Answer, Prober, ProberOptions, Report},
     wait,
@@ -45,7 +46,7 @@ impl Sight {
 impl Watch {
     /// Starts to ask for the lab's VIP, for at most `limit`. No wait lasts longer than `patience`.
     pub fn start(lab: &Lab, limit: Duration, patience: Duration) -> Result<Self> {
-        let options = ProberOptions { limit, rate: RATE, ..ProberOptions::default() };
+        let options = ProberOptions { limit, rate: RATE / slowness(), ..ProberOptions::default() };
         Ok(Self { oracle: Oracle::start(lab, limit)?, prober: Prober::start(lab, &options)?, patience })
     }
 

@@ -1,6 +1,7 @@
 //! Running cargo on this workspace from any directory, with the cargo and the target directory of the caller.
 
 use std::{
+    collections::BTreeMap,
     env,
     ffi::OsString,
     path::{Path, PathBuf},
@@ -31,20 +32,32 @@ pub(crate) fn cargo(subcommand: &str) -> Command {
 /// Builds the daemon, showing cargo's progress; gives the path of the program.
 pub(crate) fn build_daemon(profile: Profile) -> Result<PathBuf> {
     let mut command = cargo("build");
-    command.args(["--package", "vip-user", "--message-format=json-render-diagnostics"]);
+    command.args(["--package", "vip-user"]);
     if profile == Profile::Release {
         command.arg("--release");
     }
+    let mut programs = build(command)?;
+    programs.remove("vip-user").context("cargo names no program vip-user")
+}
+
+/// Builds the test programs of the test bed, showing cargo's progress; gives their paths by their names.
+pub(crate) fn build_tests() -> Result<BTreeMap<String, PathBuf>> {
+    let mut command = cargo("test");
+    command.args(["--package", "vip-tests", "--no-run"]);
+    build(command)
+}
+
+fn build(mut command: Command) -> Result<BTreeMap<String, PathBuf>> {
+    command.arg("--message-format=json-render-diagnostics");
     let output = command.stderr(Stdio::inherit()).output().context("cannot run cargo")?;
     interrupt::check()?;
     if !output.status.success() {
-        bail!("vip-user does not build ({})", output.status);
+        bail!("{command:?}: {}", output.status);
     }
     // Other messages than those about a program have other fields.
     let messages = output.stdout.split(|byte| *byte == b'\n');
-    let mut artifacts = messages.filter_map(|line| serde_json::from_slice::<Artifact>(line).ok());
-    let daemon = artifacts.find(|artifact| artifact.target.name == "vip-user");
-    Ok(daemon.context("cargo names no program vip-user")?.executable)
+    let artifacts = messages.filter_map(|line| serde_json::from_slice::<Artifact>(line).ok());
+    Ok(artifacts.map(|artifact| (artifact.target.name, artifact.executable)).collect())
 }
 
 /// Where build results go.

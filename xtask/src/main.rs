@@ -15,6 +15,7 @@ mod setup;
 mod simulate;
 mod spread;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 

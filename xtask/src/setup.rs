@@ -4,7 +4,7 @@
 
 use std::{
     env,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode},
     sync::atomic::{AtomicBool, Ordering},
 };
@@ -24,6 +24,9 @@ const TOOLS: [(&str, &str); 5] = [
     ("strace", "strace"),
     ("tcpdump", "tcpdump"),
 ];
+/// Commands that run other kernels in virtual machines, and the Debian packages that have them.
+const VM_TOOLS: [(&str, &str); 2] =
+    [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static")];
 /// A compiler with the sources of `core`, for machines where rustup has no nightly with them.
 const TOOLCHAIN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// The newest that uses the LLVM of the Rust compiler, and needs none of its own.
@@ -31,7 +34,7 @@ const BPF_LINKER_VERSION: &str = "0.10.3";
 
 /// Does everything, and says what it did or found, a line for each.
 pub(crate) fn run() -> Result<ExitCode> {
-    for step in BUILD_STEPS.iter().chain(&TEST_STEPS).chain(&FUZZ_STEPS) {
+    for step in BUILD_STEPS.iter().chain(&TEST_STEPS).chain(&FUZZ_STEPS).chain(&VM_STEPS) {
         match step()? {
             Outcome::Found(what) => println!("found      {what}"),
             Outcome::Did(what) => println!("set up     {what}"),
@@ -56,11 +59,17 @@ pub(crate) fn ensure_fuzz_tools() -> Result<()> {
     ensure(&FUZZ_STEPS)
 }
 
+/// What it takes to run tests on other kernels beyond [`ensure_all`]; says only what had to be done.
+pub(crate) fn ensure_vm_tools() -> Result<()> {
+    ensure(&VM_STEPS)
+}
+
 type Step = fn() -> Result<Outcome>;
 
 const BUILD_STEPS: [Step; 2] = [toolchain, bpf_linker];
 const TEST_STEPS: [Step; 2] = [tools, bpf_file_system];
 const FUZZ_STEPS: [Step; 1] = [cxx_compiler];
+const VM_STEPS: [Step; 1] = [virtual_machines];
 
 enum Outcome {
     /// Nothing had to be done.
@@ -102,13 +111,23 @@ fn bpf_linker() -> Result<Outcome> {
 }
 
 fn tools() -> Result<Outcome> {
-    let missing: Vec<&str> =
-        TOOLS.iter().filter(|(command, _)| !is_installed(command)).map(|(_, package)| *package).collect();
+    install_missing("tools", &TOOLS)
+}
+
+fn virtual_machines() -> Result<Outcome> {
+    install_missing("virtual machines", &VM_TOOLS)
+}
+
+/// Sees to it that these commands are there, each with the package that has it.
+fn install_missing(what: &str, tools: &[(&str, &str)]) -> Result<Outcome> {
+    let (missing, present): (Vec<_>, Vec<_>) = tools.iter().partition(|(command, _)| !is_installed(command));
+    let list =
+        |tools: &[&(&str, &str)]| tools.iter().map(|(command, _)| *command).collect::<Vec<_>>().join(", ");
     if missing.is_empty() {
-        return Ok(Outcome::Found(format!("tools: {}", TOOLS.map(|(command, _)| command).join(", "))));
+        return Ok(Outcome::Found(format!("{what}: {}", list(&present))));
     }
-    apt_install(&missing)?;
-    Ok(Outcome::Did(format!("tools: {}", missing.join(", "))))
+    apt_install(&missing.iter().map(|(_, package)| *package).collect::<Vec<_>>())?;
+    Ok(Outcome::Did(format!("{what}: {}", list(&missing))))
 }
 
 fn bpf_file_system() -> Result<Outcome> {
@@ -135,12 +154,14 @@ fn apt_install(packages: &[&str]) -> Result<()> {
     if !geteuid().is_root() {
         bail!("missing: {list}; run `cargo xtask setup` with sudo");
     }
-    // The lists need to be fetched once, whatever is installed from them.
-    static UPDATED: AtomicBool = AtomicBool::new(false);
-    if !UPDATED.swap(true, Ordering::Relaxed) {
-        apt_get(&["update", "--quiet=2"])?;
-    }
+    update_package_lists()?;
     apt_get(&[&["install", "--quiet=2", "--yes", "--no-install-recommends"], packages].concat())
+}
+
+/// Fetches apt's lists of packages, once in a run.
+pub(crate) fn update_package_lists() -> Result<()> {
+    static UPDATED: AtomicBool = AtomicBool::new(false);
+    if UPDATED.swap(true, Ordering::Relaxed) { Ok(()) } else { apt_get(&["update", "--quiet=2"]) }
 }
 
 fn apt_get(arguments: &[&str]) -> Result<()> {
@@ -153,11 +174,15 @@ fn apt_get(arguments: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Also looks where cargo installs to, which sudo may have taken out of `PATH`.
 fn is_installed(command: &str) -> bool {
+    find_program(command).is_some()
+}
+
+/// The file of a command. Also looks where cargo installs to, which sudo may have taken out of `PATH`.
+pub(crate) fn find_program(command: &str) -> Option<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(Into::into);
     let cargo_home = home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
     let path = env::var_os("PATH").unwrap_or_default();
-    let mut directories = env::split_paths(&path).chain(cargo_home.map(|home| home.join("bin")));
-    directories.any(|directory| directory.join(command).is_file())
+    let directories = env::split_paths(&path).chain(cargo_home.map(|home| home.join("bin")));
+    directories.map(|directory| directory.join(command)).find(|file| file.is_file())
 }

@@ -7,13 +7,16 @@ use vip_tests::{interrupt, lab};
 
 use crate::{
     cargo::{Profile, build_daemon, cargo},
-    fuzz, model, mutate, setup, simulate,
+    fuzz, model, mutate, setup, simulate, vm,
 };
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
     /// Run only tests whose name contains this
     filter: Option<String>,
+    /// Run only the tests that run on other kernels, in virtual machines
+    #[arg(long, conflicts_with_all = ["filter", "options"])]
+    vm: bool,
     /// Options for the test programs, such as --nocapture
     #[arg(last = true)]
     options: Vec<String>,
@@ -23,6 +26,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interrupt::watch()?;
     setup::ensure_all()?;
+    if arguments.vm {
+        return Ok(exit_code(vm::passes()?));
+    }
     lab::sweep_leftovers()?;
     let daemon = build_daemon(Profile::Dev)?;
 
@@ -43,7 +49,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let simulation = simulate::command(&simulate::Arguments::default());
 
     let fuzzed = || fuzz::run_briefly(arguments.filter.as_deref());
-    // Simulation and mutations have no names that a filter could go by.
+    // Simulation, mutations and other kernels have no names that a filter could go by.
     let is_filtered = arguments.filter.is_some();
     let passed = [
         passes(units)?,
@@ -52,8 +58,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         is_filtered || mutate::passes_in_short()?,
         fuzzed()?,
         passes(clusters)?,
+        is_filtered || vm::passes_where_it_runs()?,
     ];
-    Ok(if passed == [true; 6] { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(exit_code(passed == [true; 7]))
+}
+
+fn exit_code(passed: bool) -> ExitCode {
+    if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// Runs a test command, and removes what it could not remove if it was killed.

@@ -19,7 +19,7 @@ use nix::{
 use serde_json::Value;
 
 use super::{Lab, VIP, config};
-use crate::wait;
+use crate::{machine::slowness, wait};
 
 /// How long a client command may take: a stopped daemon answers nothing.
 const STATUS_SECONDS: &str = "2";
@@ -70,7 +70,7 @@ pub struct DaemonOptions {
 }
 
 impl Default for DaemonOptions {
-    /// The product's defaults, for a cluster of three.
+    /// The product's defaults, for a cluster of three; with longer leases on an emulated machine.
     fn default() -> Self {
         Self {
             binary: None,
@@ -82,8 +82,8 @@ impl Default for DaemonOptions {
             peers: Vec::new(),
             priority: 100,
             expect: 3,
-            interval: Duration::from_millis(10),
-            lease: Duration::from_millis(50),
+            interval: Duration::from_millis(10) * slowness(),
+            lease: Duration::from_millis(50) * slowness(),
             vips: vec![format!("{VIP}/24")],
             more_of_group: String::new(),
             more_of_node: String::new(),

@@ -10,11 +10,12 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
 use super::{BPFFS, CLIENT, Lab, xdp};
 use crate::{
+    machine,
     net::{command_in, in_netns, ip, run},
     oracle,
 };
@@ -44,9 +45,12 @@ pub(super) fn build(lab: &Lab) -> Result<Vec<OwnedFd>> {
     ip(&switch, &["link", "set", "dev", "br0", "up"])?;
     in_netns(&switch, look_into_no_packets)?;
 
+    let cards = machine::cards();
+    if !cards.is_empty() {
+        return give_cards(lab, &cards).map(|()| Vec::new());
+    }
     lay_cable(&switch, CLIENT_PORT, &lab.client_netns(), CLIENT)?;
-    in_netns(&lab.client_netns(), keep_no_packets)?;
-    fill_in_checksums(lab)?;
+    prepare_client(lab)?;
     let mut attachments = Vec::new();
     for node in lab.nodes() {
         attachments.push(connect(lab, node)?);
@@ -58,8 +62,7 @@ pub(super) fn build(lab: &Lab) -> Result<Vec<OwnedFd>> {
 pub(super) fn connect(lab: &Lab, node: u8) -> Result<OwnedFd> {
     let (switch, netns) = (lab.switch_netns(), lab.node_netns(node));
     lay_cable(&switch, &port(node), &netns, node_address(node))?;
-    // Where answers to the oracle go: see there.
-    ip(&netns, &["route", "add", oracle::SENDERS, "dev", "eth0"])?;
+    lead_to_oracle(&netns)?;
     xdp::accept_xdp_tx(&switch, &port(node))
 }
 
@@ -78,13 +81,43 @@ pub(super) const fn mac(address: Ipv4Addr) -> [u8; 6] {
     [0x02, 0x77, a, b, c, d]
 }
 
+/// A MAC address as programs take it.
+pub(super) fn written(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
 fn lay_cable(switch: &str, port: &str, netns: &str, address: Ipv4Addr) -> Result<()> {
-    let mac = mac(address).map(|byte| format!("{byte:02x}")).join(":");
+    let mac = written(mac(address));
     let peer = ["peer", "name", "eth0", "address", &mac, "netns", netns];
     ip(switch, &[&["link", "add", port, "type", "veth"], &peer[..]].concat())?;
     ip(switch, &["link", "set", "dev", port, "master", "br0", "up"])?;
+    bring_up(netns, address)
+}
+
+/// Gives client and nodes the machine's own network cards, which have a switch between them already. The cards come back
+/// when their namespaces end.
+fn give_cards(lab: &Lab, cards: &[String]) -> Result<()> {
+    let nodes = lab.nodes().map(|node| (lab.node_netns(node), node_address(node)));
+    let places: Vec<_> = [(lab.client_netns(), CLIENT)].into_iter().chain(nodes).collect();
+    ensure!(places.len() <= cards.len(), "{} cards for {} namespaces: {cards:?}", cards.len(), places.len());
+    for ((netns, address), card) in places.iter().zip(cards) {
+        let mac = written(mac(*address));
+        run(Command::new("ip").args(["link", "set", "dev", card, "down", "netns", netns]))?;
+        ip(netns, &["link", "set", "dev", card, "name", "eth0", "address", &mac])?;
+        bring_up(netns, *address)?;
+    }
+    lab.nodes().try_for_each(|node| lead_to_oracle(&lab.node_netns(node)))?;
+    prepare_client(lab)
+}
+
+fn bring_up(netns: &str, address: Ipv4Addr) -> Result<()> {
     ip(netns, &["address", "add", &format!("{address}/24"), "dev", "eth0"])?;
     ip(netns, &["link", "set", "dev", "eth0", "up"])
+}
+
+/// Where answers to the oracle go: see there.
+fn lead_to_oracle(netns: &str) -> Result<()> {
+    ip(netns, &["route", "add", oracle::SENDERS, "dev", "eth0"])
 }
 
 /// Switches IPv6 on again (see [`disable_ipv6`]) and gives eth0 an address.
@@ -102,6 +135,11 @@ fn look_into_no_packets() -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn prepare_client(lab: &Lab) -> Result<()> {
+    in_netns(&lab.client_netns(), keep_no_packets)?;
+    fill_in_checksums(lab)
 }
 
 /// What the client sends to an address that nobody answers for is lost, and not kept until somebody does: an answer

@@ -18,7 +18,7 @@ use anyhow::{Context, Result};
 use nix::sys::socket::{setsockopt, sockopt};
 use socket2::Socket;
 
-use super::{GRACE, ORACLE_MAC, PERIOD, RECEIVE_BUFFER, frame, frame::Mac};
+use super::{GRACE, ORACLE_MAC, RECEIVE_BUFFER, frame, frame::Mac, period};
 use crate::{clock::Stamp, lab::Lab, net::in_netns};
 
 const ETHERTYPE_IPV6: [u8; 2] = [0x86, 0xdd];
@@ -83,7 +83,7 @@ impl NdpOracle {
         let ask = move || {
             let start = Stamp::now();
             for number in 0.. {
-                (start + PERIOD * number).sleep_until();
+                (start + period() * number).sleep_until();
                 if told_to_stop.load(Ordering::Relaxed) {
                     break;
                 }

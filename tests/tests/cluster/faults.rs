@@ -64,6 +64,9 @@ fn fails_over(inflict: Change, repair: Change) {
     let (mut cluster, victim) = three_whole();
     let watch = Watch::start(cluster.lab());
     watch.wait_served(&cluster, |node| node == victim);
+    for node in 1..=3 {
+        assert_eq!(cluster.status(node).unwrap().xdp, "native");
+    }
 
     let broken = Stamp::now();
     inflict(&mut cluster, victim).unwrap();

@@ -1,0 +1,224 @@
+//! `cargo xtask test --vm`: tests that run here, run on other kernels as well, in virtual machines.
+//!
+//! Here: which kernels and which tests, and what came out. Where the kernels come from is in `kernel`, what is booted with
+//! them in `initramfs`, and a machine's life in `guest`.
+
+mod guest;
+mod initramfs;
+mod kernel;
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+use vip_tests::{interrupt, machine};
+
+use self::{guest::Guest, initramfs::Initramfs, kernel::Kernel};
+use crate::{
+    cargo::{Profile, build_daemon, build_tests, target_dir},
+    setup,
+};
+
+/// Debian's lines of kernels for virtual machines.
+const LINES: [&str; 2] = ["6.1", "6.12"];
+/// What the kernels may have as modules, each behind those that it needs.
+const MODULES: [&str; 15] = [
+    "failover",
+    "net_failover",
+    "virtio_ring",
+    "virtio",
+    "virtio_pci_legacy_dev",
+    "virtio_pci_modern_dev",
+    "virtio_pci",
+    "virtio_net",
+    "veth",
+    "llc",
+    "stp",
+    "bridge",
+    "dummy",
+    "sch_ingress",
+    "cls_bpf",
+];
+/// What the tests run.
+const TOOLS: [&str; 3] = ["ip", "ethtool", "timeout"];
+/// For a client and three nodes; as a guest calls them.
+const CARDS: [&str; 4] = ["eth0", "eth1", "eth2", "eth3"];
+const DAEMON: &str = "vip-user";
+/// Begins the line that a guest writes before a check.
+const MARK: &str = "check: ";
+
+/// Tests that run in each guest.
+struct Check {
+    name: &'static str,
+    /// The test program.
+    program: &'static str,
+    /// Parts of the tests' names.
+    tests: &'static [&'static str],
+    /// Whether client and nodes are connected by network cards of the machine, and not by veth.
+    on_cards: bool,
+}
+
+const FAILOVER: &[&str] = &["when_the_holder_is_killed_another_node_serves"];
+const CHECKS: [Check; 3] = [
+    Check {
+        name: "data plane",
+        program: "dataplane",
+        tests: &[
+            "dataplane::adoption",
+            "dataplane::attachment",
+            "dataplane::resume",
+            "ipv4::packets_to_a_vip",
+        ],
+        on_cards: false,
+    },
+    Check { name: "failover, native XDP on veth", program: "cluster", tests: FAILOVER, on_cards: false },
+    Check { name: "failover, native XDP on virtio-net", program: "cluster", tests: FAILOVER, on_cards: true },
+];
+
+/// Runs the checks on each kernel, all kernels at a time, and says what came out; `false` if something failed.
+///
+/// # Errors
+/// When something is missing that it takes, and cannot be had.
+pub(crate) fn passes() -> Result<bool> {
+    setup::ensure_vm_tools()?;
+    let place = target_dir().join("vm");
+    fs::create_dir_all(&place).with_context(|| format!("cannot make {}", place.display()))?;
+    let kernels = LINES.map(|line| Kernel::get(line, &place).with_context(|| format!("Linux {line}")));
+    let kernels = kernels.into_iter().collect::<Result<Vec<_>>>()?;
+    let programs = programs(&place)?;
+    let boot = |kernel: Kernel| {
+        let initramfs = place.join(format!("{}.cpio", kernel.release));
+        let log = place.join(format!("{}.log", kernel.release));
+        with_modules(programs.clone(), &kernel)?.write(&initramfs)?;
+        Guest::boot(kernel, &initramfs, CARDS.len(), log)
+    };
+    let guests = kernels.into_iter().map(boot).collect::<Result<Vec<_>>>()?;
+    let mut all_passed = true;
+    for guest in guests {
+        all_passed &= tell(guest)?;
+    }
+    Ok(all_passed)
+}
+
+/// As [`passes`]; where something is missing that it takes, says so and does without.
+pub(crate) fn passes_where_it_runs() -> Result<bool> {
+    match passes() {
+        Ok(passed) => Ok(passed),
+        Err(missing) => {
+            interrupt::check()?;
+            eprintln!("NOT RUN ON OTHER KERNELS: {missing:#}");
+            Ok(true)
+        }
+    }
+}
+
+/// What runs in every guest.
+fn programs(place: &Path) -> Result<Initramfs> {
+    let mut files = Initramfs::default();
+    files.add_program("bin/busybox", &path_of("busybox")?, place)?;
+    for tool in TOOLS {
+        files.add_program(&format!("usr/bin/{tool}"), &path_of(tool)?, place)?;
+    }
+    files.add_program(DAEMON, &build_daemon(Profile::Dev)?, place)?;
+    for (name, program) in build_tests()? {
+        if CHECKS.iter().any(|check| check.program == name) {
+            files.add_program(&name, &program, place)?;
+        }
+    }
+    for directory in ["dev", "proc", "run", "sys", "tmp"] {
+        files.add_directory(directory);
+    }
+    files.add("init", init().into_bytes());
+    Ok(files)
+}
+
+fn with_modules(mut files: Initramfs, kernel: &Kernel) -> Result<Initramfs> {
+    for (number, name) in MODULES.iter().enumerate() {
+        if let Some(content) = kernel.module(name)? {
+            files.add(format!("modules/{number:02}-{name}.ko"), content);
+        }
+    }
+    Ok(files)
+}
+
+/// The first program of a guest: runs the checks one after the other.
+fn init() -> String {
+    let mut script = format!(
+        r#"#!/bin/busybox sh
+/bin/busybox --install -s /bin
+export PATH=/usr/bin:/bin VIP_USER_BIN=/{DAEMON} {emulated}=1
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mount -t bpf bpf /sys/fs/bpf
+for module in /modules/*; do insmod $module; done
+ip link set lo up
+"#,
+        emulated = machine::EMULATED
+    );
+    for Check { name, program, tests, on_cards } in CHECKS {
+        let cards = if on_cards { CARDS.join(" ") } else { String::new() };
+        script += &format!("echo '{MARK}{name}'\n");
+        let command = format!("/{program} --test-threads=1 {}", tests.join(" "));
+        script += &format!("{}='{cards}' {command}\n", machine::CARDS);
+    }
+    script + "poweroff -f\n"
+}
+
+/// Waits for a guest's end and says what came out; `false` if a check failed.
+fn tell(mut guest: Guest) -> Result<bool> {
+    let said = guest.wait()?;
+    let mut all_passed = true;
+    for check in &CHECKS {
+        let passed = passed(&said, check.name);
+        let outcome = passed.map_or_else(|| "FAILED".to_owned(), |tests| format!("{tests} tests passed"));
+        println!("Linux {}, {}: {outcome}", guest.kernel.release, check.name);
+        all_passed &= passed.is_some();
+    }
+    if !all_passed {
+        guest.show_last_words(&said);
+    }
+    Ok(all_passed)
+}
+
+/// How many tests of a check passed, if there were some and none failed.
+fn passed(said: &str, check: &str) -> Option<u32> {
+    let lines = said.lines().map(str::trim_end).skip_while(|line| line.strip_prefix(MARK) != Some(check));
+    let mut of_check = lines.skip(1).take_while(|line| !line.starts_with(MARK));
+    let result = of_check.find_map(|line| line.strip_prefix("test result: ok. "));
+    result?.split(' ').next()?.parse().ok().filter(|count| *count > 0)
+}
+
+/// A program of this machine.
+fn path_of(program: &str) -> Result<PathBuf> {
+    setup::find_program(program).with_context(|| format!("no program {program}"))
+}
+
+/// Runs a command to its end and gives what it has written.
+fn run(command: &mut Command) -> Result<Vec<u8>> {
+    let program = command.get_program().display().to_string();
+    let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run {program}"))?;
+    interrupt::check()?;
+    if !output.status.success() {
+        bail!("{command:?}: {}: {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(output.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_has_passed_if_tests_of_its_own_have_and_none_has_failed() {
+        let said = "check: one\r\ntest result: ok. 2 passed; 0 failed\r\ncheck: two\r\ntest result: FAILED. 1 passed\r\n\
+                    check: three\r\ncheck: four\r\ntest result: ok. 0 passed; 0 failed\r\n";
+        assert_eq!(
+            ["one", "two", "three", "four", "five"].map(|check| passed(said, check)),
+            [Some(2), None, None, None, None]
+        );
+    }
+}
