@@ -4,11 +4,11 @@ use std::{fmt::Debug, thread, time::Duration};
 
 use anyhow::{Result, bail};
 
-use crate::{clock::Stamp, interrupt};
+use crate::{clock::Stamp, interrupt, machine::slowness};
 
 /// Between two looks: short against what is awaited, long against what a look costs.
 const POLL: Duration = Duration::from_millis(5);
-/// For looks that start programs.
+/// For looks that start programs; longer on an emulated machine.
 const CALM_POLL: Duration = Duration::from_millis(50);
 
 /// Looks until `look` gives a value, and hands that out.
@@ -21,7 +21,7 @@ pub fn until<T>(what: &str, timeout: Duration, look: impl FnMut() -> Result<Opti
 
 /// As [`until`], looking less often: for a look that takes the machine's time from what it looks at.
 pub fn until_calmly<T>(what: &str, timeout: Duration, look: impl FnMut() -> Result<Option<T>>) -> Result<T> {
-    poll(what, timeout, CALM_POLL, interrupt::check, look)
+    poll(what, timeout, CALM_POLL * slowness(), interrupt::check, look)
 }
 
 /// As [`until`], for what has to be done after an interrupt as well: cleaning up.

@@ -16,6 +16,7 @@ mod dataplane {
     mod attachment;
     mod authenticity;
     mod differential;
+    mod egress;
     mod forwarding;
     mod frames;
     mod handover;

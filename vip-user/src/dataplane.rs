@@ -21,6 +21,7 @@ use aya::maps::{Map, MapData, RingBuf};
 use aya::{Ebpf, EbpfLoader};
 use vip_common::maps::Event;
 
+pub use self::egress::remove_egress;
 pub use self::error::Error;
 pub use self::fence::{Fence, FenceLost};
 pub use self::kept::Kept;

@@ -161,7 +161,7 @@ fn assert_answered(node: &Node, sender: &mut dyn DataLinkSender, receiver: &mut 
     assert_eq!(count(Counter::ArpReply), 1);
 }
 
-fn wait_until(what: &str, condition: impl Fn() -> bool) {
+pub(super) fn wait_until(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "not in time: {what}");
@@ -169,7 +169,7 @@ fn wait_until(what: &str, condition: impl Fn() -> bool) {
     }
 }
 
-fn raw(iface: &str) -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
+pub(super) fn raw(iface: &str) -> (Box<dyn DataLinkSender>, Box<dyn DataLinkReceiver>) {
     let interface = datalink::interfaces().into_iter().find(|found| found.name == iface).unwrap();
     let config = datalink::Config { read_timeout: Some(PATIENCE), ..datalink::Config::default() };
     match datalink::channel(&interface, config).unwrap() {

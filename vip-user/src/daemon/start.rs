@@ -339,15 +339,15 @@ fn xdp_mode(settings: &Settings, interface: &Interface) -> Result<XdpMode, Failu
 /// Nobody is served twice without it.
 fn fence_egress(settings: &Settings, place: &Place, plane: &mut DataPlane) -> Result<bool, Failure> {
     let name = &place.interface.name;
-    let pin = Pins::new(&settings.paths.bpffs).egress_link(name);
+    let pin = Pins::new(&settings.paths.bpffs).egress(name);
     if !settings.node.egress_fence {
-        dataplane::remove_pin(&pin).map_err(plane_failure)?;
+        dataplane::remove_egress(name, &pin).map_err(plane_failure)?;
         return Ok(false);
     }
     plane.program.attach_egress(name, &pin).or_else(|error| {
         warn!(
-            "nothing keeps late packets of a former holder from leaving by {name} ({error}): that takes Linux 6.6; \
-             node.egress_fence = false silences this"
+            "nothing keeps late packets of a former holder from leaving by {name} ({error}): that takes a kernel with \
+             clsact; node.egress_fence = false silences this"
         );
         Ok(false)
     })

@@ -1,23 +1,28 @@
-//! The egress program on an interface, by a link that outlives the daemon (TCX, Linux 6.6).
+//! The egress program on an interface, in ways that outlive the daemon: by a pinned link (TCX, Linux 6.6), and before that
+//! as a filter of the interface's clsact qdisc. A filter's pin is that of its program: it shows later runs that there is one.
 
+use std::mem;
 use std::path::Path;
 
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::tc::{SchedClassifierLink, TcAttachOptions};
+use aya::programs::tc::{
+    NlOptions, SchedClassifierLink, SchedClassifierLinkId, TcAttachOptions, TcError, qdisc_add_clsact,
+    qdisc_detach_program,
+};
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
 
 use super::program::Code;
 use super::{Error, Program, remove_pin};
 
+/// In the object, and among an interface's filters.
 const PROGRAM: &str = "vip_egress";
 
 impl Program {
-    /// Keeps what is from a VIP from leaving by an interface while this node does not serve it. The link is pinned at `pin`,
-    /// or the program of the one that is pinned there is replaced. `false` if a former run has found out that the kernel has
-    /// no such links.
+    /// Keeps what is from a VIP from leaving by an interface while this node does not serve it, with a pin at `pin`. The program
+    /// takes the place of a former run's. `false` if a former run has found out that the kernel cannot do that.
     ///
     /// # Errors
-    /// The kernel's, which has no such links before Linux 6.6; nothing is left behind.
+    /// The kernel's, which may lack traffic control; nothing is left behind.
     pub fn attach_egress(&mut self, iface: &str, pin: &Path) -> Result<bool, Error> {
         let Code::Loaded { ebpf, .. } = &mut self.code else { return Ok(pin.exists()) };
         let program: &mut SchedClassifier = ebpf
@@ -25,17 +30,27 @@ impl Program {
             .and_then(|program| program.try_into().ok())
             .ok_or(Error::Object(PROGRAM))?;
         program.load().map_err(Error::verify)?;
-        if pin.exists() {
-            if replace(program, pin).is_some() {
-                return Ok(true);
-            }
-            remove_pin(pin)?;
+        if pin.exists() && replace(program, pin).is_some() {
+            return Ok(true);
         }
+        remove_egress(iface, pin)?;
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
-        let attached = program.attach_with_options(iface, TcAttachType::Egress, options);
-        let link = attached.and_then(|id| program.take_link(id)).map_err(Error::Program)?;
-        let link = FdLink::try_from(link).map_err(|_| Error::NoLink)?;
-        link.pin(pin).map(|_| true).map_err(|error| Error::pin(pin, error))
+        match program.attach_with_options(iface, TcAttachType::Egress, options) {
+            Ok(id) => pin_link(program, id, pin)?,
+            Err(_) => add_filter(program, iface, pin)?,
+        }
+        Ok(true)
+    }
+}
+
+/// Takes the egress program off an interface, and its pin away.
+///
+/// # Errors
+/// The kernel's; where there is no such program, or no such interface any more, there is none.
+pub fn remove_egress(iface: &str, pin: &Path) -> Result<(), Error> {
+    match qdisc_detach_program(iface, TcAttachType::Egress, PROGRAM) {
+        Ok(()) | Err(TcError::IoError(_)) => remove_pin(pin),
+        Err(error) => Err(Error::Program(error.into())),
     }
 }
 
@@ -45,4 +60,29 @@ fn replace(program: &mut SchedClassifier, pin: &Path) -> Option<()> {
     let id = program.attach_to_link(SchedClassifierLink::try_from(FdLink::from(link)).ok()?).ok()?;
     // The pin holds it.
     program.take_link(id).ok().map(drop)
+}
+
+fn pin_link(program: &mut SchedClassifier, id: SchedClassifierLinkId, pin: &Path) -> Result<(), Error> {
+    let link = program.take_link(id).map_err(Error::Program)?;
+    let link = FdLink::try_from(link).map_err(|_| Error::NoLink)?;
+    link.pin(pin).map(drop).map_err(|error| Error::pin(pin, error))
+}
+
+fn add_filter(program: &mut SchedClassifier, iface: &str, pin: &Path) -> Result<(), Error> {
+    program.pin(pin).map_err(|error| Error::pin(pin, error))?;
+    // It may be there already. If it cannot be made, the filter cannot either.
+    let _ = qdisc_add_clsact(iface);
+    let options = TcAttachOptions::Netlink(NlOptions::default());
+    let added = program.attach_with_options(iface, TcAttachType::Egress, options);
+    match added.and_then(|id| program.take_link(id)) {
+        Ok(filter) => {
+            // Dropped, it would take the filter away.
+            mem::forget(filter);
+            Ok(())
+        }
+        Err(error) => {
+            remove_pin(pin)?;
+            Err(Error::Program(error))
+        }
+    }
 }

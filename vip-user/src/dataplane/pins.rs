@@ -13,7 +13,7 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vip_common::maps;
 
-use super::Error;
+use super::{Error, remove_egress};
 use crate::descriptor::release_early;
 
 /// A map and its layout.
@@ -45,6 +45,9 @@ pub const MAPS: [MapLayout; 11] = [
     layout("EVENTS", 0, 0, maps::EVENTS_BYTES),
 ];
 
+/// What the names of egress programs' pins begin with.
+const EGRESS: &str = "egress-";
+
 /// The directory of this layout's pins, `<paths.bpffs>/v<LAYOUT_VERSION>`.
 #[derive(Clone, Debug)]
 pub struct Pins {
@@ -70,9 +73,9 @@ impl Pins {
         self.directory.join(format!("link-{}", iface.replace('.', ":")))
     }
 
-    /// Where the link of the program for what leaves by an interface is pinned, named like [`Self::link`].
-    pub fn egress_link(&self, iface: &str) -> PathBuf {
-        self.directory.join(format!("egress-{}", iface.replace('.', ":")))
+    /// Where the program for what leaves by an interface is pinned, or its link, named like [`Self::link`].
+    pub fn egress(&self, iface: &str) -> PathBuf {
+        self.directory.join(format!("{EGRESS}{}", iface.replace('.', ":")))
     }
 
     /// Makes the directory and takes it for this process, until the lock is dropped: two daemons that share a data
@@ -192,7 +195,10 @@ fn remove_pins(directory: &Path) -> Result<(), Error> {
     };
     for entry in entries.flatten() {
         let path = entry.path();
-        fs::remove_file(&path).map_err(|source| Error::Pin { path, source })?;
+        match entry.file_name().to_string_lossy().strip_prefix(EGRESS) {
+            Some(iface) => remove_egress(&iface.replace(':', "."), &path)?,
+            None => remove_pin(&path)?,
+        }
     }
     Ok(())
 }
