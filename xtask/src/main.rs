@@ -39,7 +39,7 @@ enum Command {
     Setup,
     /// Build the XDP object and print its path
     BuildEbpf,
-    /// Run all tests: unit, data-plane and cluster tests, model, simulation, mutations, fuzzing and faults
+    /// Run all tests: unit, data-plane and cluster tests, model, simulation, mutations, fuzzing, faults, and some on other kernels
     Test(test::Arguments),
     /// Break the holder of a VIP in four ways, and show what a client sees
     Demo(demo::Arguments),

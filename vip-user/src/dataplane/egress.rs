@@ -10,6 +10,7 @@ use aya::programs::tc::{
     qdisc_detach_program,
 };
 use aya::programs::{LinkOrder, SchedClassifier, TcAttachType};
+use tracing::info;
 
 use super::program::Code;
 use super::{Error, Program, remove_pin};
@@ -37,7 +38,12 @@ impl Program {
         let options = TcAttachOptions::TcxOrder(LinkOrder::first());
         match program.attach_with_options(iface, TcAttachType::Egress, options) {
             Ok(id) => pin_link(program, id, pin)?,
-            Err(_) => add_filter(program, iface, pin)?,
+            Err(error) => {
+                info!(
+                    "no TCX link on {iface}, as before Linux 6.6 ({error}): a filter of clsact in its place"
+                );
+                add_filter(program, iface, pin)?;
+            }
         }
         Ok(true)
     }

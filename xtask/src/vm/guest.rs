@@ -13,7 +13,7 @@ use vip_tests::{clock::Stamp, interrupt, wait};
 use super::kernel::Kernel;
 
 /// How long a guest may run: many times longer than it does.
-const LIMIT: Duration = Duration::from_secs(400);
+pub(super) const LIMIT: Duration = Duration::from_secs(400);
 /// In MiB: the file system is in it twice while it is unpacked.
 const MEMORY: &str = "768";
 /// How much of what a guest has said is shown when something fails.
@@ -29,12 +29,12 @@ pub(super) struct Guest {
 }
 
 impl Guest {
-    /// Boots a kernel; what it and its programs say goes to the file `log`.
+    /// Boots a kernel; what it and its programs say, and QEMU of it, goes to the file `log`.
     pub(super) fn boot(kernel: Kernel, initramfs: &Path, cards: usize, log: PathBuf) -> Result<Self> {
         let mut command = Command::new("qemu-system-x86_64");
         // Emulated, since virtual machines seldom have virtual machines of their own; an old processor is quicker then.
         command.args(["-accel", "tcg", "-cpu", "qemu64", "-m", MEMORY, "-nodefaults", "-no-reboot"]);
-        command.args(["-display", "none", "-serial"]).arg(format!("file:{}", log.display()));
+        command.args(["-display", "none", "-serial", "stdio"]);
         command.arg("-kernel").arg(kernel.image()).arg("-initrd").arg(initramfs);
         command.args(["-append", "console=ttyS0 quiet panic=-1 nokaslr mitigations=off init_on_alloc=0"]);
         for card in 0..cards {
@@ -42,9 +42,8 @@ impl Guest {
             // Without the program to boot from the network.
             command.args(["-device", &format!("virtio-net-pci,netdev=port{card},romfile=")]);
         }
-        // Also to the file: QEMU's own complaints; and nothing of an earlier boot is left there.
         let said = fs::File::create(&log).with_context(|| format!("cannot write {}", log.display()))?;
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(said);
+        command.stdin(Stdio::null()).stdout(said.try_clone()?).stderr(said);
         let qemu = command.spawn().context("cannot run qemu-system-x86_64")?;
         Ok(Self { kernel, qemu, ends: Stamp::now() + LIMIT, log })
     }
