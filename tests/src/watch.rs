@@ -13,9 +13,6 @@ use crate::{
     wait,
 };
 
-/// Requests that go unanswered before a VIP counts as silent, and that are watched where nothing must happen: half a
-/// second of them, ten lease lengths of the default.
-const REQUESTS: u64 = 1000;
 /// Probes per second: enough to find the end of an outage, few enough to leave a busy machine to the nodes.
 const RATE: u32 = 2000;
 
@@ -69,7 +66,7 @@ impl Watch {
                 since = seen;
                 bail!("the VIP is answered for");
             }
-            Ok((seen.requests >= since.requests + REQUESTS).then_some(()))
+            Ok((seen.requests >= since.requests + requests()).then_some(()))
         })
     }
 
@@ -77,7 +74,7 @@ impl Watch {
     pub fn let_it_ask(&self) -> Result<()> {
         let before = self.oracle.report_so_far().requests;
         wait::until_calmly("the client to ask", self.patience, || {
-            Ok((self.oracle.report_so_far().requests >= before + REQUESTS).then_some(()))
+            Ok((self.oracle.report_so_far().requests >= before + requests()).then_some(()))
         })
     }
 
@@ -99,6 +96,12 @@ impl Watch {
     pub fn finish(self) -> Sight {
         Sight { probes: self.prober.finish(), requests: self.oracle.finish() }
     }
+}
+
+/// Requests that go unanswered before a VIP counts as silent, and that are watched where nothing must happen: half a
+/// second of them, ten lease lengths of the default. Where all takes longer, three lease lengths.
+fn requests() -> u64 {
+    if slowness() == 1 { 1000 } else { 300 }
 }
 
 fn answers(report: &OracleReport) -> (u64, u64) {

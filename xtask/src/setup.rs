@@ -25,8 +25,8 @@ const TOOLS: [(&str, &str); 5] = [
     ("tcpdump", "tcpdump"),
 ];
 /// Commands that run other kernels in virtual machines, and the Debian packages that have them.
-const VM_TOOLS: [(&str, &str); 2] =
-    [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static")];
+const VM_TOOLS: [(&str, &str); 3] =
+    [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("strip", "binutils")];
 /// A compiler with the sources of `core`, for machines where rustup has no nightly with them.
 const TOOLCHAIN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// The newest that uses the LLVM of the Rust compiler, and needs none of its own.

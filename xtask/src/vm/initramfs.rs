@@ -41,7 +41,8 @@ impl Initramfs {
         self.entries.insert(path.as_ref().to_owned(), Entry::Directory);
     }
 
-    /// Puts a program of this machine there, without what debuggers need, and the libraries that it is linked with.
+    /// Puts a program of this machine there, without what debuggers need, and the libraries that it is linked with. A file of
+    /// its own in the directory `scratch` comes and goes.
     pub(super) fn add_program(&mut self, path: &str, program: &Path, scratch: &Path) -> Result<()> {
         let stripped = scratch.join("stripped");
         run(Command::new("strip").arg("-o").args([&stripped, program]))?;
@@ -76,10 +77,9 @@ impl Initramfs {
 }
 
 fn write_entry(out: &mut impl Write, inode: usize, name: &[u8], mode: u32, content: &[u8]) -> io::Result<()> {
-    const NONE: usize = 0;
     let (length, name_length) = (content.len(), name.len() + 1);
-    let fields =
-        [inode, mode as usize, NONE, NONE, 1, NONE, length, NONE, NONE, NONE, NONE, name_length, NONE];
+    // Inode, mode, user, group, links, time, length, two devices of two numbers each, length of the name, checksum.
+    let fields = [inode, mode as usize, 0, 0, 1, 0, length, 0, 0, 0, 0, name_length, 0];
     let header = fields.iter().fold("070701".to_owned(), |text, field| text + &format!("{field:08x}"));
     out.write_all(header.as_bytes())?;
     out.write_all(name)?;
