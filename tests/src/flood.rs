@@ -89,7 +89,16 @@ pub struct Flood(Worker<u64>);
 impl Flood {
     /// Sends the frames from the client's machine, for at most `limit`.
     pub fn start(lab: &Lab, frames: Vec<Vec<u8>>, limit: Duration) -> Result<Self> {
-        let socket = in_netns(&lab.client_netns(), || packet_socket("eth0", None))?;
+        Self::start_at(&lab.client_netns(), "eth0", frames, limit)
+    }
+
+    /// Sends them to node `node` alone, from the switch's end of its cable.
+    pub fn start_from_switch(lab: &Lab, node: u8, frames: Vec<Vec<u8>>, limit: Duration) -> Result<Self> {
+        Self::start_at(&lab.switch_netns(), &lab.port(node), frames, limit)
+    }
+
+    fn start_at(netns: &str, interface: &str, frames: Vec<Vec<u8>>, limit: Duration) -> Result<Self> {
+        let socket = in_netns(netns, || packet_socket(interface, None))?;
         let end = Stamp::now() + limit;
         let send = Worker::start("flood", move |order| {
             let mut sent = 0;

@@ -29,7 +29,7 @@ pub use self::{
     mounts::Mounts,
     sweep::sweep_leftovers,
     topology::mount_bpffs,
-    xdp::program_that_passes,
+    xdp::{program_that_passes, time_programs},
 };
 use crate::net;
 

@@ -1,9 +1,11 @@
-//! Network namespaces from inside the process: running a piece of code, or starting a program, in one of them.
+//! Network namespaces from inside the process: running a piece of code, or starting a program, in one of them, and what has
+//! passed its interfaces.
 //!
 //! `ip netns exec` is not used: it remounts /sys and so hides the BPF file system that the daemon pins to.
 
 use std::{
-    fs::File,
+    collections::BTreeMap,
+    fs::{self, File},
     os::unix::process::CommandExt,
     panic,
     path::{Path, PathBuf},
@@ -59,6 +61,37 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Frames that an interface has received and sent since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Frames {
+    /// By the namespace that it is in.
+    pub received: u64,
+    /// Likewise.
+    pub sent: u64,
+}
+
+/// The counts of each interface in the namespace `name`.
+pub fn frames_in(name: &str) -> Result<BTreeMap<String, Frames>> {
+    let table =
+        in_netns(name, || fs::read_to_string(DEVICES).with_context(|| format!("cannot read {DEVICES}")));
+    parse_devices(&table?).with_context(|| format!("{DEVICES} is not as expected"))
+}
+
+/// Of the thread that reads it: /proc/net is that of the process's first.
+const DEVICES: &str = "/proc/thread-self/net/dev";
+
+/// Two lines of headings, then for each interface eight numbers of what it has received, and eight of what it has sent; the
+/// second of each are the frames.
+fn parse_devices(table: &str) -> Option<BTreeMap<String, Frames>> {
+    let frames = |line: &str| {
+        let (name, numbers) = line.split_once(':')?;
+        let mut numbers = numbers.split_whitespace();
+        let frames = Frames { received: numbers.nth(1)?.parse().ok()?, sent: numbers.nth(7)?.parse().ok()? };
+        Some((name.trim().to_owned(), frames))
+    };
+    table.lines().skip(2).map(frames).collect()
+}
+
 /// The file that stands for the namespace `name`.
 pub fn netns_path(name: &str) -> PathBuf {
     Path::new(NETNS_DIR).join(name)
@@ -67,4 +100,21 @@ pub fn netns_path(name: &str) -> PathBuf {
 fn open(name: &str) -> Result<File> {
     let path = netns_path(name);
     File::open(&path).with_context(|| format!("no namespace at {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Input: as Linux 6.18 prints it.
+    #[test]
+    fn the_frames_of_an_interface_are_the_second_of_each_eight_numbers() {
+        let table = "Inter-|   Receive                            |  Transmit\n face |bytes    packets errs\n    lo:       0       1    0    0    0     0          0         0        0       2    0    0    0     0       0          0\n  eth0: 4200 70 0 0 0 0 0 0 1800 30 0 0 0 0 0 0\n";
+        let expected = [
+            ("lo".to_owned(), Frames { received: 1, sent: 2 }),
+            ("eth0".to_owned(), Frames { received: 70, sent: 30 }),
+        ];
+        assert_eq!(parse_devices(table), Some(expected.into()));
+        assert_eq!(parse_devices("\n\nnothing"), None);
+    }
 }

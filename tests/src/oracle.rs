@@ -335,6 +335,11 @@ fn period() -> Duration {
     Duration::from_millis(1) * slowness()
 }
 
+/// Requests for the VIP, one from each sender: for a flood of them.
+pub fn arp_requests() -> Vec<Vec<u8>> {
+    (0..SENDER_COUNT).map(|number| Arp::request(ORACLE_MAC, sender_of(number), VIP).to_frame()).collect()
+}
+
 /// In whose name request `number` asks: an address in [`SENDERS`].
 fn sender_of(number: usize) -> Ipv4Addr {
     // The remainder is below 250.

@@ -27,6 +27,8 @@ const TOOLS: [(&str, &str); 5] = [
 /// Commands that run other kernels in virtual machines, and the Debian packages that have them.
 const VM_TOOLS: [(&str, &str); 3] =
     [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("strip", "binutils")];
+/// Commands that only `cargo xtask bench traffic` runs, likewise.
+const TRAFFIC_TOOLS: [(&str, &str); 1] = [("iperf3", "iperf3")];
 /// A compiler with the sources of `core`, for machines where rustup has no nightly with them.
 const TOOLCHAIN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// The newest that uses the LLVM of the Rust compiler, and needs none of its own.
@@ -64,12 +66,18 @@ pub(crate) fn ensure_vm_tools() -> Result<()> {
     ensure(&VM_STEPS)
 }
 
+/// What `cargo xtask bench traffic` needs beyond [`ensure_all`]; says only what had to be done.
+pub(crate) fn ensure_traffic_tools() -> Result<()> {
+    ensure(&TRAFFIC_STEPS)
+}
+
 type Step = fn() -> Result<Outcome>;
 
 const BUILD_STEPS: [Step; 2] = [toolchain, bpf_linker];
 const TEST_STEPS: [Step; 2] = [tools, bpf_file_system];
 const FUZZ_STEPS: [Step; 1] = [cxx_compiler];
 const VM_STEPS: [Step; 1] = [virtual_machines];
+const TRAFFIC_STEPS: [Step; 1] = [|| install_missing("traffic", &TRAFFIC_TOOLS)];
 
 enum Outcome {
     /// Nothing had to be done.
