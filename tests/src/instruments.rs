@@ -6,9 +6,10 @@ use anyhow::Result;
 
 use crate::{
     clock::Stamp,
+    flood::Flood,
     lab::{Lab, VIP},
     net,
-    oracle::Oracle,
+    oracle::{Oracle, arp_requests},
     prober::{Answer, Prober, ProberOptions},
     responder::Responder,
     wait,
@@ -77,4 +78,24 @@ fn the_oracle_sees_one_holder_as_one_and_two_holders_as_two() {
     address(&lab, 2, "add").unwrap();
     let two = watch();
     assert!(two.doubles >= 100, "{two:#?}");
+}
+
+#[test]
+fn the_switchs_port_counts_what_a_flood_from_it_sends_and_what_the_node_answers() {
+    let (lab, _responders) = lab_with_vip_on_node_1();
+    let count = |node| net::frames_in(&lab.switch_netns()).unwrap()[&lab.port(node)];
+    let (before, other_before) = (count(1), count(2));
+    let flood = Flood::start_from_switch(&lab, 1, arp_requests(), PATIENCE).unwrap();
+    wait::until("a thousand answers", PATIENCE, || {
+        Ok((count(1).received > before.received + 1000).then_some(()))
+    })
+    .unwrap();
+    let sent = flood.finish().unwrap();
+
+    let counted = count(1).sent - before.sent;
+    assert!(counted >= sent, "{counted} counted of {sent}");
+    assert!(
+        count(2).received < other_before.received + 1000,
+        "node 2 was not asked, and has nothing to answer"
+    );
 }

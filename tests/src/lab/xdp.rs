@@ -208,10 +208,15 @@ fn descriptor(result: libc::c_long) -> io::Result<OwnedFd> {
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read, time::Duration};
+    use std::{fs, io::Read, time::Duration};
 
     use super::*;
-    use crate::{lab::Lab, oracle::packet_socket, wait};
+    use crate::{
+        flood::Flood,
+        lab::Lab,
+        oracle::{arp_requests, packet_socket},
+        wait,
+    };
 
     #[test]
     fn what_a_node_sends_by_xdp_tx_reaches_the_others() {
@@ -230,5 +235,21 @@ mod tests {
             Ok(Some((&socket).read(&mut received).map(|length| (length, received))?))
         });
         assert_eq!(received.unwrap(), (frame.len(), frame));
+    }
+
+    #[test]
+    fn the_runs_of_a_program_are_counted_while_their_time_is_taken() {
+        let lab = Lab::new(1).unwrap();
+        let program = load(Verdict::Pass).unwrap();
+        let _link = in_netns(&lab.node_netns(1), || link(&program, if_nametoindex("eth0")?)).unwrap();
+        let runs = || {
+            let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
+            let count = info.lines().find_map(|line| line.strip_prefix("run_cnt:")).context("no run_cnt")?;
+            Ok(count.trim().parse::<u64>()?)
+        };
+        let _timing = time_programs().unwrap();
+        let _flood = Flood::start(&lab, arp_requests(), Duration::from_secs(10)).unwrap();
+        wait::until("a run to be counted", Duration::from_secs(10), || Ok((runs()? > 0).then_some(())))
+            .unwrap();
     }
 }

@@ -143,7 +143,7 @@ fn measure(lab: &Lab, side: Side, round: u32, options: &DaemonOptions, seconds: 
     let [upload_bits, download_bits, datagrams] =
         [received(Load::Upload)?, received(Load::Download)?, received(Load::Datagrams)?];
     drop(server);
-    let arp = arp::measure(lab, Duration::from_secs(seconds.into()))?;
+    let arp = arp::measure(lab, side, Duration::from_secs(seconds.into()))?;
     service.end(lab)?;
     Ok(Turn {
         round,

@@ -50,6 +50,11 @@ impl Side {
         }
     }
 
+    /// Whether the node's interface is polled for its frames: with GRO, and with a native program.
+    pub(super) fn has_napi(self) -> bool {
+        self != Self::PlainVeth
+    }
+
     /// Has the node serve the VIP.
     pub(super) fn set_up(self, lab: &Lab, options: &DaemonOptions) -> Result<Service> {
         self.set_offloads(lab)?;
@@ -65,8 +70,8 @@ impl Side {
     /// from sending segments that are not cut yet (TSO). A client that cuts them itself, and GRO without a program, make the
     /// same of the other sides.
     fn set_offloads(self, lab: &Lab) -> Result<()> {
-        let plain = self == Self::PlainVeth;
         let on = |is_on: bool| if is_on { "on" } else { "off" };
+        let plain = !self.has_napi();
         let mut client = command_in(&lab.client_netns(), "ethtool")?;
         run(client.args(["-K", "eth0", "tx", on(plain), "tso", on(plain)]))?;
         run(lab.command(NODE, "ethtool")?.args(["-K", "eth0", "gro", on(!plain)]))
