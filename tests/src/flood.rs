@@ -4,6 +4,7 @@
 use std::{io::Read, time::Duration};
 
 use anyhow::{Context, Result};
+use nix::sys::socket::{setsockopt, sockopt};
 use rand::{Rng, rngs::SmallRng, seq::IndexedRandom};
 use socket2::Socket;
 
@@ -18,6 +19,8 @@ use crate::{
 
 /// Longer than it takes the nodes to send some messages, on however busy a machine.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// More than the queue of a receiver holds: it overflows, and the sender does not wait for it.
+const SEND_BUFFER: usize = 4 << 20;
 /// Longer than any message.
 const MAX_FRAME: usize = 2048;
 const ETHERNET: usize = 14;
@@ -99,6 +102,7 @@ impl Flood {
 
     fn start_at(netns: &str, interface: &str, frames: Vec<Vec<u8>>, limit: Duration) -> Result<Self> {
         let socket = in_netns(netns, || packet_socket(interface, None))?;
+        setsockopt(&socket, sockopt::SndBufForce, &SEND_BUFFER)?;
         let end = Stamp::now() + limit;
         let send = Worker::start("flood", move |order| {
             let mut sent = 0;

@@ -245,7 +245,7 @@ mod tests {
         let runs = || {
             let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd()))?;
             let count = info.lines().find_map(|line| line.strip_prefix("run_cnt:")).context("no run_cnt")?;
-            Ok(count.trim().parse::<u64>()?)
+            anyhow::Ok(count.trim().parse::<u64>()?)
         };
         let _timing = time_programs().unwrap();
         let _flood = Flood::start(&lab, arp_requests(), Duration::from_secs(10)).unwrap();

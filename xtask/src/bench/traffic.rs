@@ -96,8 +96,8 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure_traffic_tools()?;
     lab::sweep_leftovers()?;
     let binary = build_daemon(Profile::Release)?;
-    let measured = Duration::from_secs(arguments.seconds.into()) * FIGURES.len() as u32;
-    announce((SET_UP + measured) * Side::ALL.len() as u32 * arguments.rounds);
+    let turn = SET_UP + Duration::from_secs(arguments.seconds.into()) * u32::try_from(FIGURES.len())?;
+    announce(turn * u32::try_from(Side::ALL.len())? * arguments.rounds);
 
     let report = Report {
         machine: Machine::describe()?,
