@@ -68,6 +68,8 @@ pub struct Frames {
     pub received: u64,
     /// Likewise.
     pub sent: u64,
+    /// That it was to send, and could not: of a veth, because the queue of its other end was full.
+    pub dropped: u64,
 }
 
 /// The counts of each interface in the namespace `name`.
@@ -81,12 +83,13 @@ pub fn frames_in(name: &str) -> Result<BTreeMap<String, Frames>> {
 const DEVICES: &str = "/proc/thread-self/net/dev";
 
 /// Two lines of headings, then for each interface eight numbers of what it has received, and eight of what it has sent; the
-/// second of each are the frames.
+/// second of each are the frames, the fourth those that were dropped.
 fn parse_devices(table: &str) -> Option<BTreeMap<String, Frames>> {
     let frames = |line: &str| {
         let (name, numbers) = line.split_once(':')?;
         let mut numbers = numbers.split_whitespace();
-        let frames = Frames { received: numbers.nth(1)?.parse().ok()?, sent: numbers.nth(7)?.parse().ok()? };
+        let mut skip = |count: usize| numbers.nth(count)?.parse().ok();
+        let frames = Frames { received: skip(1)?, sent: skip(7)?, dropped: skip(1)? };
         Some((name.trim().to_owned(), frames))
     };
     table.lines().skip(2).map(frames).collect()
@@ -108,11 +111,11 @@ mod tests {
 
     /// Input: as Linux 6.18 prints it.
     #[test]
-    fn the_frames_of_an_interface_are_the_second_of_each_eight_numbers() {
-        let table = "Inter-|   Receive                            |  Transmit\n face |bytes    packets errs\n    lo:       0       1    0    0    0     0          0         0        0       2    0    0    0     0       0          0\n  eth0: 4200 70 0 0 0 0 0 0 1800 30 0 0 0 0 0 0\n";
+    fn the_frames_of_an_interface_are_read_from_its_line() {
+        let table = "Inter-|   Receive                            |  Transmit\n face |bytes    packets errs\n    lo:       0       1    0    0    0     0          0         0        0       2    0    0    0     0       0          0\n  eth0: 4200 70 0 0 0 0 0 0 1800 30 0 5 0 0 0 0\n";
         let expected = [
-            ("lo".to_owned(), Frames { received: 1, sent: 2 }),
-            ("eth0".to_owned(), Frames { received: 70, sent: 30 }),
+            ("lo".to_owned(), Frames { received: 1, sent: 2, dropped: 0 }),
+            ("eth0".to_owned(), Frames { received: 70, sent: 30, dropped: 5 }),
         ];
         assert_eq!(parse_devices(table), Some(expected.into()));
         assert_eq!(parse_devices("\n\nnothing"), None);

@@ -31,7 +31,9 @@ use crate::{
     spread::Quartiles,
 };
 
-/// What it takes a side, beside its four measurements.
+/// Of one side in a round: three loads, and the flood.
+const MEASUREMENTS: u32 = 4;
+/// What these take to begin and end, and the side with them, about.
 const SET_UP: Duration = Duration::from_secs(4);
 
 #[derive(clap::Args)]
@@ -83,10 +85,11 @@ struct Figure {
     of: fn(&Turn) -> f64,
 }
 
-const FIGURES: [Figure; 4] = [
+const FIGURES: [Figure; 5] = [
     Figure { name: "TCP to the VIP", unit: "Gbit/s", scale: 1e9, of: |turn| turn.upload_bits },
     Figure { name: "TCP from it", unit: "Gbit/s", scale: 1e9, of: |turn| turn.download_bits },
     Figure { name: "UDP to it", unit: "1,000/s", scale: 1e3, of: |turn| turn.datagrams },
+    Figure { name: "ARP requests", unit: "1,000/s", scale: 1e3, of: |turn| turn.arp_requests },
     Figure { name: "ARP answers", unit: "1,000/s", scale: 1e3, of: |turn| turn.arp_answers },
 ];
 
@@ -96,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure_traffic_tools()?;
     lab::sweep_leftovers()?;
     let binary = build_daemon(Profile::Release)?;
-    let turn = SET_UP + Duration::from_secs(arguments.seconds.into()) * u32::try_from(FIGURES.len())?;
+    let turn = SET_UP + Duration::from_secs(arguments.seconds.into()) * MEASUREMENTS;
     announce(turn * u32::try_from(Side::ALL.len())? * arguments.rounds);
 
     let report = Report {

@@ -23,6 +23,7 @@ const RUN_UP: Duration = Duration::from_millis(100);
 
 /// Per second, at the switch's port.
 pub(super) struct Rates {
+    /// Those included that the node's queue had no room for.
     pub(super) requests: f64,
     /// All that the node sends: its few heartbeats are counted with them.
     pub(super) answers: f64,
@@ -51,7 +52,11 @@ fn flood(lab: &Lab, span: Duration) -> Result<Rates> {
     let (after, seconds) = (passed(lab)?, Stamp::now().since(begun).as_secs_f64());
     flood.finish()?;
     let rate = |before: u64, after: u64| (after - before) as f64 / seconds;
-    Ok(Rates { requests: rate(before.sent, after.sent), answers: rate(before.received, after.received) })
+    let offered = |frames: Frames| frames.sent + frames.dropped;
+    Ok(Rates {
+        requests: rate(offered(before), offered(after)),
+        answers: rate(before.received, after.received),
+    })
 }
 
 fn passed(lab: &Lab) -> Result<Frames> {
