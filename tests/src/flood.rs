@@ -1,7 +1,7 @@
 //! Packets that nobody should send: real messages caught and changed, cut, or sent again, and plain noise, as fast as one
 //! thread can.
 
-use std::{io::Read, time::Duration};
+use std::{io::Read, net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::sys::socket::{setsockopt, sockopt};
@@ -10,9 +10,9 @@ use socket2::Socket;
 
 use crate::{
     clock::Stamp,
-    lab::{Lab, MESSAGE_PORT},
+    lab::{Lab, MESSAGE_PORT, VIP},
     net::in_netns,
-    oracle::packet_socket,
+    oracle::{arp_request, packet_socket},
     wait,
     worker::Worker,
 };
@@ -83,6 +83,12 @@ impl Caught {
 /// Noise: half of it in datagrams to the protocol's port, with all headers right, the rest from the EtherType on.
 pub fn noise(count: usize, random: &mut SmallRng) -> Vec<Vec<u8>> {
     (0..count).map(|_| if random.random() { random_datagram(random) } else { random_frame(random) }).collect()
+}
+
+/// ARP requests for the lab's VIP, by machines that there are not.
+pub fn arp_requests() -> Vec<Vec<u8>> {
+    let senders = (201..=250).map(|host| Ipv4Addr::new(10, 77, 0, host));
+    senders.map(|sender| arp_request(STRANGER, sender, VIP)).collect()
 }
 
 /// Frames on their way to all nodes, again and again. Dropping it ends that.

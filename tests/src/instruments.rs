@@ -1,6 +1,6 @@
 //! The instruments on a lab whose VIP is moved by hand: what they must see before one can believe what they show.
 
-use std::time::Duration;
+use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::Result;
 
@@ -9,7 +9,7 @@ use crate::{
     flood::Flood,
     lab::{Lab, VIP},
     net,
-    oracle::{Oracle, arp_requests},
+    oracle::{Announcements, Oracle, arp_request, arp_requests, packet_socket},
     prober::{Answer, Prober, ProberOptions},
     responder::Responder,
     wait,
@@ -99,4 +99,29 @@ fn the_switchs_port_counts_what_a_flood_from_it_sends_and_what_the_node_answers(
         count(2).received < other_before.received + 1000,
         "node 2 was not asked, and has nothing to answer"
     );
+}
+
+/// Input: the former holder announces a VIP, another node an address of its own, and then the VIPs. Expected: only
+/// the last ones count.
+#[test]
+fn announcements_count_once_for_each_vip_and_not_if_the_former_holder_makes_them() {
+    let lab = Lab::new(2).unwrap();
+    let second = Ipv4Addr::new(10, 77, 0, 101);
+    let watch = Announcements::watch(&lab, &[VIP, second], 1).unwrap();
+    let announce = |node: u8, address| {
+        let mac = [0x02, 0x77, 10, 77, 0, node];
+        let socket = net::in_netns(&lab.node_netns(node), || packet_socket("eth0", None)).unwrap();
+        socket.send(&arp_request(mac, address, address)).unwrap();
+    };
+    announce(1, VIP);
+    announce(2, lab.address(2));
+    assert_eq!(watch.so_far(), (0, None));
+
+    let before = Stamp::now();
+    announce(2, VIP);
+    announce(2, VIP);
+    wait::until("one of them", PATIENCE, || Ok((watch.so_far().0 == 1).then_some(()))).unwrap();
+    announce(2, second);
+    wait::until("both of them", PATIENCE, || Ok((watch.so_far().0 == 2).then_some(()))).unwrap();
+    assert!(watch.so_far().1 > Some(before));
 }

@@ -6,6 +6,7 @@
 //! The oracle has a MAC of its own: the client's kernel drops what is sent to it, so that the oracle's ARP answers
 //! do not help the client to learn of a new holder sooner than it would by itself.
 
+mod announcements;
 mod frame;
 mod ndp;
 
@@ -29,6 +30,8 @@ use nix::{
 };
 use socket2::Socket;
 
+pub use self::announcements::Announcements;
+pub(crate) use self::frame::arp_request;
 pub use self::frame::packet_socket;
 use self::frame::{Arp, Mac};
 pub use self::ndp::{NdpOracle, NdpReport};

@@ -23,6 +23,7 @@ use crate::{
     clock::Stamp,
     lab::{CLIENT, Lab, VIP},
     net::in_netns,
+    realtime,
     responder::{PORT, parse_answer},
     wait,
 };
@@ -34,6 +35,9 @@ const RECEIVE_TIMEOUT: Duration = Duration::from_millis(20);
 /// Room for answers while the receiver does not get to run: seconds of them.
 const RECEIVE_BUFFER: usize = 8 << 20;
 
+/// SCHED_FIFO priority of a punctual prober: below the daemons', whose business it must not disturb.
+const PRIORITY: i32 = 10;
+
 /// What to probe, how often and for how long at most.
 #[derive(Clone, Copy, Debug)]
 pub struct ProberOptions {
@@ -43,12 +47,20 @@ pub struct ProberOptions {
     pub rate: u32,
     /// The sender ends after this long by itself.
     pub limit: Duration,
+    /// Whether sender and receiver come before everything that is not at real-time priority: for measurements, as a
+    /// sender that is kept waiting does not see the outage that it waits through.
+    pub punctual: bool,
 }
 
 impl Default for ProberOptions {
     /// 5 kHz on the lab's VIP, for at most a minute.
     fn default() -> Self {
-        Self { target: SocketAddrV4::new(VIP, PORT), rate: 5000, limit: Duration::from_secs(60) }
+        Self {
+            target: SocketAddrV4::new(VIP, PORT),
+            rate: 5000,
+            limit: Duration::from_secs(60),
+            punctual: false,
+        }
     }
 }
 
@@ -79,11 +91,18 @@ impl Prober {
         let socket = in_netns(&lab.client_netns(), client_socket)?;
 
         let (sending, sender_log, target) = (socket.try_clone()?, Arc::clone(&log), options.target);
+        let schedule: fn() = if options.punctual { hurry } else { || () };
         let sender = thread::Builder::new().name("prober-send".into());
-        let sender = sender.spawn(move || send(&sending, target, &sender_log))?;
+        let sender = sender.spawn(move || {
+            schedule();
+            send(&sending, target, &sender_log);
+        })?;
         let receiver_log = Arc::clone(&log);
         let receiver = thread::Builder::new().name("prober-receive".into());
-        let receiver = receiver.spawn(move || receive(&socket, target, &receiver_log))?;
+        let receiver = receiver.spawn(move || {
+            schedule();
+            receive(&socket, target, &receiver_log);
+        })?;
         Ok(Self { log, sender: Some(sender), receiver: Some(receiver) })
     }
 
@@ -221,6 +240,11 @@ fn client_socket() -> Result<UdpSocket> {
     setsockopt(&socket, sockopt::RcvBufForce, &RECEIVE_BUFFER)?;
     socket.set_read_timeout(Some(RECEIVE_TIMEOUT))?;
     Ok(socket)
+}
+
+/// Where that is not allowed, the report says how late the prober was.
+fn hurry() {
+    let _ = realtime::fifo(PRIORITY);
 }
 
 fn send(socket: &UdpSocket, target: SocketAddrV4, log: &Log) {

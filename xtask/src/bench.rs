@@ -2,16 +2,17 @@
 
 mod alarms;
 mod cost;
+mod failover;
 mod handover;
+mod load;
 mod machine;
+mod output;
 mod packet;
+mod plot;
 mod traffic;
+mod vips;
 
-use std::{
-    io::{self, IsTerminal},
-    process::ExitCode,
-    time::Duration,
-};
+use std::process::ExitCode;
 
 use anyhow::Result;
 
@@ -23,6 +24,12 @@ pub(crate) struct Arguments {
 
 #[derive(clap::Subcommand)]
 enum Bench {
+    /// How long a client goes without service when the holder fails, beside keepalived and ucarp
+    Failover(failover::Arguments),
+    /// What a failover takes with up to 10,000 VIPs, beside keepalived
+    Vips(vips::Arguments),
+    /// Whether busy processors and floods of packets cost a holder its lease, or a failover time, beside keepalived
+    Load(load::Arguments),
     /// What a healthy cluster costs: CPU, memory and system calls of a holder and a follower, and packets
     Cost(cost::Arguments),
     /// What a client loses while the lease is handed over, there and back
@@ -37,22 +44,13 @@ enum Bench {
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.bench {
+        Bench::Failover(arguments) => failover::run(arguments),
+        Bench::Vips(arguments) => vips::run(arguments),
+        Bench::Load(arguments) => load::run(arguments),
         Bench::Cost(arguments) => cost::run(arguments),
         Bench::Handover(arguments) => handover::run(arguments),
         Bench::Packet(arguments) => packet::run(arguments),
         Bench::Traffic(arguments) => traffic::run(arguments),
         Bench::Alarms(arguments) => alarms::run(arguments),
-    }
-}
-
-/// Says how long a bench will take, about.
-fn announce(span: Duration) {
-    eprintln!("takes about {} s", span.as_secs());
-}
-
-/// Says what is measured now, to whoever watches.
-fn progress(what: &str) {
-    if io::stderr().is_terminal() {
-        eprintln!("{what}");
     }
 }

@@ -1,29 +1,30 @@
-//! `cargo xtask demo`: three nodes share a VIP, the holder fails in every way it can, and a client keeps asking.
+//! `cargo xtask demo`: three nodes share a VIP, the holder fails in every way it can, and a client keeps
+//! asking.
 //!
-//! Here: the arguments and the order of events. What a fault is stands in `fault`, how one is measured in `trial`,
-//! what is shown meanwhile in `timeline`, and what is left at the end in `summary`.
+//! Here: the arguments and the order of events. How a fault is measured and shown stands in [`crate::trial`],
+//! and what is left at the end in `summary`.
 
-mod fault;
 mod summary;
-mod timeline;
-mod trial;
 
 use std::{process::ExitCode, time::Duration};
 
 use anyhow::Result;
 use vip_tests::{
-    cluster::Cluster,
     interrupt,
     lab::{self, DaemonOptions},
 };
 
-use self::{fault::Fault, summary::Summary, timeline::Timeline};
+use self::summary::Summary;
 use crate::{
     cargo::{Profile, build_daemon},
     duration, setup,
+    systems::{System as _, ours::Ours},
+    trial::{self, Fault, Timeline},
 };
 
 const NODES: u8 = 3;
+/// Probes per second.
+const RATE: u32 = 5000;
 /// How long the nodes may take to find each other at first; far more than they need.
 const FORMATION: Duration = Duration::from_secs(30);
 
@@ -55,8 +56,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         binary: Some(build_daemon(Profile::Release)?),
         interval: arguments.interval,
         lease: arguments.lease,
-        // As the service unit has it.
-        args: vec!["--supervise".to_owned()],
         ..DaemonOptions::default()
     };
     let faults = if arguments.faults.is_empty() { Fault::ALL.to_vec() } else { arguments.faults.clone() };
@@ -69,18 +68,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         arguments.interval,
         arguments.lease
     ));
-    let mut cluster = Cluster::start(NODES, &options)?;
-    let holder = cluster.wait_whole(FORMATION)?;
+    let mut system = Ours::start(NODES, &options)?;
+    let holder = system.wait_whole(FORMATION)?;
     timeline.note(&format!("{NODES} nodes are alive, lb{holder} holds the VIP"));
 
     // Round by round, so that a noisy minute of the machine does not fall on one fault alone.
     for round in 1..=arguments.trials {
         for fault in &faults {
             timeline.title(&heading(*fault, round, arguments.trials));
-            summary.add(trial::run(&mut cluster, *fault, &timeline)?);
+            summary.add(trial::run(&mut system, *fault, RATE, &timeline)?);
         }
     }
-    drop(cluster);
+    drop(system);
     summary.print(arguments.json)?;
     Ok(if summary.doubles() == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

@@ -1,4 +1,4 @@
-//! Durations on the command line, in the form of the configuration.
+//! Durations: on the command line, in the form of the configuration, and as figures.
 
 use std::time::Duration;
 
@@ -12,6 +12,11 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         "s" => Ok(Duration::from_secs(number)),
         unit => Err(format!("{unit:?} is not one of the units us, ms, s")),
     }
+}
+
+/// For figures.
+pub(crate) fn milliseconds(span: Duration) -> f64 {
+    span.as_secs_f64() * 1e3
 }
 
 #[cfg(test)]

@@ -14,7 +14,9 @@ mod privilege;
 mod setup;
 mod simulate;
 mod spread;
+mod systems;
 mod test;
+mod trial;
 mod vm;
 
 use std::process::ExitCode;

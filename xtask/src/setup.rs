@@ -29,6 +29,8 @@ const VM_TOOLS: [(&str, &str); 3] =
     [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("strip", "binutils")];
 /// Commands that only `cargo xtask bench traffic` runs, likewise.
 const TRAFFIC_TOOLS: [(&str, &str); 1] = [("iperf3", "iperf3")];
+/// What benches compare with, and the Debian packages that have it.
+const PEERS: [(&str, &str); 2] = [("keepalived", "keepalived"), ("ucarp", "ucarp")];
 /// A compiler with the sources of `core`, for machines where rustup has no nightly with them.
 const TOOLCHAIN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// The newest that uses the LLVM of the Rust compiler, and needs none of its own.
@@ -71,6 +73,11 @@ pub(crate) fn ensure_traffic_tools() -> Result<()> {
     ensure(&TRAFFIC_STEPS)
 }
 
+/// The peers that benches compare with; says only what had to be done.
+pub(crate) fn ensure_peers() -> Result<()> {
+    ensure(&PEER_STEPS)
+}
+
 type Step = fn() -> Result<Outcome>;
 
 const BUILD_STEPS: [Step; 2] = [toolchain, bpf_linker];
@@ -78,6 +85,8 @@ const TEST_STEPS: [Step; 2] = [tools, bpf_file_system];
 const FUZZ_STEPS: [Step; 1] = [cxx_compiler];
 const VM_STEPS: [Step; 1] = [virtual_machines];
 const TRAFFIC_STEPS: [Step; 1] = [|| install_missing("traffic", &TRAFFIC_TOOLS)];
+/// Not among those of [`run`]: who measures nothing wants no other keepalived on the machine.
+const PEER_STEPS: [Step; 1] = [|| install_missing("peers", &PEERS)];
 
 enum Outcome {
     /// Nothing had to be done.

@@ -168,6 +168,7 @@ pub(super) fn two_clusters(scene: &mut Scene) -> Result<()> {
         target: std::net::SocketAddrV4::new(other_vip, PORT),
         rate: 500,
         limit: 3 * PATIENCE,
+        ..ProberOptions::default()
     };
     let others = Prober::start(scene.lab(), &options)?;
     let served = |who: std::ops::RangeInclusive<u8>| {

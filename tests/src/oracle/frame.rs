@@ -63,6 +63,11 @@ impl Arp {
         self.operation == ARP_REPLY && self.sender == address
     }
 
+    /// Whose address it makes known to everybody: who asks for its own, or answers itself (RFC 5227, section 3).
+    pub(super) fn announced(&self) -> Option<Ipv4Addr> {
+        (self.sender == self.target).then_some(self.sender)
+    }
+
     /// As an Ethernet broadcast.
     pub(super) fn to_frame(self) -> Vec<u8> {
         let ethernet = ethernet(self.sender_mac, ETHERTYPE_ARP);
@@ -91,6 +96,11 @@ impl Arp {
             target: (*target).into(),
         })
     }
+}
+
+/// An ARP request as an Ethernet broadcast.
+pub(crate) fn arp_request(sender_mac: [u8; 6], sender: Ipv4Addr, target: Ipv4Addr) -> Vec<u8> {
+    Arp::request(Mac(sender_mac), sender, target).to_frame()
 }
 
 /// A UDP packet to one host, as an Ethernet broadcast to all of them.
@@ -161,6 +171,7 @@ mod tests {
         let arp = Arp::request(Mac([2, 0, 0, 0, 0, 7]), [10, 77, 1, 9].into(), [10, 77, 0, 100].into());
         assert_eq!(Arp::parse(&arp.to_frame()), Some(arp));
         assert!(!arp.is_answer_for(arp.sender), "a request is no answer");
+        assert_eq!(arp.announced(), None, "it asks for somebody else");
         assert_eq!(Arp::parse(&arp.to_frame()[..41]), None, "cut short");
     }
 

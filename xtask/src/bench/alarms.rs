@@ -22,6 +22,7 @@ use vip_tests::{
 use self::bound::{CONFIDENCE, upper_bound};
 use crate::{
     cargo::{Profile, build_daemon},
+    duration::milliseconds,
     setup,
 };
 
@@ -247,10 +248,6 @@ fn print(report: &Report, json: bool) -> Result<()> {
     let stalls = report.stalls.iter().map(|stall| format!("{:.1}", stall.late_ms)).collect::<Vec<_>>();
     println!("the machine's own worst stalls (1 kHz timer, SCHED_FIFO), in ms: {}", stalls.join(" "));
     Ok(())
-}
-
-fn milliseconds(span: Duration) -> f64 {
-    span.as_secs_f64() * 1e3
 }
 
 #[cfg(test)]

@@ -28,14 +28,14 @@ use self::{
     strace::Strace,
 };
 use super::{
-    announce,
-    machine::{Machine, version},
-    progress,
+    machine::Machine,
+    output::{announce, print_json, progress},
 };
 use crate::{
     cargo::{Profile, build_daemon},
     duration, setup,
-    spread::Quartiles,
+    spread::Spread,
+    systems::Kind,
 };
 
 /// Of the lease, in intervals: as in the product's defaults.
@@ -116,7 +116,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     setup::ensure_all()?;
     lab::sweep_leftovers()?;
     let binary = build_daemon(Profile::Release)?;
-    let vip_user = version(&binary)?;
+    let vip_user = Kind::Ours.version()?;
     let options = DaemonOptions {
         binary: Some(binary),
         // As the service unit has it.
@@ -130,7 +130,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         .collect();
     announce((SET_UP + arguments.span * (arguments.trials + 1)) * u32::try_from(settings.len())?);
 
-    let machine = Machine::describe()?;
+    let machine = Machine::this()?;
     let _timing = lab::time_programs()?;
     let mut clusters = Vec::new();
     for (nodes, interval) in settings {
@@ -141,8 +141,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         clusters.push(record.with_context(|| format!("{nodes} nodes, renewal every {interval:?}"))?);
     }
     let report = Report { machine, vip_user, span_s: arguments.span.as_secs_f64(), clusters };
+    progress("");
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        print_json(&report)?;
     } else {
         print_table(&report.clusters);
     }
@@ -294,10 +295,10 @@ fn print_table(clusters: &[Record]) {
 /// What a holder costs, or a follower: of the latter all, in all trials.
 fn print_row(record: &Record, role: &str, is_holder: bool) {
     let quartiles = |of: fn(&Share) -> f64| {
-        Quartiles::of(record.shares.iter().filter(|share| share.is_holder == is_holder).map(of))
+        Spread::of(record.shares.iter().filter(|share| share.is_holder == is_holder).map(of))
     };
     let median = |of| quartiles(of).median;
-    let Quartiles { lower, median: middle, upper } = quartiles(|share| share.cpu_percent);
+    let Spread { lower, median: middle, upper, .. } = quartiles(|share| share.cpu_percent);
     let cpu = format!("{middle:.2} ({lower:.2} – {upper:.2})");
     let calls = if is_holder { &record.holder_calls } else { &record.follower_calls };
     println!(
@@ -320,5 +321,5 @@ fn all_sent(shares: &[Share]) -> f64 {
     for share in shares {
         *trials.entry(share.trial).or_default() += share.sent_per_second;
     }
-    Quartiles::of(trials.into_values()).median
+    Spread::of(trials.into_values()).median
 }

@@ -19,7 +19,8 @@ use vip_tests::{
 
 use crate::{
     cargo::{Profile, build_daemon},
-    duration, setup,
+    duration::{self, milliseconds},
+    setup,
     spread::Spread,
 };
 
@@ -105,8 +106,10 @@ fn measure(options: &DaemonOptions, client: Client, arguments: &Arguments) -> Re
     let mut other = (1..=NODES).find(|node| *node != holder).context("one node only")?;
     let span = arguments.every * arguments.handovers + PATIENCE;
     let target = SocketAddrV4::new(VIP, PORT);
-    let prober =
-        Prober::start(cluster.lab(), &ProberOptions { target, rate: arguments.rate, limit: 2 * span })?;
+    let prober = Prober::start(
+        cluster.lab(),
+        &ProberOptions { target, rate: arguments.rate, limit: 2 * span, punctual: true },
+    )?;
     let mut commands_ms = Vec::new();
     for done in 0..arguments.handovers {
         interrupt::pause(arguments.every)?;
@@ -151,10 +154,6 @@ impl Record {
     }
 }
 
-fn milliseconds(span: Duration) -> f64 {
-    span.as_secs_f64() * 1e3
-}
-
 fn print_table(records: &[Record]) {
     println!(
         "\n{:<27}{:>9}{:>10}{:>6}{:>16}{:>13}   command, ms: median min max",
@@ -165,7 +164,7 @@ fn print_table(records: &[Record]) {
             Client::Hears => "hears announcements",
             Client::Ignores => "keeps its neighbour entry",
         };
-        let Spread { median, min, max } = Spread::of(record.commands_ms.iter().copied());
+        let Spread { median, min, max, .. } = Spread::of(record.commands_ms.iter().copied());
         println!(
             "{client:<27}{:>9}{:>10}{:>6}{:>16}{:>13.1}   {median:.1} {min:.1} {max:.1}",
             record.handovers, record.probes, record.lost, record.answered_by_two, record.slowest_answer_ms

@@ -1,12 +1,15 @@
-//! What a figure is of: the machine and the programs.
+//! What a figure was measured on, and of what.
 
-use std::{ffi::OsStr, fs, process::Command, thread};
+use std::{fs, thread::available_parallelism};
 
 use anyhow::{Context, Result};
+use nix::sys::utsname::uname;
 use serde::Serialize;
 
-/// The machine that a bench runs on.
-#[derive(Serialize)]
+use crate::systems::Kind;
+
+/// The machine, for the record.
+#[derive(Clone, Debug, Serialize)]
 pub(super) struct Machine {
     processor: String,
     processors: usize,
@@ -15,39 +18,35 @@ pub(super) struct Machine {
 
 impl Machine {
     /// This one.
-    pub(super) fn describe() -> Result<Self> {
-        let read = |path: &str| fs::read_to_string(path).with_context(|| format!("cannot read {path}"));
-        let cpuinfo = read("/proc/cpuinfo")?;
-        Ok(Self {
-            processor: model(&cpuinfo).unwrap_or("unknown").to_owned(),
-            processors: thread::available_parallelism()?.get(),
-            kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-        })
+    pub(super) fn this() -> Result<Self> {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").context("cannot read /proc/cpuinfo")?;
+        // Not every architecture names it.
+        let model = cpuinfo.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        let processor = model.map_or("unknown", |(_, name)| name.trim()).to_owned();
+        let kernel = uname()?.release().to_string_lossy().into_owned();
+        Ok(Self { processor, processors: available_parallelism()?.get(), kernel })
+    }
+
+    /// In a line, with those that are measured on it.
+    pub(super) fn with<'a>(&self, contestants: impl Iterator<Item = &'a Contestant>) -> String {
+        let contestants =
+            contestants.map(|Contestant { system, version, .. }| format!("{} ({version})", system.title()));
+        let Self { processor, processors, kernel } = self;
+        let contestants = contestants.collect::<Vec<_>>().join(", ");
+        format!("{processors} processors, {processor}, Linux {kernel}; {contestants}")
     }
 }
 
-/// The first line of what `program --version` prints.
-pub(super) fn version(program: impl AsRef<OsStr>) -> Result<String> {
-    let program = program.as_ref();
-    let output = Command::new(program).arg("--version").output();
-    let output = output.with_context(|| format!("cannot run {}", program.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text.lines().next().unwrap_or_default().to_owned())
+/// A system that takes part, for the record.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Contestant {
+    pub(super) system: Kind,
+    version: String,
+    settings: String,
 }
 
-/// Not every architecture names it.
-fn model(cpuinfo: &str) -> Option<&str> {
-    let line = cpuinfo.lines().find(|line| line.starts_with("model name"))?;
-    Some(line.split_once(':')?.1.trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_processor_is_known_by_its_model_where_that_is_told() {
-        assert_eq!(model("processor\t: 0\nmodel name\t: AMD EPYC\n"), Some("AMD EPYC"));
-        assert_eq!(model("processor\t: 0\nCPU part\t: 0xd0c\n"), None);
+impl Contestant {
+    pub(super) fn new(system: Kind) -> Result<Self> {
+        Ok(Self { system, version: system.version()?, settings: system.settings() })
     }
 }

@@ -21,14 +21,14 @@ use self::{
     side::{NODE, Side},
 };
 use super::{
-    announce,
-    machine::{Machine, version},
-    progress,
+    machine::Machine,
+    output::{announce, print_json, progress},
 };
 use crate::{
     cargo::{Profile, build_daemon},
     setup,
-    spread::Quartiles,
+    spread::Spread,
+    systems::Kind,
 };
 
 /// Of one side in a round: three loads, and the flood.
@@ -103,17 +103,18 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     announce(turn * u32::try_from(Side::ALL.len())? * arguments.rounds);
 
     let report = Report {
-        machine: Machine::describe()?,
-        vip_user: version(&binary)?,
-        iperf3: version(iperf::PROGRAM)?,
+        machine: Machine::this()?,
+        vip_user: Kind::Ours.version()?,
+        iperf3: iperf::version()?,
         seconds: arguments.seconds,
         turns: turns(
             &DaemonOptions { binary: Some(binary), expect: 1, ..DaemonOptions::default() },
             arguments,
         )?,
     };
+    progress("");
     if arguments.json {
-        println!("{}", serde_json::to_string_pretty(&report)?);
+        print_json(&report)?;
     } else {
         print_table(&report.turns);
     }
@@ -186,6 +187,6 @@ fn rates<'a>(turns: &'a [Turn], side: Side, figure: &Figure) -> impl Iterator<It
 }
 
 fn spread(values: Vec<f64>, digits: usize) -> String {
-    let Quartiles { lower, median, upper } = Quartiles::of(values);
+    let Spread { lower, median, upper, .. } = Spread::of(values);
     format!("{median:.digits$} ({lower:.digits$} – {upper:.digits$})")
 }

@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, BufReader},
-    process::{Child, ChildStdout, Stdio},
+    process::{Child, ChildStdout, Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -12,7 +12,7 @@ use vip_tests::{
     net::command_in,
 };
 
-pub(super) const PROGRAM: &str = "iperf3";
+const PROGRAM: &str = "iperf3";
 /// Client and server have a processor each, so that the scheduler's choice is not what is measured.
 const PROCESSORS: &str = "0,1";
 /// Of a datagram, in bytes: small, so that what each takes is what counts.
@@ -62,6 +62,13 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// What it says of itself.
+pub(super) fn version() -> Result<String> {
+    let output = Command::new(PROGRAM).arg("--version").output();
+    let output = output.with_context(|| format!("cannot run {PROGRAM}"))?;
+    Ok(String::from_utf8_lossy(&output.stdout).lines().next().unwrap_or_default().to_owned())
 }
 
 /// What the receiver gets in a second: bits, or datagrams.

@@ -1,4 +1,11 @@
-//! One fault from before it happens until all is well again, with the client asking all the time.
+//! One fault from before it happens until all is well again, with the client asking all the time: what the
+//! demo shows and the benches count.
+//!
+//! What a fault is stands in `fault`, what is shown meanwhile in `timeline`, what is kept in `record`.
+
+mod fault;
+mod record;
+mod timeline;
 
 use std::{
     hash::{BuildHasher, RandomState},
@@ -8,14 +15,14 @@ use std::{
 use anyhow::{Context, Result};
 use vip_tests::{
     clock::Stamp,
-    cluster::Cluster,
     interrupt,
     oracle::{Oracle, OracleReport},
     prober::{Answer, Outage, Prober, ProberOptions, Report},
     wait,
 };
 
-use super::{fault::Fault, timeline::Timeline};
+pub(crate) use self::{fault::Fault, record::TrialRecord, timeline::Timeline};
+use crate::systems::System;
 
 /// Longer than any wait of a trial, together with the others.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -23,54 +30,54 @@ const LIMIT: Duration = Duration::from_secs(120);
 const TAKEOVER: Duration = Duration::from_secs(20);
 /// How long all nodes may take to be together again.
 const RECOVERY: Duration = Duration::from_secs(30);
-/// The holder is broken at some moment of this span, whatever its heartbeats do.
-const PHASES: Duration = Duration::from_millis(50);
 /// How long the client watches the new holder before the old one comes back, and both after it has.
 const WATCH: Duration = Duration::from_millis(250);
 
 /// What one trial showed.
 #[derive(Debug)]
-pub(super) struct Trial {
-    pub(super) fault: Fault,
+pub(crate) struct Trial {
+    pub(crate) fault: Fault,
     /// The node that failed.
-    pub(super) victim: u8,
+    pub(crate) victim: u8,
     /// The node that served next.
-    pub(super) successor: u8,
+    pub(crate) successor: u8,
     /// The longest time without service from the fault on, its repair included.
-    pub(super) outage: Duration,
+    pub(crate) outage: Duration,
     /// From the repair until all nodes were alive and agreed on a holder.
-    pub(super) recovery: Duration,
-    pub(super) probes: Report,
-    pub(super) requests: OracleReport,
+    pub(crate) recovery: Duration,
+    pub(crate) probes: Report,
+    pub(crate) requests: OracleReport,
     /// When the fault happened.
-    pub(super) broken: Stamp,
+    pub(crate) broken: Stamp,
 }
 
 impl Trial {
     /// Requests of prober and oracle that two nodes answered.
-    pub(super) fn doubles(&self) -> u64 {
+    pub(crate) fn doubles(&self) -> u64 {
         self.probes.doubles + self.requests.doubles
     }
 }
 
-/// Runs one trial on a cluster that is whole, and leaves it so; an error has the daemons' last words.
-pub(super) fn run(cluster: &mut Cluster, fault: Fault, timeline: &Timeline) -> Result<Trial> {
-    let trial = attempt(cluster, fault, timeline);
-    trial.with_context(|| format!("{}: {}", fault.name(), cluster.log_tails()))
+/// Runs one trial on a whole system with so many probes a second, and leaves it whole; an error has the
+/// daemons' last words.
+pub(crate) fn run(system: &mut dyn System, fault: Fault, rate: u32, timeline: &Timeline) -> Result<Trial> {
+    let trial = attempt(system, fault, rate, timeline);
+    trial.with_context(|| format!("{}: {}", fault.name(), system.log_tails()))
 }
 
-fn attempt(cluster: &mut Cluster, fault: Fault, timeline: &Timeline) -> Result<Trial> {
-    cluster.wait_whole(RECOVERY)?;
-    let oracle = Oracle::start(cluster.lab(), LIMIT)?;
-    let prober = Prober::start(cluster.lab(), &ProberOptions { limit: LIMIT, ..ProberOptions::default() })?;
+fn attempt(system: &mut dyn System, fault: Fault, rate: u32, timeline: &Timeline) -> Result<Trial> {
+    system.wait_whole(RECOVERY)?;
+    let oracle = Oracle::start(system.lab(), LIMIT)?;
+    let options = ProberOptions { rate, limit: LIMIT, punctual: true, ..ProberOptions::default() };
+    let prober = Prober::start(system.lab(), &options)?;
     wait_service(&prober)?;
-    interrupt::pause(random_below(PHASES))?;
+    interrupt::pause(random_below(system.phases()))?;
     // Asked last: with leases of a few milliseconds, a busy machine can change the holder at any time.
     let victim = wait_service(&prober)?;
 
     let broken = Stamp::now();
     timeline.event(broken, broken, &format!("lb{victim} serves; {}", fault.name()));
-    fault.inflict(cluster, victim)?;
+    system.inflict(fault, victim)?;
     if fault.can_be_survived() {
         interrupt::pause(WATCH)?;
     }
@@ -79,9 +86,9 @@ fn attempt(cluster: &mut Cluster, fault: Fault, timeline: &Timeline) -> Result<T
     interrupt::pause(WATCH)?;
 
     let repaired = Stamp::now();
-    fault.repair(cluster, victim)?;
+    system.repair(fault, victim)?;
     timeline.event(broken, repaired, &format!("lb{victim}: {}", fault.repair_story()));
-    let holder = cluster.wait_whole(RECOVERY)?;
+    let holder = system.wait_whole(RECOVERY)?;
     let whole = Stamp::now();
     timeline.event(broken, whole, &format!("all nodes are alive, lb{holder} holds the VIP"));
     interrupt::pause(WATCH)?;
@@ -121,7 +128,7 @@ fn show_takeover(timeline: &Timeline, broken: Stamp, victim: u8, successor: Answ
 }
 
 /// Any duration below `span`; each hasher of the standard library has a random key.
-fn random_below(span: Duration) -> Duration {
+pub(crate) fn random_below(span: Duration) -> Duration {
     let nanos = u64::try_from(span.as_nanos()).unwrap_or(u64::MAX);
     Duration::from_nanos(RandomState::new().hash_one(()) % nanos)
 }

@@ -1,19 +1,12 @@
-//! The ways in which the holder fails, and how each is put right again.
+//! The ways in which the holder fails, or gives up what it holds. How that is done to it is its system's
+//! business.
 
-use std::time::Duration;
-
-use anyhow::Result;
 use clap::ValueEnum;
-use nix::sys::signal::Signal;
-use vip_tests::{cluster::Cluster, interrupt};
-
-/// How long a daemon may take to end after a SIGTERM.
-const EXIT: Duration = Duration::from_secs(60);
-/// A daemon that is killed again sooner is not started at once.
-const STEADY: Duration = Duration::from_secs(1);
+use serde::Serialize;
 
 /// A way to fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, ValueEnum)]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Fault {
     /// The daemon is asked to end
     Sigterm,
@@ -25,10 +18,12 @@ pub(crate) enum Fault {
     Sigstop,
     /// The switch's end of the cable is pulled
     Cable,
+    /// Nothing fails: the holder is told to hand over
+    Handover,
 }
 
 impl Fault {
-    /// In the order of the demo.
+    /// Those of the demo, in its order.
     pub(crate) const ALL: [Self; 5] =
         [Self::Sigterm, Self::Sigkill, Self::SigkillBoth, Self::Sigstop, Self::Cable];
 
@@ -40,6 +35,7 @@ impl Fault {
             Self::SigkillBoth => "SIGKILL, both",
             Self::Sigstop => "SIGSTOP",
             Self::Cable => "cable pulled",
+            Self::Handover => "handover",
         }
     }
 
@@ -51,6 +47,7 @@ impl Fault {
             Self::SigkillBoth => "the holder's daemon is killed, and its supervisor",
             Self::Sigstop => "the holder's daemon hangs",
             Self::Cable => "the holder is cut off",
+            Self::Handover => "the holder is told to hand over",
         }
     }
 
@@ -61,35 +58,12 @@ impl Fault {
             Self::Sigkill => "its daemon has been started again by its supervisor",
             Self::Sigstop => "its daemon goes on (SIGCONT)",
             Self::Cable => "its cable is plugged in",
+            Self::Handover => "nothing has to be put right",
         }
     }
 
     /// Whether the node can go on by itself.
     pub(crate) fn can_be_survived(self) -> bool {
         self == Self::Sigkill
-    }
-
-    /// Lets node `victim` fail; does not wait for what becomes of it.
-    pub(crate) fn inflict(self, cluster: &mut Cluster, victim: u8) -> Result<()> {
-        match self {
-            Self::Sigterm => cluster.daemon(victim)?.signal(Signal::SIGTERM),
-            Self::Sigkill => cluster.daemon(victim)?.signal_supervised(Signal::SIGKILL),
-            Self::SigkillBoth => cluster.daemon(victim)?.signal_all(Signal::SIGKILL),
-            Self::Sigstop => cluster.daemon(victim)?.signal_supervised(Signal::SIGSTOP),
-            Self::Cable => cluster.lab().cable(victim).pull(),
-        }
-    }
-
-    /// Puts node `victim` right again; does not wait until it takes part.
-    pub(crate) fn repair(self, cluster: &mut Cluster, victim: u8) -> Result<()> {
-        match self {
-            Self::Sigkill => interrupt::pause(STEADY),
-            Self::Sigterm | Self::SigkillBoth => {
-                cluster.daemon(victim)?.wait_exit(EXIT)?;
-                cluster.restart(victim)
-            }
-            Self::Sigstop => cluster.daemon(victim)?.signal_supervised(Signal::SIGCONT),
-            Self::Cable => cluster.lab().cable(victim).plug(),
-        }
     }
 }

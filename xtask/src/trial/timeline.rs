@@ -1,4 +1,4 @@
-//! What a person sees while the demo runs: a line per event, in milliseconds from the fault.
+//! What a person sees while trials run: a line per event, in milliseconds from the fault.
 
 use std::io::{self, IsTerminal};
 
@@ -17,50 +17,50 @@ const SHOWN_DOUBLES: usize = 5;
 
 /// Prints events as they happen, or nothing.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Timeline {
+pub(crate) struct Timeline {
     shown: bool,
     colours: bool,
 }
 
 impl Timeline {
     /// For programs: prints nothing.
-    pub(super) fn silent() -> Self {
+    pub(crate) fn silent() -> Self {
         Self { shown: false, colours: false }
     }
 
     /// For people; colours only on a terminal, and not if `NO_COLOR` is set (no-color.org).
-    pub(super) fn on_stdout() -> Self {
+    pub(crate) fn on_stdout() -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
         Self { shown: true, colours: !refused && io::stdout().is_terminal() }
     }
 
     /// Begins a section.
-    pub(super) fn title(&self, text: &str) {
+    pub(crate) fn title(&self, text: &str) {
         self.print("\n", BOLD, text);
     }
 
     /// Something that has no time.
-    pub(super) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         self.print(NO_TIME, PLAIN, text);
     }
 
     /// Something that happened at `time`, when the fault was at `zero`.
-    pub(super) fn event(&self, zero: Stamp, time: Stamp, text: &str) {
+    pub(crate) fn event(&self, zero: Stamp, time: Stamp, text: &str) {
         self.at(zero, time, PLAIN, text);
     }
 
     /// The service ended.
-    pub(super) fn outage(&self, zero: Stamp, time: Stamp, text: &str) {
+    pub(crate) fn outage(&self, zero: Stamp, time: Stamp, text: &str) {
         self.at(zero, time, RED, text);
     }
 
     /// The service came back.
-    pub(super) fn service(&self, zero: Stamp, time: Stamp, text: &str) {
+    pub(crate) fn service(&self, zero: Stamp, time: Stamp, text: &str) {
         self.at(zero, time, GREEN, text);
     }
 
     /// Requests that two nodes answered, if there were any; the first of them by time.
-    pub(super) fn doubles(&self, zero: Stamp, probes: u64, requests: &OracleReport) {
+    pub(crate) fn doubles(&self, zero: Stamp, probes: u64, requests: &OracleReport) {
         if probes + requests.doubles > 0 {
             let text =
                 format!("two nodes answered {probes} probes and {} broadcast requests", requests.doubles);
@@ -85,6 +85,6 @@ impl Timeline {
 }
 
 /// How long `time` is after `zero`; negative if it is before.
-pub(super) fn milliseconds_after(zero: Stamp, time: Stamp) -> f64 {
+pub(crate) fn milliseconds_after(zero: Stamp, time: Stamp) -> f64 {
     (time.since(zero).as_secs_f64() - zero.since(time).as_secs_f64()) * 1e3
 }
