@@ -139,14 +139,14 @@ fn turns(options: &DaemonOptions, arguments: &Arguments) -> Result<Vec<Turn>> {
 
 fn measure(lab: &Lab, side: Side, round: u32, options: &DaemonOptions, seconds: u32) -> Result<Turn> {
     let service = side.set_up(lab, options)?;
-    let server = Server::start(lab, NODE)?;
     let received = |load| {
         interrupt::check()?;
+        // One that has just served another load may still be busy with it.
+        let _server = Server::start(lab, NODE)?;
         iperf::measure(lab, load, seconds)
     };
     let [upload_bits, download_bits, datagrams] =
         [received(Load::Upload)?, received(Load::Download)?, received(Load::Datagrams)?];
-    drop(server);
     let arp = arp::measure(lab, side, Duration::from_secs(seconds.into()))?;
     service.end(lab)?;
     Ok(Turn {
