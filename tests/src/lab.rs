@@ -23,6 +23,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use self::topology::Side;
 pub use self::{
     daemon::{Daemon, DaemonOptions, daemon_binary},
     freezer::Freezer,
@@ -35,6 +36,8 @@ use crate::net;
 
 /// The VIP that [`DaemonOptions`] give to the group by default.
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
+/// A VIP for tests with a second interface: see [`Lab::add_back`].
+pub const BACK_VIP: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 100);
 /// The client's own address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
 /// A VIP for tests with IPv6, and the client's address there: see [`Lab::add_ipv6`].
@@ -48,7 +51,7 @@ pub const BPFFS: &str = "/sys/fs/bpf";
 /// Addresses above this one are the client's and the VIPs'.
 const MAX_NODES: u8 = 99;
 /// Where the daemons keep their pins, for their layout of the maps.
-const LAYOUT: &str = "v4";
+const LAYOUT: &str = "v5";
 
 /// A switch, a client and nodes 1 to n, each in a namespace of its own. Dropping it removes everything that it made,
 /// and ends what still runs in its namespaces.
@@ -108,22 +111,33 @@ impl Lab {
 
     /// The switch's port for node `node`.
     pub fn port(&self, node: u8) -> String {
-        topology::port(node)
+        Side::Front.port(node)
     }
 
     /// The node whose eth0 has this MAC.
     pub fn node_of_mac(mac: [u8; 6]) -> Option<u8> {
-        (1..=MAX_NODES).find(|node| topology::mac(topology::node_address(*node)) == mac)
+        (1..=MAX_NODES).find(|node| topology::mac(Side::Front.node_address(*node)) == mac)
     }
 
     /// The address of node `node` on eth0.
     pub fn address(&self, node: u8) -> Ipv4Addr {
-        topology::node_address(node)
+        Side::Front.node_address(node)
     }
 
     /// The address of node `node` on eth0 after [`Lab::add_ipv6`].
     pub fn address6(&self, node: u8) -> Ipv6Addr {
         Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, node.into())
+    }
+
+    /// Connects client and nodes a second time, by a switch of its own: their interfaces are eth1, in 10.88.0.0/24. The
+    /// cables have to be kept with the result.
+    pub fn add_back(&self) -> Result<Vec<OwnedFd>> {
+        topology::add_back(self)
+    }
+
+    /// The cable between node `node` and the switch of [`Lab::add_back`].
+    pub fn back_cable(&self, node: u8) -> Cable<'_> {
+        Cable { lab: self, side: Side::Back, node }
     }
 
     /// Gives client and nodes IPv6, with addresses in fd77::/64.
@@ -152,6 +166,11 @@ impl Lab {
         xdp::accept_xdp_tx(&self.node_netns(node), "eth0")
     }
 
+    /// Takes the daemon's XDP program off eth1 of node `node`.
+    pub fn detach_back_xdp(&self, node: u8) -> Result<()> {
+        xdp::detach(&self.pins(node).join(LAYOUT).join("link-eth1"))
+    }
+
     /// Takes the daemon's XDP program off eth0 of node `node`, as `bpftool link detach` does.
     pub fn detach_xdp(&self, node: u8) -> Result<()> {
         xdp::detach(&self.link_pin(node))
@@ -174,7 +193,7 @@ impl Lab {
 
     /// The cable between node `node` and the switch.
     pub fn cable(&self, node: u8) -> Cable<'_> {
-        Cable { lab: self, node }
+        Cable { lab: self, side: Side::Front, node }
     }
 
     /// A command that will run on node `node`.
@@ -198,7 +217,7 @@ impl Lab {
 
     /// Makes the client send what is for the VIP to node `node`, whatever it is told: a neighbour entry that nothing changes.
     pub fn fix_neighbour(&self, node: u8) -> Result<()> {
-        let mac = topology::written(topology::mac(topology::node_address(node)));
+        let mac = topology::written(topology::mac(Side::Front.node_address(node)));
         let (netns, vip) = (self.client_netns(), VIP.to_string());
         net::ip(&netns, &["neigh", "replace", &vip, "lladdr", &mac, "dev", "eth0", "nud", "permanent"])
     }
@@ -235,6 +254,7 @@ impl Drop for Lab {
 #[derive(Debug)]
 pub struct Cable<'a> {
     lab: &'a Lab,
+    side: Side,
     node: u8,
 }
 
@@ -251,17 +271,17 @@ impl Cable<'_> {
 
     /// Takes the cable away with both its ends: the node loses its interface.
     pub fn remove(&self) -> Result<()> {
-        net::ip(&self.lab.switch_netns(), &["link", "delete", "dev", &topology::port(self.node)])
+        net::ip(&self.lab.switch_netns(), &["link", "delete", "dev", &self.side.port(self.node)])
     }
 
     /// Lays a new cable after [`Cable::remove`]: the node gets an interface of the same name, MAC and address. It has to
     /// be kept with the result.
     pub fn renew(&self) -> Result<OwnedFd> {
-        topology::connect(self.lab, self.node)
+        topology::connect(self.lab, self.side, self.node)
     }
 
     fn set(&self, state: &str) -> Result<()> {
-        net::ip(&self.lab.switch_netns(), &["link", "set", "dev", &topology::port(self.node), state])
+        net::ip(&self.lab.switch_netns(), &["link", "set", "dev", &self.side.port(self.node), state])
     }
 }
 

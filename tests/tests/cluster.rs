@@ -17,6 +17,7 @@ mod cluster {
     mod forwarding;
     mod groups;
     mod handover;
+    mod interfaces;
     mod ipv6;
     mod partitions;
     mod preemption;

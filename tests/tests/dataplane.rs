@@ -20,6 +20,7 @@ mod dataplane {
     mod forwarding;
     mod frames;
     mod handover;
+    mod interfaces;
     mod ipv4;
     mod ipv6;
     mod membership;

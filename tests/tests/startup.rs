@@ -96,6 +96,20 @@ mod machine {
     }
 
     #[test]
+    fn an_interface_of_a_vip_that_does_not_exist_is_refused_with_those_that_do() {
+        let line =
+            Attempt::new().edit("10.77.0.100/24", "10.77.0.100/24 dev eth9").refused(BAD_CONFIGURATION);
+        assert_says(&line, &["eth9", "eth0", "dev eth9"]);
+    }
+
+    #[test]
+    fn an_interface_that_is_named_in_two_ways_is_refused() {
+        let attempt = Attempt::new().edit("10.77.0.100/24", "10.77.0.100/24 dev front");
+        net::ip(&attempt.netns(), &["link", "property", "add", "dev", "eth0", "altname", "front"]).unwrap();
+        assert_says(&attempt.refused(BAD_CONFIGURATION), &["front", "another name", "eth0"]);
+    }
+
+    #[test]
     fn an_interface_without_an_ipv4_address_is_refused() {
         let attempt = Attempt::new();
         net::ip(&attempt.netns(), &["address", "flush", "dev", "eth0"]).unwrap();

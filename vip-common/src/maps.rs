@@ -7,7 +7,7 @@ use crate::lease::{Acceptor, Freshness, Renewal};
 use crate::siphash::Key;
 
 /// Changes with every layout below; pins live in a directory of this name, so a daemon never adopts another layout.
-pub const LAYOUT_VERSION: u32 = 4;
+pub const LAYOUT_VERSION: u32 = 5;
 /// Slots of groups. They start at 1: in events, 0 is no group's.
 pub const SLOTS: usize = 65;
 /// Most VIPs on one node, of IPv4 and of IPv6 each.
@@ -51,7 +51,7 @@ pub struct Group {
     /// Node that has that lease; 0 = none yet.
     pub holder: u16,
     /// MAC address that its last Propose came from: after a transfer, the former holder's until the new one renews.
-    /// Zeros if that was this node itself.
+    /// Zeros if that was this node itself. Good on the home interface alone.
     pub holder_mac: [u8; 6],
     /// MAC address that neighbours have the group's VIPs at, the same on every node; zeros: each interface's own. Its first
     /// byte alone tells these apart. Written by the daemon.
@@ -136,11 +136,13 @@ pub struct Peer {
 }
 
 /// Value of `VIPS` (IPv4 address, network order → this).
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
 pub struct Vip {
     /// Slot of the group that it belongs to.
     pub slot: u32,
+    /// Index of the interface that it lies on: questions for it are answered there alone.
+    pub interface: u32,
 }
 
 /// Value of `VIPS6` (IPv6 address, network order → this).
@@ -151,6 +153,8 @@ pub struct Vip6 {
     pub slot: u32,
     /// 1 = answers say that a router has it (RFC 4861, section 4.4, "R"), else 0.
     pub router: u32,
+    /// As [`Vip::interface`].
+    pub interface: u32,
 }
 
 /// Value of `INTERFACES` (interface index → this): the interfaces that the program serves.
@@ -159,9 +163,10 @@ pub struct Vip6 {
 pub struct Interface {
     /// Own MAC address.
     pub mac: [u8; 6],
-    /// 0.
-    pub reserved: u16,
-    /// Own IPv4 address, network order: source of the answers.
+    /// 1 = the nodes talk to each other here, so that lease messages are taken here, and the holders' MAC addresses are of
+    /// this segment; 0 = it has VIPs, and no more.
+    pub home: u16,
+    /// Own IPv4 address, network order: source of the answers. Zeros on others than the home interface.
     pub address: [u8; 4],
 }
 
@@ -315,8 +320,8 @@ const _: () = {
     assert!(size_of::<LockedAcceptor>() == 40);
     assert!(size_of::<LockedRenewal>() == 192);
     assert!(size_of::<Peer>() == 40);
-    assert!(size_of::<Vip>() == 4);
-    assert!(size_of::<Vip6>() == 8);
+    assert!(size_of::<Vip>() == 8);
+    assert!(size_of::<Vip6>() == 12);
     assert!(size_of::<Interface>() == 12);
     assert!(size_of::<Config>() == 64);
     assert!(size_of::<Event>() == 40);

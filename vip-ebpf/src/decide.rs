@@ -5,7 +5,7 @@ use core::net::Ipv4Addr;
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use vip_common::forward;
 use vip_common::lease::held;
-use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Interface, Stale, Vip6};
+use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Interface, Stale, Vip, Vip6};
 
 use crate::maps::{CONFIG, EVENTS, GROUPS, INTERFACES, VIPS, VIPS6};
 use crate::parse::ndp::{self, Neighbour};
@@ -62,7 +62,7 @@ fn is_message_port(udp_port: u32) -> bool {
 fn ipv4(packet: &Packet<'_>, destination: [u8; 4]) -> Verdict {
     match group_of(destination) {
         None => Verdict::pass(Counter::Other),
-        Some((slot, group)) => to_group(packet, slot, group),
+        Some((vip, group)) => to_group(packet, vip.slot, group),
     }
 }
 
@@ -114,7 +114,8 @@ fn mac_of(group: *mut Group, interface: &Interface) -> [u8; 6] {
 }
 
 /// Has a packet sent on to the holder that came here by an old neighbour entry: unicast, and not sent on before. While
-/// the lease changes hands, its giver keeps what comes, also from others that do not know yet.
+/// the lease changes hands, its giver keeps what comes, also from others that do not know yet. On the home interface
+/// alone: where the holder is on another one, nobody here knows.
 ///
 /// What is read here may be of two holders after one another. Then the packet is lost; the holder's own fence decides
 /// whether it is served.
@@ -130,6 +131,9 @@ fn send_on(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict>
         return None;
     }
     let (config, interface, ethernet) = (CONFIG.get(0)?, interface(packet)?, packet.at::<Ethernet>(0)?);
+    if !is_home(interface) {
+        return None;
+    }
     let is_for_us = ethernet.destination == interface.mac;
     if wish == Stale::Keep as u32 && (is_for_us || ethernet.destination == mac_of(group, interface)) {
         return Some(Verdict::keep(slot));
@@ -151,17 +155,23 @@ fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
     let claims = claim(packet, arp, interface);
     if arp.operation.get() == Arp::REQUEST
         && arp.sender_ip != arp.target_ip
-        && let Some((slot, group)) = group_of(arp.target_ip)
+        && let Some((vip, group)) = group_of(arp.target_ip)
     {
         // A probe for a held VIP is answered as well: RFC 5227, section 2.1.1 has the prober expect it.
-        if holds(group) {
+        if vip.interface == packet.interface() && holds(group) {
             return Verdict::answer_arp(offset, mac_of(group, interface));
         }
         if !claims {
-            return fenced_question(slot, group, interface, Counter::ArpFenced);
+            return fenced_question(vip.slot, group, interface, Counter::ArpFenced);
         }
     }
     Verdict::pass(if claims { Counter::ArpConflict } else { Counter::Other })
+}
+
+/// Whether the nodes talk to each other on this interface.
+#[inline(always)]
+pub(crate) fn is_home(interface: &Interface) -> bool {
+    interface.home != 0
 }
 
 /// Whether the MAC address of a holder is another node's.
@@ -170,11 +180,12 @@ fn is_elsewhere(holder_mac: [u8; 6], interface: &Interface) -> bool {
     holder_mac != [0; 6] && holder_mac != interface.mac
 }
 
-/// Who asks for a VIP that is not held gets no answer from here; from the next holder, while the lease changes hands. Not
-/// any more when that has renewed: such questions come to all, and it has answered this one already.
+/// Who asks for a VIP that is not held, or lies on another interface, gets no answer from here; from the next holder, while
+/// the lease changes hands. Not any more when that has renewed: such questions come to all, and it has answered this one
+/// already.
 #[inline(always)]
 fn fenced_question(slot: u32, group: *mut Group, interface: &Interface, counter: Counter) -> Verdict {
-    let is_asked_for = shared!(group, stale).load() == Stale::Keep as u32;
+    let is_asked_for = is_home(interface) && shared!(group, stale).load() == Stale::Keep as u32;
     if is_asked_for && !is_elsewhere(shared!(group, holder_mac).load(), interface) {
         Verdict::keep(slot)
     } else {
@@ -187,12 +198,12 @@ fn fenced_question(slot: u32, group: *mut Group, interface: &Interface, counter:
 fn claim(packet: &Packet<'_>, arp: &Arp, interface: &Interface) -> bool {
     let is_probe = arp.sender_ip == [0; 4] && arp.operation.get() == Arp::REQUEST;
     let address = if is_probe { arp.target_ip } else { arp.sender_ip };
-    let Some((slot, group)) = group_of(address) else { return false };
+    let Some((vip, group)) = group_of(address) else { return false };
     if !is_foreign(arp.sender_mac, group, interface) {
         return false;
     }
     let address = Ipv4Addr::from(address).to_ipv6_mapped().octets();
-    report_conflict(packet, slot, group, address, arp.sender_mac);
+    report_conflict(packet, vip.slot, group, address, arp.sender_mac);
     true
 }
 
@@ -217,7 +228,7 @@ fn neighbour(packet: &Packet<'_>, offset: usize) -> Verdict {
         && message.ipv6.source != message.target
     {
         // As with ARP, a probe is answered as well: RFC 4862, section 5.4.4 has the prober expect it.
-        if holds(group) {
+        if vip.interface == packet.interface() && holds(group) {
             return Verdict::answer_neighbour(offset, mac_of(group, interface), vip.router);
         }
         if !claims {
@@ -245,11 +256,18 @@ fn claim6(
     true
 }
 
-/// Whether a MAC address is neither this node's nor the group's nor that of the group's holder.
+/// Whether a MAC address is neither this node's nor the group's nor that of the group's holder. The latter is known on the
+/// home interface alone; on others, only the holder itself can tell.
 #[inline(always)]
 fn is_foreign(mac: [u8; 6], group: *mut Group, interface: &Interface) -> bool {
-    let is_holders = || shared!(group, holder).load() != 0 && mac == shared!(group, holder_mac).load();
-    mac != interface.mac && mac != mac_of(group, interface) && !is_holders()
+    let may_be_holders = || {
+        if is_home(interface) {
+            shared!(group, holder).load() != 0 && mac == shared!(group, holder_mac).load()
+        } else {
+            !holds(group)
+        }
+    };
+    mac != interface.mac && mac != mac_of(group, interface) && !may_be_holders()
 }
 
 /// At most one event per group and [`CONFLICT_INTERVAL`]: a flood of claims must not keep the daemon busy.
@@ -290,10 +308,10 @@ pub(crate) fn interface(packet: &Packet<'_>) -> Option<&'static Interface> {
 }
 
 #[inline(always)]
-pub(crate) fn group_of(address: [u8; 4]) -> Option<(u32, *mut Group)> {
+pub(crate) fn group_of(address: [u8; 4]) -> Option<(&'static Vip, *mut Group)> {
     // SAFETY: an entry deleted meanwhile stays readable until this run of the program ends (RCU).
-    let slot = unsafe { VIPS.get(address) }?.slot;
-    Some((slot, GROUPS.get_ptr_mut(slot)?))
+    let vip = unsafe { VIPS.get(address) }?;
+    Some((vip, GROUPS.get_ptr_mut(vip.slot)?))
 }
 
 /// An IPv6 address on the stack: moved in words, which the verifier wants at their alignment there.

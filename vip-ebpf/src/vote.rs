@@ -6,11 +6,11 @@
 use core::net::Ipv4Addr;
 
 use vip_common::lease::{Ballot, Decision, Freshness, Request, extension};
-use vip_common::maps::{Config, Counter, Event, EventKind, Peer, Role};
+use vip_common::maps::{Config, Counter, Event, EventKind, Interface, Peer, Role};
 use vip_common::vote;
 use vip_common::wire::{Invalid, Kind, Message};
 
-use crate::decide::{EMPTY_EVENT, interface, now, report};
+use crate::decide::{EMPTY_EVENT, interface, is_home, now, report};
 use crate::maps::{ACCEPTORS, GROUPS, PEERS, RENEWALS, SLOTS};
 use crate::parse::{Datagram, Ethernet, Packet, is_multicast};
 use crate::shared::shared;
@@ -27,7 +27,8 @@ struct Source {
     address: [u8; 4],
 }
 
-/// Decides on a datagram to the protocol's port; `None` if it is addressed to nobody here.
+/// Decides on a datagram to the protocol's port; `None` if it is addressed to nobody here, or came in where the nodes do not
+/// talk to each other: it would be answered from the wrong address, and its source taken for where the holder is.
 ///
 /// One that the stack would put right before it reached the daemon, with IP options or in fragments, goes no further:
 /// what comes to the daemon has been verified.
@@ -38,9 +39,12 @@ pub(crate) fn message(
     destination: [u8; 4],
     config: &Config,
 ) -> Option<Verdict> {
-    let own = packet.interface() == LOOPBACK && interface(packet).is_none();
-    let ours = own || is_multicast(destination) || interface(packet)?.address == destination;
-    if !ours {
+    let interface = interface(packet);
+    let own = interface.is_none() && packet.interface() == LOOPBACK;
+    let is_for = |interface: &Interface| {
+        is_home(interface) && (is_multicast(destination) || interface.address == destination)
+    };
+    if !own && !interface.is_some_and(is_for) {
         return None;
     }
     let ethernet = packet.at::<Ethernet>(0)?;
@@ -56,7 +60,7 @@ pub(crate) fn message(
     Some(match vote::message(message, kind, own, config, &mut maps) {
         vote::Verdict::Pass(counter) => Verdict::pass(counter),
         vote::Verdict::Drop(counter) => Verdict::drop(counter),
-        vote::Verdict::Reply(answer) => send_back(packet, ipv4, answer, own),
+        vote::Verdict::Reply(answer) => Verdict::answer_message(ipv4, interface, answer),
     })
 }
 
@@ -92,16 +96,6 @@ fn rejection(invalid: Invalid) -> Counter {
         Invalid::OtherCluster => Counter::RejectedCluster,
         Invalid::Tag => Counter::RejectedTag,
     }
-}
-
-/// Has an answer sent to where its request came from.
-#[inline(always)]
-fn send_back(packet: &Packet<'_>, ipv4: usize, answer: vote::Answer, own: bool) -> Verdict {
-    let interface = interface(packet);
-    if interface.is_none() && !own {
-        return Verdict::drop(Counter::LeaseSilent);
-    }
-    Verdict::answer_message(ipv4, interface, answer)
 }
 
 /// The node's memory, for one message from this source.

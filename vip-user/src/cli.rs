@@ -121,7 +121,8 @@ pub struct SettingsArgs {
     /// The configuration [default: /etc/vip-user/vip.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// A VIP to serve, as in 10.77.0.100/24; may be repeated. Those that no configured group has form the group "vip"
+    /// A VIP to serve, as in 10.77.0.100/24 or "10.88.0.100/24 dev eth1"; may be repeated. Those that no configured group
+    /// has form the group "vip"
     #[arg(long = "vip", value_name = "ADDR/LEN")]
     pub vips: Vec<Vip>,
     /// How to attach the XDP program; wins over node.xdp

@@ -5,6 +5,7 @@
 //! key. Facts of the machine (does the interface exist, which address has it) are not looked at here.
 
 use std::{
+    collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -80,9 +81,15 @@ impl Settings {
         let document = Document::parse(file, text, SECTIONS)?;
         let node = Node::read(&document.section("node", node::KEYS)?, overrides)?;
         let paths = Paths::read(&document.section("paths", PATHS_KEYS)?)?;
-        let groups = group::read(&document.sections("group", group::KEYS)?, node.priority, &overrides.vips)?;
+        let groups = group::read(&document.sections("group", group::KEYS)?, &node, &overrides.vips)?;
         let cluster = Cluster::read(&document.section("cluster", cluster::KEYS)?)?;
         Ok(Self { node, cluster, groups, paths })
+    }
+
+    /// The interfaces that VIPs lie on but the node's, each once.
+    #[must_use]
+    pub fn other_interfaces(&self) -> BTreeSet<&str> {
+        self.groups.iter().flat_map(|group| &group.vips).filter_map(|vip| vip.dev.as_deref()).collect()
     }
 }
 

@@ -11,6 +11,7 @@ mod departure;
 mod footprint;
 mod groups;
 mod handover;
+mod interfaces;
 mod lease_thread;
 mod lookup;
 mod own_vote;
@@ -39,7 +40,7 @@ use crate::config::Settings;
 use crate::control::{Reply, Request};
 use crate::exit::Failure;
 use crate::membership::Durable;
-use crate::netlink::{Change, Changes, Netlink};
+use crate::netlink::{Change, Changes, Interface, Netlink};
 
 /// How long the VIPs can be without a fence before that is found out, where no heartbeat finds it out sooner. A tenth of
 /// a second is what a follower can be woken for.
@@ -112,7 +113,7 @@ async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Sign
         tokio::select! {
             () = stop => Ok(()),
             end = live(&shared, &mut reports, &mut stored, &netlink, &mut changes) => end,
-            failure = fence_lost(footprint, &doubts) => Err(failure),
+            failure = fence_lost(&shared, &netlink, footprint, &doubts) => Err(failure),
         }
     };
     if ended.is_err() {
@@ -130,13 +131,29 @@ async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Sign
 }
 
 /// Looks at the fence now and then, and when there is a reason to doubt it, until it is lost.
-async fn fence_lost(footprint: &Footprint, doubts: &Notify) -> Failure {
+async fn fence_lost(shared: &Shared, netlink: &Netlink, footprint: &Footprint, doubts: &Notify) -> Failure {
     loop {
         let _ = tokio::time::timeout(FENCE_CHECK, doubts.notified()).await;
-        if let Err(lost) = footprint.check_fence() {
+        if let Some((iface, lost)) = footprint.lost_fence() {
+            if shared.with(|plane| plane.interfaces.home.name != iface) {
+                withdraw(shared, netlink).await;
+            }
             return Failure::refused(lost.to_string());
         }
     }
+}
+
+/// An interface is lost, and not the one where the nodes talk to each other: takes the VIPs off this machine, and lets
+/// other nodes take over before the daemon ends.
+async fn withdraw(shared: &Shared, netlink: &Netlink) {
+    let dummy = shared.with(|plane| {
+        plane.withdraw();
+        plane.dummy.clone()
+    });
+    if let Err(error) = netlink.remove_dummy(&dummy).await {
+        warn!("{error}");
+    }
+    handover::let_go(shared).await;
 }
 
 /// Handles what happens, until something does that the daemon cannot live with, or an operator takes the node out.
@@ -178,33 +195,55 @@ async fn live(
     }
 }
 
-/// Something about links or addresses has changed: the interface is looked at anew, and the VIPs are put back.
+/// Something about links or addresses has changed: the interfaces that it is about are looked at anew, and the VIPs are put
+/// back.
 async fn handle_change(shared: &Shared, netlink: &Netlink, change: Change) -> Result<(), Failure> {
-    let (iface, index, dummy) =
-        shared.with(|plane| (plane.interface.name.clone(), plane.interface.index, plane.dummy.clone()));
-    let (own, vip_link) = match &change {
-        Change::Link { index: changed, name, .. } => (*changed == index, *name == dummy),
-        Change::Address { index: changed } => (*changed == index, *changed != index),
-        Change::Resync => (true, true),
+    let (interfaces, dummy) = shared.with(|plane| (plane.interfaces.clone(), plane.dummy.clone()));
+    let (changed, vip_link) = match &change {
+        Change::Link { index, name, .. } => (Some(*index), *name == dummy),
+        Change::Address { index } => (Some(*index), interfaces.by_index(*index).is_none()),
+        Change::Resync => (None, true),
     };
-    if own {
-        match netlink.interface(&iface).await {
-            Ok(Some(now)) if now.index == index => {
-                let back = shared.with(|plane| plane.handle_interface(&now))?;
-                if back && let Err(error) = netlink.forget_unresolved(index).await {
-                    warn!("{error}");
-                }
+    for interface in
+        interfaces.iter().filter(|interface| changed.is_none_or(|index| index == interface.index))
+    {
+        match look_at(shared, netlink, interface).await {
+            Err(failure) if interfaces.is_home(interface.index) => return Err(failure),
+            Err(failure) => {
+                let (shared, netlink) = (shared.clone(), netlink.clone());
+                tokio::spawn(async move {
+                    withdraw(&shared, &netlink).await;
+                    shared.ask(|plane| plane.end(Err(failure)));
+                });
             }
-            Ok(_) => {
-                return Err(Failure::refused(format!(
-                    "the interface {iface} is gone; start again when it is back"
-                )));
-            }
-            Err(error) => warn!("{error}"),
+            Ok(()) => {}
         }
     }
     if vip_link {
         presence::put_in_order(shared, netlink, false).await;
+    }
+    Ok(())
+}
+
+/// Looks at an interface that is served.
+///
+/// # Errors
+/// It is not what it was, and cannot be served any more.
+async fn look_at(shared: &Shared, netlink: &Netlink, interface: &Interface) -> Result<(), Failure> {
+    let Interface { name, index, .. } = interface;
+    match netlink.interface(name).await {
+        Ok(Some(now)) if now.index == *index => {
+            let back = shared.with(|plane| plane.handle_interface(&now))?;
+            if back && let Err(error) = netlink.forget_unresolved(*index).await {
+                warn!("{error}");
+            }
+        }
+        Ok(_) => {
+            return Err(Failure::refused(format!(
+                "the interface {name} is gone; start again when it is back"
+            )));
+        }
+        Err(error) => warn!("{error}"),
     }
     Ok(())
 }

@@ -308,6 +308,17 @@ impl Membership {
         self.advance(now);
     }
 
+    /// This node would serve other groups, or by other priorities, than it has said; it says so at once.
+    pub fn set_offers(&mut self, offers: Vec<Offer>, now: u64) {
+        if offers == self.members.me.hello.groups {
+            return;
+        }
+        self.members.me.hello.groups = offers;
+        self.next_hello = now;
+        self.actions.push_back(Action::PeersChanged);
+        self.advance(now);
+    }
+
     /// This node is about to stop: its Hellos say so from now on, the first one at once, and it consents to nothing
     /// any more. The driver ends it when it likes.
     pub fn leave(&mut self, now: u64) {

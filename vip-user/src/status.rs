@@ -36,6 +36,32 @@ pub struct Status {
     /// Whether packets from a VIP that another node serves are kept from leaving.
     #[serde(default)]
     pub egress_fence: bool,
+    /// All interfaces that VIPs lie on, `iface` first.
+    #[serde(default)]
+    pub interfaces: Vec<InterfaceStatus>,
+}
+
+/// An interface that is served.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InterfaceStatus {
+    /// Its name.
+    pub name: String,
+    /// How the XDP program is attached to it, `native` or `generic`.
+    pub xdp: XdpMode,
+    /// Whether it works.
+    pub state: InterfaceState,
+}
+
+/// Whether an interface works; if one does not, the node cannot serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InterfaceState {
+    /// It does.
+    Up,
+    /// Nothing is on the other side of the cable.
+    NoCarrier,
+    /// Switched off by an operator.
+    Down,
 }
 
 /// The state of one group on this node.
@@ -176,7 +202,7 @@ mod tests {
         let fields = EXAMPLE.strip_suffix("}}").unwrap();
         assert_eq!(
             serde_json::to_string(&status).unwrap(),
-            format!("{fields},\"conflicts\":0}},\"egress_fence\":false}}")
+            format!("{fields},\"conflicts\":0}},\"egress_fence\":false,\"interfaces\":[]}}")
         );
     }
 
@@ -193,6 +219,8 @@ mod tests {
             serde_json::to_string(&[Alive, Leaving, Failed, Left]).unwrap(),
             r#"["alive","leaving","failed","left"]"#
         );
+        use InterfaceState::{Down, NoCarrier, Up};
+        assert_eq!(serde_json::to_string(&[Up, NoCarrier, Down]).unwrap(), r#"["up","no-carrier","down"]"#);
     }
 
     #[test]

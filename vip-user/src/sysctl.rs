@@ -63,6 +63,11 @@ impl ArpSysctls {
         Ok(sysctls)
     }
 
+    /// What a run that was killed has left at `iface`, by the file `saved`; `None` if there is none that can be read.
+    pub fn left_by_a_former_run(iface: &str, saved: &Path) -> Option<ArpSysctls> {
+        load(iface, saved).map(|original| ArpSysctls { original, saved: saved.to_owned() })
+    }
+
     /// Puts the former values back and removes the file. A value that someone else has changed since stays, and so
     /// does everything if the interface is gone.
     ///

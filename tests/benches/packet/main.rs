@@ -25,12 +25,12 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 
 use serde::Serialize;
-use vip_common::maps::{Counter, Vip6};
+use vip_common::maps::{Counter, Vip, Vip6};
 use vip_user::dataplane::Action;
 
 use empty::Empty;
 use frames::{ETHERTYPE_IPV4, Ipv4, Neighbour, PROTOCOL_UDP, arp_request, ethernet, udp};
-use node::{CLIENT, LEASE, NODE_HOST, Node, Peer, WEB, multicast, now};
+use node::{CLIENT, LEASE, LOOPBACK, NODE_HOST, Node, Peer, WEB, multicast, now};
 
 /// VIPs of the group.
 const COUNTS: [u32; 2] = [1, 10_000];
@@ -164,9 +164,11 @@ fn measure(empty: &Empty, count: u32) -> Vec<Record> {
 fn node(count: u32, held: bool) -> Node {
     let mut node = Node::new();
     let tables = &mut node.plane.tables;
-    tables.set_vips(&(0..count).map(|number| (vip(number), WEB)).collect()).unwrap();
+    let interface = LOOPBACK;
+    let vips: BTreeMap<_, _> = (0..count).map(|number| (vip(number), Vip { slot: WEB, interface })).collect();
+    tables.set_vips(&vips).unwrap();
     let vips6: BTreeMap<_, _> =
-        (0..count).map(|number| (vip6(number), Vip6 { slot: WEB, router: 0 })).collect();
+        (0..count).map(|number| (vip6(number), Vip6 { slot: WEB, router: 0, interface })).collect();
     tables.set_vips6(&vips6).unwrap();
     if held {
         node.plane.words.arm(WEB, now() + LEASE);

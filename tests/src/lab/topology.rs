@@ -21,6 +21,8 @@ use crate::{
 };
 
 const CLIENT_PORT: &str = "client";
+const BACK_CLIENT_PORT: &str = "back-client";
+const BACK_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 200);
 
 /// Makes the BPF file system available where it belongs, as systemd does at boot; gives whether it was missing.
 pub fn mount_bpffs() -> Result<bool> {
@@ -39,40 +41,85 @@ pub(super) fn build(lab: &Lab) -> Result<Vec<OwnedFd>> {
         in_netns(&name, disable_ipv6)?;
         ip(&name, &["link", "set", "dev", "lo", "up"])?;
     }
-    // A bridge that floods multicast as a switch without snooping does, and forwards as soon as a port is up.
-    let quick = ["stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"];
-    ip(&switch, &[&["link", "add", "br0", "type", "bridge"], &quick[..]].concat())?;
-    ip(&switch, &["link", "set", "dev", "br0", "up"])?;
+    add_bridge(&switch, Side::Front)?;
     in_netns(&switch, look_into_no_packets)?;
 
     let cards = machine::cards();
     if !cards.is_empty() {
         return give_cards(lab, &cards).map(|()| Vec::new());
     }
-    lay_cable(&switch, CLIENT_PORT, &lab.client_netns(), CLIENT)?;
+    lay_cable(&switch, Side::Front, CLIENT_PORT, &lab.client_netns(), CLIENT)?;
     prepare_client(lab)?;
     let mut attachments = Vec::new();
     for node in lab.nodes() {
-        attachments.push(connect(lab, node)?);
+        attachments.push(connect(lab, Side::Front, node)?);
     }
     Ok(attachments)
 }
 
+/// Makes a second segment that connects all.
+pub(super) fn add_back(lab: &Lab) -> Result<Vec<OwnedFd>> {
+    let switch = lab.switch_netns();
+    add_bridge(&switch, Side::Back)?;
+    lay_cable(&switch, Side::Back, BACK_CLIENT_PORT, &lab.client_netns(), BACK_CLIENT)?;
+    lab.nodes().map(|node| connect(lab, Side::Back, node)).collect()
+}
+
 /// Connects a node to the switch; the attachment has to live as long as the cable.
-pub(super) fn connect(lab: &Lab, node: u8) -> Result<OwnedFd> {
-    let (switch, netns) = (lab.switch_netns(), lab.node_netns(node));
-    lay_cable(&switch, &port(node), &netns, node_address(node))?;
-    lead_to_oracle(&netns)?;
-    xdp::accept_xdp_tx(&switch, &port(node))
+pub(super) fn connect(lab: &Lab, side: Side, node: u8) -> Result<OwnedFd> {
+    let (switch, netns, port) = (lab.switch_netns(), lab.node_netns(node), side.port(node));
+    lay_cable(&switch, side, &port, &netns, side.node_address(node))?;
+    if side == Side::Front {
+        lead_to_oracle(&netns)?;
+    }
+    xdp::accept_xdp_tx(&switch, &port)
 }
 
-/// The switch's port for node `node`.
-pub(super) fn port(node: u8) -> String {
-    format!("p{node}")
+/// A segment of the lab.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Side {
+    /// The one that every lab has.
+    Front,
+    /// The one of [`Lab::add_back`].
+    Back,
 }
 
-pub(super) const fn node_address(node: u8) -> Ipv4Addr {
-    Ipv4Addr::new(10, 77, 0, node)
+impl Side {
+    /// The switch's port for node `node`.
+    pub(super) fn port(self, node: u8) -> String {
+        match self {
+            Self::Front => format!("p{node}"),
+            Self::Back => format!("q{node}"),
+        }
+    }
+
+    pub(super) const fn node_address(self, node: u8) -> Ipv4Addr {
+        match self {
+            Self::Front => Ipv4Addr::new(10, 77, 0, node),
+            Self::Back => Ipv4Addr::new(10, 88, 0, node),
+        }
+    }
+
+    const fn bridge(self) -> &'static str {
+        match self {
+            Self::Front => "br0",
+            Self::Back => "br1",
+        }
+    }
+
+    const fn interface(self) -> &'static str {
+        match self {
+            Self::Front => "eth0",
+            Self::Back => "eth1",
+        }
+    }
+}
+
+/// A bridge that floods multicast as a switch without snooping does, and forwards as soon as a port is up.
+fn add_bridge(switch: &str, side: Side) -> Result<()> {
+    let quick = ["stp_state", "0", "forward_delay", "0", "mcast_snooping", "0"];
+    ip(switch, &[&["link", "add", side.bridge(), "type", "bridge"], &quick[..]].concat())?;
+    ip(switch, &["link", "set", "dev", side.bridge(), "up"])
 }
 
 /// The MAC tells which node it is, for whoever reads a packet trace: 02:77 and the address.
@@ -86,33 +133,33 @@ pub(super) fn written(mac: [u8; 6]) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-fn lay_cable(switch: &str, port: &str, netns: &str, address: Ipv4Addr) -> Result<()> {
-    let mac = written(mac(address));
-    let peer = ["peer", "name", "eth0", "address", &mac, "netns", netns];
+fn lay_cable(switch: &str, side: Side, port: &str, netns: &str, address: Ipv4Addr) -> Result<()> {
+    let (mac, interface) = (written(mac(address)), side.interface());
+    let peer = ["peer", "name", interface, "address", &mac, "netns", netns];
     ip(switch, &[&["link", "add", port, "type", "veth"], &peer[..]].concat())?;
-    ip(switch, &["link", "set", "dev", port, "master", "br0", "up"])?;
-    bring_up(netns, address)
+    ip(switch, &["link", "set", "dev", port, "master", side.bridge(), "up"])?;
+    bring_up(netns, interface, address)
 }
 
 /// Gives client and nodes the machine's own network cards, which have a switch between them already. The cards come back
 /// when their namespaces end.
 fn give_cards(lab: &Lab, cards: &[String]) -> Result<()> {
-    let nodes = lab.nodes().map(|node| (lab.node_netns(node), node_address(node)));
+    let nodes = lab.nodes().map(|node| (lab.node_netns(node), Side::Front.node_address(node)));
     let places: Vec<_> = [(lab.client_netns(), CLIENT)].into_iter().chain(nodes).collect();
     ensure!(places.len() <= cards.len(), "{} cards for {} namespaces: {cards:?}", cards.len(), places.len());
     for ((netns, address), card) in places.iter().zip(cards) {
         let mac = written(mac(*address));
         run(Command::new("ip").args(["link", "set", "dev", card, "down", "netns", netns]))?;
         ip(netns, &["link", "set", "dev", card, "name", "eth0", "address", &mac])?;
-        bring_up(netns, *address)?;
+        bring_up(netns, "eth0", *address)?;
     }
     lab.nodes().try_for_each(|node| lead_to_oracle(&lab.node_netns(node)))?;
     prepare_client(lab)
 }
 
-fn bring_up(netns: &str, address: Ipv4Addr) -> Result<()> {
-    ip(netns, &["address", "add", &format!("{address}/24"), "dev", "eth0"])?;
-    ip(netns, &["link", "set", "dev", "eth0", "up"])
+fn bring_up(netns: &str, interface: &str, address: Ipv4Addr) -> Result<()> {
+    ip(netns, &["address", "add", &format!("{address}/24"), "dev", interface])?;
+    ip(netns, &["link", "set", "dev", interface, "up"])
 }
 
 /// Where answers to the oracle go: see there.

@@ -105,8 +105,8 @@ fn what_cannot_be_handed_over_is_refused_with_the_reason_and_stays() {
         (
             holder,
             &["web", "--to", "lb3"],
-            "web: not handed over: lb3 has priority 0 in this group: raise that in its configuration, or choose \
-             another node",
+            "web: not handed over: lb3 has priority 0 in this group, or cannot serve: see `vip-user status` there, or \
+             choose another node",
         ),
         (WITNESS, &["web", "--to", "1"], &elsewhere),
         (

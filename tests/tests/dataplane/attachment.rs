@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
 use pnet::datalink::{self, Channel, DataLinkReceiver, DataLinkSender};
-use vip_common::maps::{Counter, Interface};
+use vip_common::maps::{Counter, Vip};
 use vip_user::config::XdpMode;
 use vip_user::dataplane::{self, Attached, Error, Pins, ProgramLog};
 
 use super::frames::{ARP_REPLY, ETHERTYPE_ARP, Host, arp, arp_request, ethernet};
-use super::node::{CLIENT, LEASE, NODE_HOST, Node, WEB, WEB_VIP, now};
+use super::node::{CLIENT, HOME, LEASE, NODE_HOST, Node, WEB, WEB_VIP, now};
 use super::pins::BpfDirectory;
 
 /// Longer than any condition here takes, on however busy a machine.
@@ -134,8 +134,9 @@ pub(super) fn load(pins: &Pins) -> dataplane::DataPlane {
 /// A node that serves "left".
 pub(super) fn served(pins: &Pins, mode: XdpMode, expected: Attached) -> Node {
     let mut node = Node::with_plane(load(pins));
-    let interface = Interface { mac: NODE_HOST.mac, reserved: 0, address: NODE_HOST.ip.octets() };
-    node.plane.tables.set_interface(if_nametoindex("left").unwrap(), interface).unwrap();
+    let left = if_nametoindex("left").unwrap();
+    node.plane.tables.set_interface(left, HOME).unwrap();
+    node.plane.tables.set_vips(&[(WEB_VIP, Vip { slot: WEB, interface: left })].into()).unwrap();
     assert_eq!(attach(&mut node, pins, "left", mode).unwrap(), expected);
     node
 }

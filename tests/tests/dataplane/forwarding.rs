@@ -11,8 +11,8 @@ use super::frames::{
     ipv6, tagged,
 };
 use super::node::{
-    CLIENT, CLUSTER, EVERYBODY, LEASE, LOOPBACK, MAIL, MAIL_VIP, MOMENT, NODE, NODE_HOST, Node, Outcome,
-    Peer, WEB, WEB_VIP, WEB_VIP6, config, host, now,
+    CLIENT, CLUSTER, EVERYBODY, HOME, LEASE, LOOPBACK, MAIL, MAIL_VIP, MOMENT, NODE, NODE_HOST, Node,
+    Outcome, Peer, WEB, WEB_VIP, WEB_VIP6, config, host, now,
 };
 
 const HOLDER: u16 = 2;
@@ -247,7 +247,7 @@ fn node_with_id(id: u16) -> Node {
     let mut node = Node::new();
     let tables = &mut node.plane.tables;
     tables.set_config(Config { node: id, ..config() }).unwrap();
-    let interface = Interface { mac: host(id).mac, reserved: 0, address: host(id).ip.octets() };
+    let interface = Interface { mac: host(id).mac, address: host(id).ip.octets(), ..HOME };
     tables.set_interface(LOOPBACK, interface).unwrap();
     node
 }

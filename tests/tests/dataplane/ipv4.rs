@@ -10,7 +10,8 @@ use super::frames::{
     udp,
 };
 use super::node::{
-    CLIENT, LEASE, MAIL, MAIL_VIP, MOMENT, NODE_HOST, Node, Outcome, PORT, Peer, WEB, WEB_VIP, multicast, now,
+    CLIENT, LEASE, MAIL, MAIL_VIP, MOMENT, NODE_HOST, Node, Outcome, PORT, Peer, WEB, WEB_VIP, multicast,
+    now, vips,
 };
 
 const ICMP: u8 = 1;
@@ -167,7 +168,7 @@ fn packets_from_a_vip_pass() {
 fn vips_that_are_removed_are_fenced_no_more() {
     let mut node = Node::new();
     let frame = packet(TCP);
-    node.plane.tables.set_vips(&[(MAIL_VIP, MAIL)].into()).unwrap();
+    node.plane.tables.set_vips(&[(MAIL_VIP, vips()[&MAIL_VIP])].into()).unwrap();
     assert_eq!(node.receives(&frame), Outcome::passed(&frame, Counter::Other));
 }
 

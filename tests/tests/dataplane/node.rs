@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nix::time::{ClockId, clock_gettime};
 use vip_common::lease::Ballot;
-use vip_common::maps::{self, Config, Counter, Event, EventKind, Interface, Vip6};
+use vip_common::maps::{self, Config, Counter, Event, EventKind, Interface, Vip, Vip6};
 use vip_common::siphash::Key;
 use vip_common::wire::{Kind, Message, name_hash};
 use vip_user::dataplane::{self, Action, DataPlane, ProgramLog};
@@ -40,10 +40,23 @@ pub(super) const MAIL_ID: u32 = name_hash("mail");
 pub(super) const MAIL_VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
 pub(super) const MAIL_VIP6: Ipv6Addr = Host { mac: [0; 6], ip: MAIL_VIP }.ip6();
 
-/// The IPv6 VIPs as the program is told of them: the one of "mail" is a router's.
-pub(super) fn vips6() -> BTreeMap<Ipv6Addr, Vip6> {
-    BTreeMap::from([(WEB_VIP6, Vip6 { slot: WEB, router: 0 }), (MAIL_VIP6, Vip6 { slot: MAIL, router: 1 })])
+/// The VIPs as the program is told of them: where the frames come in.
+pub(super) fn vips() -> BTreeMap<Ipv4Addr, Vip> {
+    BTreeMap::from(
+        [(WEB_VIP, WEB), (MAIL_VIP, MAIL)].map(|(vip, slot)| (vip, Vip { slot, interface: LOOPBACK })),
+    )
 }
+
+/// As [`vips`], of IPv6: the one of "mail" is a router's.
+pub(super) fn vips6() -> BTreeMap<Ipv6Addr, Vip6> {
+    BTreeMap::from(
+        [(WEB_VIP6, WEB, 0), (MAIL_VIP6, MAIL, 1)]
+            .map(|(vip, slot, router)| (vip, Vip6 { slot, router, interface: LOOPBACK })),
+    )
+}
+
+/// The interface where the nodes talk to each other.
+pub(super) const HOME: Interface = Interface { mac: NODE_HOST.mac, home: 1, address: NODE_HOST.ip.octets() };
 
 /// The loopback interface, which the kernel lets TEST_RUN's frames come in on.
 pub(super) const LOOPBACK: u32 = 1;
@@ -83,15 +96,14 @@ impl Node {
         let tables = &mut plane.tables;
         tables.set_config(config()).unwrap();
         tables.set_slots(&BTreeMap::from([(WEB_ID, WEB), (MAIL_ID, MAIL)])).unwrap();
-        tables.set_vips(&BTreeMap::from([(WEB_VIP, WEB), (MAIL_VIP, MAIL)])).unwrap();
+        tables.set_vips(&vips()).unwrap();
         tables.set_vips6(&vips6()).unwrap();
         Self { plane }
     }
 
     /// The same node, serving the interface that its frames come in on.
     pub(super) fn on_the_wire(mut self) -> Self {
-        let interface = Interface { mac: NODE_HOST.mac, reserved: 0, address: NODE_HOST.ip.octets() };
-        self.plane.tables.set_interface(LOOPBACK, interface).unwrap();
+        self.plane.tables.set_interface(LOOPBACK, HOME).unwrap();
         self
     }
 

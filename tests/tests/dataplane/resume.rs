@@ -98,7 +98,9 @@ fn a_start_with_other_wishes_or_for_another_interface_loads_the_program_anew() {
         drop(settled_after(&pins, Attached::Replaced));
         assert!(resume(&pins, Wishes { egress_fence: false, ..WISHES }).is_none());
         assert!(resume(&pins, Wishes { log: ProgramLog::Debug, ..WISHES }).is_none());
-        assert!(dataplane::resume(&pins, "right", index("right"), WISHES).is_none());
+        let both = [("left", index("left")), ("right", index("right"))];
+        assert!(dataplane::resume(&pins, &both[1..], WISHES).is_none());
+        assert!(dataplane::resume(&pins, &both, WISHES).is_none(), "all or none");
         assert!(resume(&pins, WISHES).is_some());
     });
 }
@@ -115,7 +117,7 @@ fn settled_after(pins: &Pins, attached: Attached) -> Node {
 }
 
 fn resume(pins: &Pins, wishes: Wishes) -> Option<DataPlane> {
-    dataplane::resume(pins, "left", index("left"), wishes)
+    dataplane::resume(pins, &[("left", index("left"))], wishes)
 }
 
 fn index(iface: &str) -> u32 {

@@ -34,8 +34,9 @@ fn summary(settings: &Settings) -> String {
             peers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ")
         ),
     };
+    let others: String = settings.other_interfaces().iter().map(|name| format!(" and {name}")).collect();
     let mut text = format!(
-        "node     {} on {}, {id}, priority {}{role}, XDP {}\n\
+        "node     {} on {}{others}, {id}, priority {}{role}, XDP {}\n\
          cluster  {}, {} voters at first, {transport}, {keys}\n\
          timing   a renewal every {}, leases of {}\n",
         node.name,
@@ -89,10 +90,10 @@ mod tests {
     fn the_summary_says_what_would_run() {
         assert_eq!(
             summary(&settings()),
-            "node     lb1 on eth0, id from the interface's address, priority 100, XDP auto\n\
+            "node     lb1 on eth0 and eth1, id from the interface's address, priority 100, XDP auto\n\
              cluster  edge, 3 voters at first, unicast to 10.0.0.8, 10.0.0.9 (port 5680), INSECURE (messages are not authenticated)\n\
              timing   a renewal every 10ms, leases of 50ms\n\
-             group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64, a router's, here while held, at a virtual MAC, priority 120, preempts after 5s\n\
+             group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64 dev eth1, a router's, here while held, at a virtual MAC, priority 120, preempts after 5s\n\
              socket   /run/vip-user/eth0.sock\n"
         );
     }
@@ -130,7 +131,9 @@ mod tests {
             },
             groups: vec![Group {
                 name: "web".to_owned(),
-                vips: ["10.0.0.1/24", "10.0.0.2/24", "fd77::3/64"].map(|vip| vip.parse().unwrap()).to_vec(),
+                vips: ["10.0.0.1/24", "10.0.0.2/24", "fd77::3/64 dev eth1"]
+                    .map(|vip| vip.parse().unwrap())
+                    .to_vec(),
                 priority: 120,
                 preempt: true,
                 preempt_delay: std::time::Duration::from_secs(5),

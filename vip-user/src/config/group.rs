@@ -1,10 +1,17 @@
 //! The sections `[[group]]`: the VIPs that move together, and how eagerly this node takes them.
 
-use std::{collections::HashMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    net::IpAddr,
+    time::Duration,
+};
+
+use vip_common::maps::MAX_INTERFACES;
 
 use super::{
     document::{Field, Place, Section},
     name::check_name,
+    node::Node,
     vip::Vip,
 };
 use crate::exit::Failure;
@@ -77,25 +84,23 @@ impl Presence {
 }
 
 /// Reads the groups of the file, and adds the VIPs of the command line.
-pub(super) fn read(
-    sections: &[Section<'_>],
-    node_priority: u8,
-    flag_vips: &[Vip],
-) -> Result<Vec<Group>, Failure> {
-    let mut reader = Reader::default();
+pub(super) fn read(sections: &[Section<'_>], node: &Node, flag_vips: &[Vip]) -> Result<Vec<Group>, Failure> {
+    let mut reader = Reader::of(node);
     for section in sections {
-        reader.read_group(section, node_priority)?;
+        reader.read_group(section)?;
     }
-    reader.add_flags(flag_vips, node_priority)?;
+    reader.add_flags(flag_vips)?;
     Ok(reader.groups)
 }
 
 /// The groups so far, and where each name and address was given.
-#[derive(Default)]
-struct Reader {
+struct Reader<'n> {
+    node: &'n Node,
     groups: Vec<Group>,
     names: HashMap<String, Place>,
     vips: HashMap<IpAddr, Given>,
+    /// The interfaces that VIPs lie on.
+    devs: HashSet<String>,
 }
 
 struct Given {
@@ -104,8 +109,13 @@ struct Given {
     place: Place,
 }
 
-impl Reader {
-    fn read_group(&mut self, section: &Section<'_>, node_priority: u8) -> Result<(), Failure> {
+impl<'n> Reader<'n> {
+    fn of(node: &'n Node) -> Self {
+        let devs = HashSet::from([node.iface.clone()]);
+        Self { node, groups: Vec::new(), names: HashMap::new(), vips: HashMap::new(), devs }
+    }
+
+    fn read_group(&mut self, section: &Section<'_>) -> Result<(), Failure> {
         let name = self.read_name(&section.field("name"))?;
         self.check_room(section.field("name").place())?;
         let vips = self.read_vips(&section.field("vips"), &name)?;
@@ -113,7 +123,7 @@ impl Reader {
         self.groups.push(Group {
             name,
             vips,
-            priority: section.field("priority").integer(0..=255)?.unwrap_or(node_priority),
+            priority: section.field("priority").integer(0..=255)?.unwrap_or(self.node.priority),
             preempt: section.field("preempt").boolean()?.unwrap_or(false),
             preempt_delay,
             stale_forwarding: section.field("stale_forwarding").boolean()?.unwrap_or(true),
@@ -144,28 +154,28 @@ impl Reader {
         let mut vips = Vec::with_capacity(entries.len().min(MAX_VIPS));
         for (place, text) in entries {
             let vip: Vip = text.parse().map_err(|why| place.refuse(format!("{text:?} {why}")))?;
-            self.claim(vip, group, place)?;
-            vips.push(vip);
+            vips.push(self.claim(vip, group, place)?);
         }
         Ok(vips)
     }
 
     /// A VIP that a group of the file has already needs no group; the others are in [`FLAG_GROUP`].
-    fn add_flags(&mut self, vips: &[Vip], node_priority: u8) -> Result<(), Failure> {
+    fn add_flags(&mut self, vips: &[Vip]) -> Result<(), Failure> {
         let place = Place::Flag("--vip");
         for vip in vips {
-            if self.vips.get(&vip.address).is_some_and(|given| given.vip == *vip) {
+            let vip = self.placed(vip.clone());
+            if self.vips.get(&vip.address).is_some_and(|given| given.vip == vip) {
                 continue;
             }
-            self.claim(*vip, FLAG_GROUP, place.clone())?;
+            let vip = self.claim(vip, FLAG_GROUP, place.clone())?;
             match self.groups.iter_mut().find(|group| group.name == FLAG_GROUP) {
-                Some(group) => group.vips.push(*vip),
+                Some(group) => group.vips.push(vip),
                 None => {
                     self.check_room(&place)?;
                     self.groups.push(Group {
                         name: FLAG_GROUP.to_owned(),
-                        vips: vec![*vip],
-                        priority: node_priority,
+                        vips: vec![vip],
+                        priority: self.node.priority,
                         preempt: false,
                         preempt_delay: DEFAULT_PREEMPT_DELAY,
                         stale_forwarding: true,
@@ -186,8 +196,14 @@ impl Reader {
         Err(place.refuse(format!("one group more than the {MAX_GROUPS} that are possible; join some")))
     }
 
-    /// Notes that `group` has this VIP; refuses an address that has an owner already.
-    fn claim(&mut self, vip: Vip, group: &str, place: Place) -> Result<(), Failure> {
+    /// The VIP, without its interface where that is the node's.
+    fn placed(&self, vip: Vip) -> Vip {
+        Vip { dev: vip.dev.filter(|dev| *dev != self.node.iface), ..vip }
+    }
+
+    /// Notes that `group` has this VIP, and gives it as it is to be kept; refuses an address that has an owner already.
+    fn claim(&mut self, vip: Vip, group: &str, place: Place) -> Result<Vip, Failure> {
+        let vip = self.placed(vip);
         if let Some(first) = self.vips.get(&vip.address) {
             return Err(place.refuse(format!(
                 "{vip} overlaps {} of group {:?} ({}); remove one of the two",
@@ -199,7 +215,13 @@ impl Reader {
         if self.vips.len() == MAX_VIPS {
             return Err(place.refuse(format!("one VIP more than the {MAX_VIPS} that are possible")));
         }
-        self.vips.insert(vip.address, Given { vip, group: group.to_owned(), place });
-        Ok(())
+        self.devs.extend(vip.dev.clone());
+        if self.devs.len() > MAX_INTERFACES {
+            return Err(
+                place.refuse(format!("one interface more than the {MAX_INTERFACES} that are possible"))
+            );
+        }
+        self.vips.insert(vip.address, Given { vip: vip.clone(), group: group.to_owned(), place });
+        Ok(vip)
     }
 }

@@ -21,7 +21,7 @@ const DEFAULT_PRIORITY: u8 = 100;
 pub struct Node {
     /// What people call it; by default the host name, without its domain if it is too long. At most 32 bytes.
     pub name: String,
-    /// The interface it serves VIPs on.
+    /// The interface where it talks to the other nodes, and where the VIPs lie that name no other one.
     pub iface: String,
     /// Its number in ballots. `None`: the low 16 bits of the interface's first IPv4 address.
     pub id: Option<NonZeroU16>,

@@ -2,6 +2,8 @@
 
 use std::{fs, net::SocketAddrV4, os::unix::fs::PermissionsExt, time::Duration};
 
+use vip_common::maps::MAX_INTERFACES;
+
 use super::*;
 use crate::exit::Exit;
 
@@ -386,6 +388,40 @@ fn a_vip_that_is_given_twice_is_refused_with_both_places() {
 }
 
 #[test]
+fn a_vip_lies_on_the_interface_that_it_names_or_else_on_the_nodes() {
+    let group = "[[group]]\nname = \"web\"\nvips = [\"10.0.0.1/24\", \"10.0.0.2/24 dev eth0\", \"10.1.0.1/24 dev eth1\"]";
+    let settings = parse_with("", group).unwrap();
+    let written: Vec<_> = settings.groups[0].vips.iter().map(Vip::to_string).collect();
+    assert_eq!(written, ["10.0.0.1/24", "10.0.0.2/24", "10.1.0.1/24 dev eth1"]);
+    assert_eq!(settings.other_interfaces().into_iter().collect::<Vec<_>>(), ["eth1"]);
+
+    // The flag says which one is the node's.
+    let overrides = Overrides {
+        iface: Some("eth1".to_owned()),
+        vips: vips(&["10.1.0.2/24", "10.0.0.2/24 dev eth0", "10.1.0.1/24"]),
+        ..Overrides::default()
+    };
+    let settings = Settings::parse("vip.toml", &format!("{NODE}{INSECURE}{group}"), &overrides).unwrap();
+    let written: Vec<_> = settings
+        .groups
+        .iter()
+        .map(|group| group.vips.iter().map(Vip::to_string).collect::<Vec<_>>())
+        .collect();
+    assert_eq!(
+        written,
+        [vec!["10.0.0.1/24", "10.0.0.2/24 dev eth0", "10.1.0.1/24"], vec!["10.1.0.2/24"]],
+        "{settings:?}"
+    );
+}
+
+#[test]
+fn an_address_is_on_one_interface_only() {
+    let group = "[[group]]\nname = \"web\"\nvips = [\"10.0.0.1/24\", \"10.0.0.1/24 dev eth1\"]";
+    let why = refused(parse_with("", group), REST_LINE + 2, "group.vips");
+    assert!(why.starts_with("10.0.0.1/24 dev eth1 overlaps 10.0.0.1/24 of group \"web\""), "{why}");
+}
+
+#[test]
 fn two_groups_cannot_share_a_vip_or_a_name() {
     let group = |name: &str, vip: &str| format!("[[group]]\nname = {name:?}\nvips = [{vip:?}]\n");
     let text = group("web", "10.0.0.1/24") + &group("mail", "10.0.0.1/24");
@@ -406,7 +442,7 @@ fn a_group_without_a_name_is_told_by_its_own_line() {
 }
 
 #[test]
-fn there_are_at_most_64_groups_and_10_000_vips() {
+fn there_are_at_most_64_groups_10_000_vips_and_64_interfaces() {
     let group = |index: usize| format!("[[group]]\nname = \"g{index}\"\nvips = [\"10.0.1.{index}/32\"]\n");
     let full: String = (0..MAX_GROUPS).map(group).collect();
     assert_eq!(parse_with("", &full).unwrap().groups.len(), 64);
@@ -421,6 +457,14 @@ fn there_are_at_most_64_groups_and_10_000_vips() {
     assert_eq!(parse_with("", &of(MAX_VIPS)).unwrap().groups[0].vips.len(), 10_000);
     let why = refused(parse_with("", &of(MAX_VIPS + 1)), REST_LINE + 2, "group.vips");
     assert!(why.contains("one VIP more than the 10000"), "{why}");
+
+    let on = |count: usize| {
+        let vips: Vec<_> = (1..count).map(|index| format!("10.1.0.{index}/32 dev eth{index}")).collect();
+        format!("[[group]]\nname = \"web\"\nvips = {vips:?}\n")
+    };
+    assert_eq!(parse_with("", &on(MAX_INTERFACES)).unwrap().other_interfaces().len(), 63);
+    let why = refused(parse_with("", &on(MAX_INTERFACES + 1)), REST_LINE + 2, "group.vips");
+    assert!(why.contains("one interface more than the 64"), "{why}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! One virtual IP: an address that may be shared, and the length of its prefix.
+//! One virtual IP: an address that may be shared, the length of its prefix, and where it lies.
 
 use std::{
     fmt,
@@ -6,17 +6,21 @@ use std::{
     str::FromStr,
 };
 
-/// A virtual IP. Parse one from text ("10.77.0.100/24", "2001:db8::100/64") to have it checked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+use super::node::{InterfaceNameError, parse_interface_name};
+
+/// A virtual IP. Parse one from text ("10.77.0.100/24", "2001:db8::100/64 dev eth1") to have it checked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Vip {
     /// The address that clients use: unicast, and not of this machine alone.
     pub address: IpAddr,
     /// The length of its network's prefix: 1 to 32, of IPv6 1 to 128.
     pub prefix_len: u8,
+    /// The interface that it lies on; `None`: the node's.
+    pub dev: Option<String>,
 }
 
 /// Why a text is no VIP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum VipError {
     /// Not an address with a prefix length.
     #[error("is not an address with a prefix length, as in 10.77.0.100/24 or 2001:db8::100/64")]
@@ -30,6 +34,12 @@ pub enum VipError {
     /// An IPv6 address that is another one's name.
     #[error("is an IPv4 address in IPv6 form; write it as an IPv4 address")]
     Mapped,
+    /// More than an address and its interface.
+    #[error("is more than a VIP; its interface is written as in \"10.77.0.100/24 dev eth1\"")]
+    Words,
+    /// No interface that VIPs can lie on.
+    #[error("is on {0:?}, which {1}")]
+    Device(String, InterfaceNameError),
     /// An address that cannot be shared; says of which kind.
     #[error("is {0}, which no machine can hold; use a unicast address")]
     NotUnicast(&'static str),
@@ -39,6 +49,11 @@ impl FromStr for Vip {
     type Err = VipError;
 
     fn from_str(text: &str) -> Result<Self, VipError> {
+        let (text, dev) = match *text.split(' ').collect::<Vec<_>>() {
+            [text] => (text, None),
+            [text, "dev", dev] => (text, Some(dev)),
+            _ => return Err(VipError::Words),
+        };
         let (address, prefix_len) = match text.split_once('/') {
             Some((address, prefix_len)) => (address, Some(prefix_len)),
             None => (text, None),
@@ -46,17 +61,18 @@ impl FromStr for Vip {
         let address: IpAddr = address.parse().map_err(|_| VipError::Syntax)?;
         let longest = if address.is_ipv4() { 32 } else { 128 };
         let out_of_range = VipError::PrefixLen(longest);
-        let prefix_len = prefix_len.ok_or(VipError::NoPrefix)?.parse::<u8>().map_err(|_| out_of_range)?;
-        if !(1..=longest).contains(&prefix_len) {
-            return Err(out_of_range);
-        }
+        let prefix_len = prefix_len.ok_or(VipError::NoPrefix)?.parse::<u8>();
+        let prefix_len =
+            prefix_len.ok().filter(|length| (1..=longest).contains(length)).ok_or(out_of_range)?;
         if address.to_canonical() != address {
             return Err(VipError::Mapped);
         }
-        match not_shareable(address).or_else(|| of_whole_network(address, prefix_len)) {
-            None => Ok(Self { address, prefix_len }),
-            Some(kind) => Err(VipError::NotUnicast(kind)),
+        if let Some(kind) = not_shareable(address).or_else(|| of_whole_network(address, prefix_len)) {
+            return Err(VipError::NotUnicast(kind));
         }
+        let checked =
+            |dev: &str| parse_interface_name(dev).map_err(|why| VipError::Device(dev.to_owned(), why));
+        Ok(Self { address, prefix_len, dev: dev.map(checked).transpose()? })
     }
 }
 
@@ -103,7 +119,11 @@ fn not_unicast6(address: Ipv6Addr) -> Option<&'static str> {
 
 impl fmt::Display for Vip {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix_len)
+        write!(f, "{}/{}", self.address, self.prefix_len)?;
+        match &self.dev {
+            Some(dev) => write!(f, " dev {dev}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -129,6 +149,9 @@ mod tests {
     #[test]
     fn a_vip_is_written_as_it_is_read() {
         for text in ["10.77.0.100/24", "192.0.2.1/32", "192.0.2.255/32", "192.0.2.1/31", "10.0.0.1/1"] {
+            assert_eq!(text.parse::<Vip>().unwrap().to_string(), text);
+        }
+        for text in ["10.77.0.100/24 dev eth1", "2001:db8::100/64 dev bond0.20"] {
             assert_eq!(text.parse::<Vip>().unwrap().to_string(), text);
         }
         for text in ["2001:db8::100/64", "fd77::/128", "fd77::/127", "fd77:0:0:1::ffff/96", "::2/1"] {
@@ -165,6 +188,18 @@ mod tests {
                     "a link-local address, which the kernel takes no packets for on another interface",
                 ),
             ),
+            ("10.77.0.100/24 ", VipError::Words),
+            ("10.77.0.100/24  dev eth1", VipError::Words),
+            ("10.77.0.100/24 eth1", VipError::Words),
+            ("10.77.0.100/24 dev", VipError::Words),
+            ("10.77.0.100/24 dev eth1 label eth1:0", VipError::Words),
+            ("10.77.0.100/24 dev ", VipError::Device(String::new(), InterfaceNameError::Length)),
+            ("10.77.0.100/24 dev lo", VipError::Device("lo".to_owned(), InterfaceNameError::Loopback)),
+            (
+                "10.77.0.100/24 dev eth1:0",
+                VipError::Device("eth1:0".to_owned(), InterfaceNameError::Characters),
+            ),
+            ("10.77.0.100 dev eth1", VipError::NoPrefix),
             ("0.0.0.0/8", VipError::NotUnicast("the unspecified address")),
             ("127.0.0.2/8", VipError::NotUnicast("a loopback address")),
             ("224.0.0.18/32", VipError::NotUnicast("a multicast address")),

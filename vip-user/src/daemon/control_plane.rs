@@ -12,11 +12,12 @@ use vip_common::wire::Kind;
 
 use super::conflicts::Conflicts;
 use super::groups::{self, Group};
+use super::interfaces::{self, Interfaces};
 use super::lease_thread::{Order, OrderBook, Report};
 use super::preemption::{self, Preemption};
 use super::storage::Storage;
 use crate::clock;
-use crate::config::{Presence, Settings, XdpMode};
+use crate::config::{Presence, Settings};
 use crate::dataplane::{Counters, Tables, Words};
 use crate::election::{self, Demotion, GiveUp, State};
 use crate::exit::Failure;
@@ -28,7 +29,9 @@ use crate::status::{self, MemberStatus, Status};
 pub(super) struct ControlPlane {
     pub(super) settings: Settings,
     pub(super) id: u16,
-    pub(super) interface: Interface,
+    pub(super) interfaces: Interfaces,
+    /// This node gives up what it holds, and ends: an interface is lost for good.
+    pub(super) is_withdrawn: bool,
     pub(super) dummy: String,
     /// This node has taken or given up a group whose VIPs come and go with it.
     pub(super) presence_changed: bool,
@@ -49,8 +52,8 @@ pub(super) struct ControlPlane {
 impl ControlPlane {
     /// Begins: the first orders go to the lease thread.
     pub(super) fn begin(&mut self) {
-        if !self.interface.carrier {
-            warn!(iface = %self.interface.name, "no carrier, so this node cannot serve");
+        for interface in self.interfaces.iter().filter(|interface| !interface.carrier) {
+            warn!(iface = %interface.name, "no carrier, so this node cannot serve");
         }
         self.order_eligibility();
         self.settle();
@@ -80,6 +83,10 @@ impl ControlPlane {
         self.membership.handle_timeout(clock::now());
         self.settle();
         self.yield_to_fitter();
+        // The outcome of a handover may not have been told, and a target may have come.
+        if !self.can_serve() {
+            self.order_eligibility();
+        }
         self.look_at_holders();
         self.warn_of_vacancies();
     }
@@ -105,19 +112,19 @@ impl ControlPlane {
         Ok(())
     }
 
-    /// The interface has changed. Says whether its carrier is back.
+    /// An interface that is served has changed. Says whether its carrier is back.
     ///
     /// # Errors
     /// When its MAC address is another one: answers and announcements under way have the old one.
     pub(super) fn handle_interface(&mut self, now: &Interface) -> Result<bool, Failure> {
-        if now.mac != self.interface.mac {
+        let Some(before) = self.interfaces.update(now) else { return Ok(false) };
+        if now.mac != before.mac {
             return Err(Failure::refused(format!(
                 "the MAC address of {} has changed; start again",
                 now.name
             )));
         }
-        let before = std::mem::replace(&mut self.interface, now.clone());
-        if before.first_ipv4() != now.first_ipv4() {
+        if self.interfaces.is_home(now.index) && before.first_ipv4() != now.first_ipv4() {
             self.readdress();
         }
         if before.mtu != now.mtu {
@@ -130,6 +137,7 @@ impl ControlPlane {
                 warn!(iface = %now.name, "no carrier, so this node cannot serve");
             }
             self.order_eligibility();
+            self.settle();
         }
         Ok(now.carrier && !before.carrier)
     }
@@ -148,9 +156,10 @@ impl ControlPlane {
         Status {
             node: self.settings.node.name.clone(),
             id: self.id,
-            iface: self.interface.name.clone(),
+            iface: self.interfaces.home.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            xdp: if self.interface.generic_xdp { XdpMode::Generic } else { XdpMode::Native },
+            xdp: interfaces::mode(&self.interfaces.home),
+            interfaces: self.interfaces.status(),
             egress_fence: self.egress_fence,
             epoch: self.membership.configuration().map_or(0, |configuration| configuration.epoch().into()),
             insecure,
@@ -291,27 +300,45 @@ impl ControlPlane {
         }
     }
 
-    fn order_eligibility(&self) {
-        let stays = self.membership.stays();
-        for group in &self.groups {
-            let eligible = group.settings.priority > 0 && self.interface.carrier && stays;
+    /// Whether this node could answer for all VIPs, wherever they lie.
+    pub(super) fn can_serve(&self) -> bool {
+        self.interfaces.are_up() && !self.is_withdrawn
+    }
+
+    /// Gives up what this node holds, for good.
+    pub(super) fn withdraw(&mut self) {
+        self.is_withdrawn = true;
+        self.order_eligibility();
+        self.settle();
+    }
+
+    /// Tells the elections whether this node may hold their groups, and the other nodes that it cannot. What it holds and may
+    /// not any more goes to another node first, if they still hear each other.
+    pub(super) fn order_eligibility(&mut self) {
+        let (can_serve, stays) = (self.can_serve(), self.membership.stays());
+        let offers = self.groups.iter().map(|group| group.offer(can_serve)).collect();
+        self.membership.set_offers(offers, clock::now());
+        let may_give_away = !can_serve && stays && self.interfaces.home.carrier;
+        for index in 0..self.groups.len() {
+            if may_give_away && self.give_away(index) {
+                continue;
+            }
+            let group = &self.groups[index];
+            let eligible = group.settings.priority > 0 && can_serve && stays;
             self.orders.give(Order::Eligible { slot: group.slot, eligible });
         }
     }
 
-    /// The interface has another address: answers come from there, and membership says so.
+    /// The home interface has another address: answers come from there, and membership says so.
     fn readdress(&mut self) {
-        let Some(address) = self.interface.first_ipv4() else {
-            warn!(
-                "{} has lost its IPv4 address: lease messages cannot be answered from it",
-                self.interface.name
-            );
+        let home = &self.interfaces.home;
+        let Some(address) = home.first_ipv4() else {
+            warn!("{} has lost its IPv4 address: lease messages cannot be answered from it", home.name);
             return;
         };
-        let entry = maps::Interface { mac: self.interface.mac, reserved: 0, address: address.octets() };
         self.orders.give(Order::Readdress { own: address });
-        match self.tables.set_interface(self.interface.index, entry) {
-            Ok(()) => info!("{} has the address {address} now", self.interface.name),
+        match self.tables.set_interface(home.index, self.interfaces.entry(home)) {
+            Ok(()) => info!("{} has the address {address} now", home.name),
             Err(error) => error!("{error}"),
         }
     }
@@ -367,8 +394,9 @@ impl ControlPlane {
     }
 
     fn observe_groups(&mut self, now: u64) {
+        let can_serve = self.can_serve();
         for group in &mut self.groups {
-            group.observe(self.words.read(group.slot), self.interface.carrier, now);
+            group.observe(self.words.read(group.slot), can_serve, now);
         }
     }
 

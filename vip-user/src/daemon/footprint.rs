@@ -17,17 +17,25 @@ pub(super) struct Footprint {
     pub(super) pins: Option<Pins>,
     /// Keeps other daemons away from them.
     pub(super) pins_lock: Option<Flock<File>>,
-    /// The program on the interface.
-    pub(super) fence: Option<Fence>,
     /// A former run's pins were adopted, and this run has not started yet.
     pub(super) adopted: bool,
     /// The interface with the VIPs, and the connection to remove it by.
     pub(super) dummy: Option<(Netlink, String)>,
-    /// The interface's membership in the groups in which neighbours ask for IPv6 VIPs.
+    /// What is on each interface that is served, the home one first.
+    pub(super) served: Vec<Served>,
+}
+
+/// What is on one interface.
+#[derive(Debug, Default)]
+pub(super) struct Served {
+    iface: String,
+    /// The program on it.
+    pub(super) fence: Option<Fence>,
+    /// Its membership in the groups in which neighbours ask for IPv6 VIPs.
     pub(super) solicited: Option<SolicitedNodes>,
-    /// The virtual MAC addresses that the interface takes in.
+    /// The virtual MAC addresses that it takes in.
     pub(super) mac_filter: Option<MacFilter>,
-    /// The sysctls of the interface.
+    /// Its sysctls.
     pub(super) sysctls: Option<ArpSysctls>,
 }
 
@@ -52,7 +60,8 @@ impl MacFilter {
         Ok(())
     }
 
-    async fn close(self) {
+    /// Has it take them in no more.
+    pub(super) async fn close(self) {
         for mac in &self.macs {
             if let Err(error) = self.netlink.take_in_no_more(&self.iface, self.index, *mac).await {
                 warn!("{error}");
@@ -61,13 +70,19 @@ impl MacFilter {
     }
 }
 
+impl Served {
+    /// Nothing yet.
+    pub(super) fn on(iface: &str) -> Self {
+        Self { iface: iface.to_owned(), ..Self::default() }
+    }
+}
+
 impl Footprint {
-    /// Looks whether the VIPs are fenced.
-    ///
-    /// # Errors
-    /// They are not, or would not be without this process.
-    pub(super) fn check_fence(&self) -> Result<(), FenceLost> {
-        self.fence.as_ref().map_or(Ok(()), Fence::check)
+    /// Looks whether the VIPs are fenced on every interface; the name of one where they are not, or would not be without
+    /// this process, and why.
+    pub(super) fn lost_fence(&self) -> Option<(&str, FenceLost)> {
+        let lost = |served: &Served| served.fence.as_ref()?.check().err();
+        self.served.iter().find_map(|served| Some((served.iface.as_str(), lost(served)?)))
     }
 
     /// Takes the VIPs off. The interface that they are on is made anew by the next start.
@@ -92,15 +107,21 @@ impl Footprint {
             return;
         }
         self.remove_vips().await;
-        drop(self.fence);
-        if let Some(filter) = self.mac_filter {
-            filter.close().await;
+        let mut sysctls = Vec::new();
+        for Served { fence, mac_filter, sysctls: tightened, .. } in self.served {
+            drop(fence);
+            if let Some(filter) = mac_filter {
+                filter.close().await;
+            }
+            sysctls.extend(tightened);
         }
         if let Some(Err(error)) = self.pins.map(|pins| pins.remove_all()) {
             warn!("{error}");
         }
-        if let Some(Err(error)) = self.sysctls.map(ArpSysctls::restore) {
-            warn!("{error:#}");
+        for tightened in sysctls {
+            if let Err(error) = tightened.restore() {
+                warn!("{error:#}");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use super::handover::Handovers;
 use crate::config;
 use crate::dataplane::{Word, Words};
 use crate::election::{GiveUp, State};
+use crate::membership::Offer;
 use crate::pace::Pace;
 use crate::status::{GroupState, GroupStatus, rfc3339_millis};
 
@@ -81,6 +82,12 @@ impl Group {
             State::Candidate if holder(word, now).is_none() => GroupState::Candidate,
             State::Holder | State::Candidate | State::Follower => GroupState::Backup,
         }
+    }
+
+    /// What this node says that it would do for the group; nothing while it cannot serve.
+    pub(super) fn offer(&self, can_serve: bool) -> Offer {
+        let config::Group { priority, preempt, .. } = self.settings;
+        Offer { group: self.id, priority: if can_serve { priority } else { 0 }, preempt }
     }
 
     /// Why nobody holds the group although this node stands for it, when that has lasted and is to be said (again).

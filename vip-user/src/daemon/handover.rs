@@ -107,6 +107,15 @@ pub(super) async fn hand_over(shared: &Shared, group: Option<&str>, to: Option<&
     Reply::ok(&handovers)
 }
 
+/// Waits until this node, which may not hold anything any more, does not; and goes on sending packets on for a moment.
+pub(super) async fn let_go(shared: &Shared) {
+    let deadline = clock::now().saturating_add(nanoseconds(shared.with(|plane| plane.patience())));
+    while shared.with(|plane| plane.holds_any()) && clock::now() < deadline {
+        sleep(LOOK_EVERY).await;
+    }
+    sleep(LINGER).await;
+}
+
 /// Hands all that this node holds over to the fittest other nodes, before the daemon ends; where nobody can take it, it
 /// stays. Goes on sending the clients' packets on for a moment, until the new holders' announcements have reached them.
 pub(super) async fn retire(shared: &Shared) {
@@ -180,6 +189,25 @@ impl ControlPlane {
         }
     }
 
+    /// Has a group handed over to the fittest other node that this node holds and may not, unless that has failed just now;
+    /// whether this is under way.
+    pub(super) fn give_away(&mut self, index: usize) -> bool {
+        let (now, group) = (clock::now(), &self.groups[index]);
+        if group.part != State::Holder || group.handovers.target(now).is_some() {
+            return group.part == State::Holder;
+        }
+        let target =
+            if group.handovers.retry_at <= now { self.target_of(index, &[], None).ok() } else { None };
+        let Some(to) = target else { return false };
+        info!(group = %group.settings.name, "handing over to {}", self.name_of(to));
+        self.order_handover(index, to, None);
+        true
+    }
+
+    fn holds_any(&self) -> bool {
+        self.groups.iter().any(|group| group.part == State::Holder)
+    }
+
     /// What the election says ends a handover that is under way.
     pub(super) fn end_handover(&mut self, slot: u32, said: Action) {
         let outcome = match said {
@@ -190,6 +218,10 @@ impl ControlPlane {
         };
         if let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) {
             group.handovers.end(outcome, clock::now());
+        }
+        // Where it was given away: not to be taken again, or to be released.
+        if !self.can_serve() {
+            self.order_eligibility();
         }
     }
 

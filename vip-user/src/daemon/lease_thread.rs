@@ -156,7 +156,8 @@ pub(super) struct Parts {
     pub(super) own_vote: OwnVote,
     pub(super) signer: Signer,
     pub(super) transport: Transport,
-    pub(super) announcer: Announcer,
+    /// One for each interface.
+    pub(super) announcers: Vec<Announcer>,
     pub(super) courier: Courier,
 }
 
@@ -272,7 +273,9 @@ impl Driver {
                 let letter = self.parts.signer.letter(kind, &body);
                 self.send(&letter);
             }
-            Order::Defend { slot, vip } => self.parts.announcer.defend(slot, vip),
+            Order::Defend { slot, vip } => {
+                self.parts.announcers.iter().for_each(|announcer| announcer.defend(slot, vip));
+            }
             Order::HandOver { slot, to } => self.hand_over(slot, to),
             Order::Stop { farewell } => {
                 self.tell_all(Election::release);
@@ -384,11 +387,11 @@ impl Driver {
                 Action::Disarm => self.parts.words.disarm(slot),
                 Action::SetRole(role) => self.parts.words.set_role(slot, role),
                 Action::Promoted(_) => {
-                    self.parts.announcer.promoted(slot);
+                    self.parts.announcers.iter().for_each(|announcer| announcer.promoted(slot));
                     self.report(Report::Election { slot, said: action });
                 }
                 Action::Demoted(reason) => {
-                    self.parts.announcer.demoted(slot);
+                    self.parts.announcers.iter().for_each(|announcer| announcer.demoted(slot));
                     self.end_keeping(index, reason);
                     self.report(Report::Election { slot, said: action });
                 }

@@ -13,9 +13,10 @@ pub(super) struct Preemption {
 }
 
 impl Preemption {
-    /// Takes note of who is alive at `now`. A node that was restarted starts anew.
+    /// Takes note of who is alive and could hold something at `now`. A node that was restarted starts anew.
     pub(super) fn observe<'a>(&mut self, members: impl Iterator<Item = &'a Member>, now: u64) {
-        let alive = members.filter(|member| member.status == Status::Alive);
+        let offers = |member: &Member| member.hello.groups.iter().any(|offer| offer.priority > 0);
+        let alive = members.filter(|member| member.status == Status::Alive && offers(member));
         self.alive_since = alive
             .map(|member| {
                 let known = self.alive_since.get(&member.id).filter(|known| known.0 == member.incarnation);
@@ -121,6 +122,17 @@ mod tests {
         assert_eq!(successor(&[member(2, Status::Alive, Offer { group: 8, ..offer })], DELAY), None);
         assert_eq!(successor(&[member(2, Status::Alive, Offer { preempt: false, ..offer })], DELAY), None);
         assert_eq!(successor(&[member(2, Status::Failed, offer)], DELAY), None);
+    }
+
+    #[test]
+    fn who_could_not_serve_for_a_while_waits_anew() {
+        let mut preemption = Preemption::default();
+        for (priority, at) in [(120, 0), (0, 20), (120, 40)] {
+            preemption.observe([&eager(2, priority)].into_iter(), at);
+        }
+        let well = eager(2, 120);
+        assert!(preemption.successor([&well].into_iter(), GROUP, 100, DELAY, 60).is_none());
+        assert!(preemption.successor([&well].into_iter(), GROUP, 100, DELAY, 90).is_some());
     }
 
     #[test]

@@ -21,7 +21,9 @@ pub(super) fn of(group: &config::Group, holds: bool) -> impl Iterator<Item = IpA
 /// Puts the VIPs on their interface that are to be there now, and takes others off. `expected` = because this node has
 /// taken or given up a group.
 pub(super) async fn put_in_order(shared: &Shared, netlink: &Netlink, expected: bool) {
-    let (dummy, vips) = shared.with(|plane| (plane.dummy.clone(), plane.vips_here()));
+    let Some((dummy, vips)) = shared.with(|plane| Some((plane.dummy.clone(), plane.vips_here()?))) else {
+        return;
+    };
     match netlink.ensure_vips(&dummy, &vips).await {
         Ok(repair) if repair.is_empty() => {}
         Ok(repair) if expected => {
@@ -44,9 +46,13 @@ impl ControlPlane {
         mem::replace(&mut self.presence_changed, false)
     }
 
-    fn vips_here(&self) -> Vec<IpAddr> {
+    /// `None` once the interface that they are on is not to be there any more.
+    fn vips_here(&self) -> Option<Vec<IpAddr>> {
+        if self.is_withdrawn {
+            return None;
+        }
         let now = clock::now();
         let groups = self.groups.iter();
-        groups.flat_map(|group| of(&group.settings, self.words.holds(group.slot, now))).collect()
+        Some(groups.flat_map(|group| of(&group.settings, self.words.holds(group.slot, now))).collect())
     }
 }

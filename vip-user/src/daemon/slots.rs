@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use vip_common::maps::{Role, SLOTS, Stale, Vip6};
+use vip_common::maps::{Role, SLOTS, Stale, Vip, Vip6};
 use vip_common::wire::name_hash;
 
 use super::control_plane::nanoseconds;
 use super::groups::Group;
+use super::interfaces::Interfaces;
 use super::lease_thread::GroupLease;
 use crate::config::{self, Settings};
 use crate::dataplane::{DataPlane, Error};
@@ -29,27 +30,29 @@ pub(super) struct Slot {
     pub(super) quarantine_until: u64,
     /// Where neighbours have its VIPs; `None` = at the interface's own MAC address.
     pub(super) virtual_mac: Option<[u8; 6]>,
+    /// The VIPs, and the index of the interface that each lies on.
+    vips: Vec<(IpAddr, u32)>,
     pub(super) settings: config::Group,
 }
 
 impl Slot {
-    /// The group's VIPs.
-    pub(super) fn vips(&self) -> impl Iterator<Item = IpAddr> {
-        self.settings.vips.iter().map(|vip| vip.address)
+    /// The group's VIPs that lie on this interface.
+    pub(super) fn vips_on(&self, interface: u32) -> impl Iterator<Item = IpAddr> {
+        self.vips.iter().filter(move |(_, lies_on)| *lies_on == interface).map(|(vip, _)| *vip)
     }
 
-    fn vips4(&self) -> impl Iterator<Item = (Ipv4Addr, u32)> {
-        self.vips().filter_map(|vip| match vip {
-            IpAddr::V4(vip) => Some((vip, self.number)),
+    fn vips4(&self) -> impl Iterator<Item = (Ipv4Addr, Vip)> {
+        self.vips.iter().filter_map(|(vip, interface)| match vip {
+            IpAddr::V4(vip) => Some((*vip, Vip { slot: self.number, interface: *interface })),
             IpAddr::V6(_) => None,
         })
     }
 
     fn vips6(&self) -> impl Iterator<Item = (Ipv6Addr, Vip6)> {
-        let value = Vip6 { slot: self.number, router: self.settings.router.into() };
-        self.vips().filter_map(move |vip| match vip {
+        let (slot, router) = (self.number, self.settings.router.into());
+        self.vips.iter().filter_map(move |(vip, interface)| match vip {
             IpAddr::V4(_) => None,
-            IpAddr::V6(vip) => Some((vip, value)),
+            IpAddr::V6(vip) => Some((*vip, Vip6 { slot, router, interface: *interface })),
         })
     }
 
@@ -79,16 +82,28 @@ pub(super) struct Slots(Vec<Slot>);
 impl Slots {
     /// Places the configured groups, and clears the places of those that are no more. A group without memory stays
     /// silent for the longest lease from `now` on.
-    pub(super) fn assign(settings: &Settings, plane: &mut DataPlane, now: u64) -> Result<Self, Failure> {
+    pub(super) fn assign(
+        settings: &Settings,
+        interfaces: &Interfaces,
+        plane: &mut DataPlane,
+        now: u64,
+    ) -> Result<Self, Failure> {
         let ids = group_ids(settings)?;
-        Self::place(settings, &ids, plane, now).map_err(|error| Failure::refused(error.to_string()))
+        let placed = Self::place(settings, &ids, interfaces, plane, now);
+        placed.map_err(|error| Failure::refused(error.to_string()))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.0.iter()
     }
 
-    fn place(settings: &Settings, ids: &[u32], plane: &mut DataPlane, now: u64) -> Result<Self, Error> {
+    fn place(
+        settings: &Settings,
+        ids: &[u32],
+        interfaces: &Interfaces,
+        plane: &mut DataPlane,
+        now: u64,
+    ) -> Result<Self, Error> {
         let known = plane.tables.slots()?;
         let places = places(&known, ids);
         let kept: BTreeSet<u32> = ids.iter().filter_map(|id| known.get(id).copied()).collect();
@@ -111,7 +126,9 @@ impl Slots {
             let virtual_mac = group.virtual_mac.then(|| virtual_mac::of(cluster, *id));
             plane.words.set_virtual_mac(number, virtual_mac.unwrap_or_default());
             let quarantine_until = plane.tables.acceptor(number)?.quarantine_until;
-            slots.push(Slot { number, id: *id, quarantine_until, virtual_mac, settings: group.clone() });
+            let vips = group.vips.iter().map(|vip| (vip.address, interfaces.of(vip).index)).collect();
+            let settings = group.clone();
+            slots.push(Slot { number, id: *id, quarantine_until, virtual_mac, vips, settings });
         }
         plane.tables.set_vips(&slots.iter().flat_map(Slot::vips4).collect())?;
         plane.tables.set_vips6(&slots.iter().flat_map(Slot::vips6).collect())?;

@@ -2,9 +2,10 @@
 //! is cast, the fence is up before the VIPs are on the machine, and all that is made is written down for its removal.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::net::if_::if_nameindex;
+use nix::net::if_::if_nametoindex;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 use vip_common::forward;
@@ -13,7 +14,8 @@ use vip_common::wire::name_hash;
 use super::claim;
 use super::conflicts::Conflicts;
 use super::control_plane::{ControlPlane, id_taken, nanoseconds};
-use super::footprint::{Footprint, MacFilter};
+use super::footprint::{Footprint, MacFilter, Served};
+use super::interfaces::{self, Interfaces};
 use super::lease_thread::{LeaseThread, Parts, Report};
 use super::own_vote::OwnVote;
 use super::preemption::Preemption;
@@ -22,13 +24,13 @@ use super::slots::{Slot, Slots};
 use super::storage::Storage;
 use crate::announce::{Announcer, GroupVips};
 use crate::clock;
-use crate::config::{Keys, Settings, Transport as TransportSettings, XdpMode};
+use crate::config::{Keys, Settings, Transport as TransportSettings, Vip, XdpMode};
 use crate::control::Server;
 use crate::courier::Courier;
 use crate::dataplane::{self, Attached, DataPlane, Pins, ProgramLog, ProgramLogger, Wishes};
 use crate::exit::Failure;
 use crate::ipv6::{self, SolicitedNodes};
-use crate::membership::{Durable, Identity, Membership, Offer};
+use crate::membership::{Durable, Identity, Membership};
 use crate::netlink::{Changes, Interface, Netlink, NetlinkError, dummy_name};
 use crate::signer::{Origin, Signer, WireKeys};
 use crate::store::{Owner, Store};
@@ -53,10 +55,6 @@ pub(super) struct Node {
 /// Whatever keeps it from serving, with what to do about it.
 pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Result<Node, Failure> {
     let mut place = Place::find(settings).await?;
-    // Before anything that may fail.
-    if !Pins::new(&settings.paths.bpffs).fence(&place.interface.name, place.interface.index) {
-        expose_no_vips(&place).await?;
-    }
     let own = Own::open(settings, &place)?;
     let (mut plane, slots) = load(settings, &place, &own, footprint).await?;
     let mut transport = open_transport(&place, &settings.cluster.transport)?;
@@ -77,7 +75,7 @@ struct Place {
     server: Server,
     netlink: Netlink,
     changes: Changes,
-    interface: Interface,
+    interfaces: Interfaces,
     address: Ipv4Addr,
     id: u16,
 }
@@ -92,58 +90,61 @@ impl Place {
         // First of all: a second daemon must not touch what the first one has.
         let server = Server::bind(&settings.paths.socket(&settings.node.iface))?;
         let (netlink, changes) = Netlink::open().map_err(netlink_failure)?;
-        let interface = find_interface(&netlink, &settings.node.iface).await?;
-        let Some(address) = interface.first_ipv4() else {
+        let mut interfaces = Interfaces::at_home(&netlink, settings).await?;
+        let others = interfaces.find_others(&netlink, settings).await;
+        // Before anything that may fail; and one that is missing would be without a fence when it is back.
+        let pins = Pins::new(&settings.paths.bpffs);
+        if others.is_err() || !interfaces.iter().all(|one| pins.fence(&one.name, one.index)) {
+            expose_no_vips(&netlink, &interfaces).await?;
+        }
+        others?;
+        let Some(address) = interfaces.home.first_ipv4() else {
             return Err(Failure::configuration(format!(
                 "{} has no IPv4 address: give it one that the other nodes reach, or choose another node.iface",
-                interface.name
+                interfaces.home.name
             )));
         };
-        if let Some(vip) = own_address_as_vip(settings, &interface) {
-            return Err(Failure::configuration(format!(
-                "{vip} is this node's own address on {}, and cannot be a VIP: a VIP belongs to no node",
-                interface.name
-            )));
+        for interface in interfaces.iter() {
+            if let Some(vip) = own_address_as_vip(settings, interface) {
+                return Err(Failure::configuration(format!(
+                    "{vip} is this node's own address on {}, and cannot be a VIP: a VIP belongs to no node",
+                    interface.name
+                )));
+            }
         }
-        check_ipv6(settings, &interface)?;
+        check_ipv6(settings, &interfaces)?;
         let id = node_id(settings, address)?;
-        Ok(Self { server, netlink, changes, interface, address, id })
+        Ok(Self { server, netlink, changes, interfaces, address, id })
     }
 }
 
-/// The interface of that name.
-async fn find_interface(netlink: &Netlink, name: &str) -> Result<Interface, Failure> {
-    let found = netlink.interface(name).await.map_err(netlink_failure)?;
-    found.ok_or_else(|| {
-        let present = if_nameindex().map_or_else(
-            |_| String::new(),
-            |names| names.iter().map(|name| name.name().to_string_lossy()).collect::<Vec<_>>().join(", "),
-        );
-        Failure::configuration(format!(
-            "no interface {name:?} (there are: {present}): set node.iface or --iface"
-        ))
-    })
-}
-
 /// All VIPs, of all groups.
-fn vips(settings: &Settings) -> impl Iterator<Item = IpAddr> {
-    settings.groups.iter().flat_map(|group| &group.vips).map(|vip| vip.address)
+fn vips(settings: &Settings) -> impl Iterator<Item = &Vip> {
+    settings.groups.iter().flat_map(|group| &group.vips)
 }
 
-fn vips6(settings: &Settings) -> impl Iterator<Item = Ipv6Addr> {
-    vips(settings).filter_map(|vip| match vip {
+/// The VIPs of IPv6 that lie on this interface.
+fn vips6_on(settings: &Settings, interfaces: &Interfaces, index: u32) -> impl Iterator<Item = Ipv6Addr> {
+    vips(settings).filter(move |vip| interfaces.of(vip).index == index).filter_map(|vip| match vip.address {
         IpAddr::V4(_) => None,
         IpAddr::V6(vip) => Some(vip),
     })
 }
 
 fn own_address_as_vip(settings: &Settings, interface: &Interface) -> Option<IpAddr> {
-    vips(settings).find(|vip| interface.addresses.iter().any(|(address, _)| address == vip))
+    let mut vips = vips(settings).map(|vip| vip.address);
+    vips.find(|vip| interface.addresses.iter().any(|(address, _)| address == vip))
+}
+
+fn check_ipv6(settings: &Settings, interfaces: &Interfaces) -> Result<(), Failure> {
+    interfaces.iter().try_for_each(|interface| {
+        let first = vips6_on(settings, interfaces, interface.index).next();
+        first.map_or(Ok(()), |vip| check_ipv6_for(vip, &interface.name))
+    })
 }
 
 /// Where IPv6 is off, the kernel drops what the data plane lets in.
-fn check_ipv6(settings: &Settings, interface: &Interface) -> Result<(), Failure> {
-    let (Some(vip), iface) = (vips6(settings).next(), &interface.name) else { return Ok(()) };
+fn check_ipv6_for(vip: Ipv6Addr, iface: &str) -> Result<(), Failure> {
     match ipv6::is_disabled(iface) {
         Ok(false) => Ok(()),
         Ok(true) => Err(Failure::configuration(format!(
@@ -200,19 +201,19 @@ async fn load(
     let pins = Pins::new(&settings.paths.bpffs);
     footprint.pins_lock = Some(pins.lock().map_err(plane_failure)?);
     let wishes = wishes(settings);
-    let (iface, index) = (&place.interface.name, place.interface.index);
-    let resumed = dataplane::resume(&pins, iface, index, wishes);
+    let served: Vec<_> = place.interfaces.iter().map(|one| (one.name.as_str(), one.index)).collect();
+    let resumed = dataplane::resume(&pins, &served, wishes);
     let mut plane =
         resumed.map_or_else(|| dataplane::load(Some(&pins), wishes.log), Ok).map_err(plane_failure)?;
     if plane.adopted && !is_of(&plane, own.origin)? {
         warn!("the data plane of a former run was another node's or cluster's, and is replaced by a new one");
-        expose_no_vips(place).await?;
+        expose_no_vips(&place.netlink, &place.interfaces).await?;
         pins.clear().map_err(plane_failure)?;
         plane = dataplane::load(Some(&pins), wishes.log).map_err(plane_failure)?;
     }
     footprint.adopted = plane.adopted;
     footprint.pins = Some(pins);
-    let slots = Slots::assign(settings, &mut plane, clock::now())?;
+    let slots = Slots::assign(settings, &place.interfaces, &mut plane, clock::now())?;
     let (keys, count) = own.keys.as_array();
     let config = vip_common::maps::Config {
         incarnation: own.origin.incarnation,
@@ -225,12 +226,12 @@ async fn load(
         port: port(&settings.cluster.transport),
     };
     plane.tables.set_config(config).map_err(plane_failure)?;
-    let entry = vip_common::maps::Interface {
-        mac: place.interface.mac,
-        reserved: 0,
-        address: place.address.octets(),
-    };
-    plane.tables.set_interface(place.interface.index, entry).map_err(plane_failure)?;
+    for interface in place.interfaces.iter() {
+        let entry = place.interfaces.entry(interface);
+        plane.tables.set_interface(interface.index, entry).map_err(plane_failure)?;
+    }
+    let indexes: Vec<u32> = place.interfaces.iter().map(|interface| interface.index).collect();
+    plane.tables.keep_interfaces(&indexes).map_err(plane_failure)?;
     Ok((plane, slots))
 }
 
@@ -241,8 +242,8 @@ fn wishes(settings: &Settings) -> Wishes {
 }
 
 /// Takes off the VIPs that a former run has left: they must not be there without a fence.
-async fn expose_no_vips(place: &Place) -> Result<(), Failure> {
-    place.netlink.remove_dummy(&dummy_name(&place.interface.name)).await.map_err(netlink_failure)
+async fn expose_no_vips(netlink: &Netlink, interfaces: &Interfaces) -> Result<(), Failure> {
+    netlink.remove_dummy(&dummy_name(&interfaces.home.name)).await.map_err(netlink_failure)
 }
 
 /// Whether the promises in the maps are this node's.
@@ -259,7 +260,7 @@ fn port(transport: &TransportSettings) -> u16 {
 }
 
 fn open_transport(place: &Place, settings: &TransportSettings) -> Result<Transport, Failure> {
-    let Interface { name, index, .. } = &place.interface;
+    let Interface { name, index, .. } = &place.interfaces.home;
     Transport::open(name, *index, place.address, settings).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
@@ -280,45 +281,104 @@ async fn put_on_machine(
     slots: &Slots,
     footprint: &mut Footprint,
 ) -> Result<String, Failure> {
-    let name = place.interface.name.clone();
-    let saved = settings.paths.runtime.join(format!("{name}.sysctl"));
-    let sysctls = ArpSysctls::apply(&name, &saved).map_err(|error| Failure::refused(format!("{error:#}")))?;
-    footprint.sysctls = Some(sysctls);
+    footprint.served = place.interfaces.iter().map(|interface| Served::on(&interface.name)).collect();
+    let mut attached = Vec::new();
+    for (interface, served) in place.interfaces.iter().zip(&mut footprint.served) {
+        attached.push(fence(settings, interface, plane, served)?);
+    }
 
-    let pin = Pins::new(&settings.paths.bpffs).link(&name);
-    let index = place.interface.index;
-    let wished = xdp_mode(settings, &place.interface)?;
-    let attached = plane.program.attach(&name, index, wished, &pin);
-    let attached = attached.map_err(|error| plane_failure(error.naming(place.interface.xdp_program)))?;
-    footprint.fence = Some(plane.program.fence(&name, index, &pin).map_err(plane_failure)?);
-
-    let dummy = dummy_name(&name);
+    let dummy = dummy_name(&place.interfaces.home.name);
     footprint.dummy = Some((place.netlink.clone(), dummy.clone()));
     let (now, groups) = (clock::now(), slots.iter());
     let vips_here = groups.flat_map(|slot| presence::of(&slot.settings, plane.words.holds(slot.number, now)));
     let vips_here: Vec<_> = vips_here.collect();
     place.netlink.ensure_vips(&dummy, &vips_here).await.map_err(netlink_failure)?;
-    let vips: Vec<_> = vips(settings).collect();
+    let vips: Vec<_> = vips(settings).map(|vip| vip.address).collect();
     for (vip, owner) in place.netlink.foreign_owners(&vips, &dummy).await.map_err(netlink_failure)? {
         warn!("{vip} is on {owner} as well: the kernel answers for it there, lease or not; remove it there");
     }
-    let macs: Vec<_> = slots.iter().filter_map(|slot| slot.virtual_mac).collect();
-    let filter = MacFilter { netlink: place.netlink.clone(), iface: name.clone(), index, macs };
-    filter.open().await.map_err(netlink_failure)?;
-    footprint.mac_filter = Some(filter);
-    footprint.solicited = Some(SolicitedNodes::join(index, vips6(settings)).map_err(refused)?);
-    place.interface = find_interface(&place.netlink, &name).await?;
-    let mode = if place.interface.generic_xdp { XdpMode::Generic } else { XdpMode::Native };
+    for (interface, served) in place.interfaces.iter().zip(&mut footprint.served) {
+        let filter = mac_filter(&place.netlink, &interface.name, interface.index, slots);
+        filter.open().await.map_err(netlink_failure)?;
+        served.mac_filter = Some(filter);
+        let vips6 = vips6_on(settings, &place.interfaces, interface.index);
+        served.solicited = Some(SolicitedNodes::join(interface.index, vips6).map_err(refused)?);
+    }
+    release_former(settings, place, slots).await?;
+    place.interfaces.refresh(&place.netlink).await?;
+    for (interface, attached) in place.interfaces.iter().zip(attached) {
+        tell_attached(settings, place, interface, attached)?;
+    }
+    Ok(dummy)
+}
+
+/// Sysctls and program of one interface.
+fn fence(
+    settings: &Settings,
+    interface: &Interface,
+    plane: &mut DataPlane,
+    served: &mut Served,
+) -> Result<Attached, Failure> {
+    let Interface { name, index, .. } = interface;
+    let sysctls = ArpSysctls::apply(name, &saved_sysctls(settings, name));
+    served.sysctls = Some(sysctls.map_err(|error| Failure::refused(format!("{error:#}")))?);
+    let pin = Pins::new(&settings.paths.bpffs).link(name);
+    let attached = plane.program.attach(name, *index, xdp_mode(settings, interface)?, &pin);
+    let attached = attached.map_err(|error| plane_failure(error.naming(interface.xdp_program)))?;
+    served.fence = Some(plane.program.fence(name, *index, &pin).map_err(plane_failure)?);
+    Ok(attached)
+}
+
+/// Where the sysctls of an interface are kept as they were.
+fn saved_sysctls(settings: &Settings, iface: &str) -> PathBuf {
+    settings.paths.runtime.join(format!("{iface}.sysctl"))
+}
+
+fn mac_filter(netlink: &Netlink, iface: &str, index: u32, slots: &Slots) -> MacFilter {
+    let macs = slots.iter().filter_map(|slot| slot.virtual_mac).collect();
+    MacFilter { netlink: netlink.clone(), iface: iface.to_owned(), index, macs }
+}
+
+/// Leaves the interfaces alone that a former run has served, and this one does not.
+async fn release_former(settings: &Settings, place: &Place, slots: &Slots) -> Result<(), Failure> {
+    let pins = Pins::new(&settings.paths.bpffs);
+    let served: Vec<_> = place.interfaces.iter().map(|one| one.name.as_str()).collect();
+    for name in pins.linked_interfaces().into_iter().filter(|name| !served.contains(&name.as_str())) {
+        info!("{name} is not served any more: no VIP lies there");
+        pins.release(&name).map_err(plane_failure)?;
+        if let Ok(index) = if_nametoindex(name.as_str()) {
+            mac_filter(&place.netlink, &name, index, slots).close().await;
+        }
+        if let Some(Err(error)) =
+            ArpSysctls::left_by_a_former_run(&name, &saved_sysctls(settings, &name)).map(ArpSysctls::restore)
+        {
+            warn!("{error:#}");
+        }
+    }
+    Ok(())
+}
+
+fn tell_attached(
+    settings: &Settings,
+    place: &Place,
+    interface: &Interface,
+    attached: Attached,
+) -> Result<(), Failure> {
+    let (name, mode) = (&interface.name, interfaces::mode(interface));
     let taken_over = match attached {
         Attached::Replaced => ", in place of a former run's",
         Attached::Resumed => ", as a former run has left it",
         Attached::Native | Attached::Generic => "",
     };
-    info!("node {} on {name}, address {}, {mode} XDP{taken_over}", place.id, place.address);
-    if wished == XdpMode::Auto && mode == XdpMode::Generic {
+    if place.interfaces.is_home(interface.index) {
+        info!("node {} on {name}, address {}, {mode} XDP{taken_over}", place.id, place.address);
+    } else {
+        info!("VIPs on {name}, too, {mode} XDP{taken_over}");
+    }
+    if xdp_mode(settings, interface)? == XdpMode::Auto && mode == XdpMode::Generic {
         warn!("the driver of {name} has no native XDP: generic XDP is as safe, and slower");
     }
-    Ok(dummy)
+    Ok(())
 }
 
 /// A frame for a virtual MAC address counts as somebody else's when it comes in on a veth, and native XDP comes too late to
@@ -338,7 +398,14 @@ fn xdp_mode(settings: &Settings, interface: &Interface) -> Result<XdpMode, Failu
 /// Keeps what is from a VIP from leaving while another node serves it, if that is wished and the kernel can; `false` if not.
 /// Nobody is served twice without it.
 fn fence_egress(settings: &Settings, place: &Place, plane: &mut DataPlane) -> Result<bool, Failure> {
-    let name = &place.interface.name;
+    let mut are_all_fenced = true;
+    for interface in place.interfaces.iter() {
+        are_all_fenced &= fence_egress_of(settings, &interface.name, plane)?;
+    }
+    Ok(are_all_fenced)
+}
+
+fn fence_egress_of(settings: &Settings, name: &str, plane: &mut DataPlane) -> Result<bool, Failure> {
     let pin = Pins::new(&settings.paths.bpffs).egress(name);
     if !settings.node.egress_fence {
         dataplane::remove_egress(name, &pin).map_err(plane_failure)?;
@@ -370,9 +437,10 @@ fn assemble(
         warn!("{error}; a restart will take longer");
     }
     let words = plane.words.clone();
-    let announcer = announcer(&place.interface, slots, &plane)?;
+    let announcers = announcers(&place.interfaces, slots, &plane)?;
     let source = forward::source_of(own.origin.cluster, place.id);
-    let courier = Courier::spawn(&place.interface, source, plane.kept, words.clone()).map_err(refused)?;
+    let courier =
+        Courier::spawn(&place.interfaces.home, source, plane.kept, words.clone()).map_err(refused)?;
     let logger = plane.program.take_logger().map_err(plane_failure)?;
     let identity = identity(settings, &own, &place, slots);
     let membership = Membership::new(identity, own.store.stored(), clock::now()).map_err(refused)?;
@@ -390,14 +458,15 @@ fn assemble(
         own_vote: OwnVote::new(plane.program, port(&settings.cluster.transport)),
         signer,
         transport,
-        announcer,
+        announcers,
         courier,
     })
     .map_err(refused)?;
     let mut control_plane = ControlPlane {
         settings: settings.clone(),
         id: place.id,
-        interface: place.interface,
+        interfaces: place.interfaces,
+        is_withdrawn: false,
         dummy,
         groups: slots.iter().map(Slot::group).collect(),
         words,
@@ -421,24 +490,23 @@ fn seed(slot: &Slot) -> u64 {
     getrandom::u64().unwrap_or_else(|_| clock::now() ^ u64::from(slot.id))
 }
 
-fn announcer(interface: &Interface, slots: &Slots, plane: &DataPlane) -> Result<Announcer, Failure> {
-    let vips = |slot: &Slot| GroupVips {
-        slot: slot.number,
-        vips: slot.vips().collect(),
-        virtual_mac: slot.virtual_mac,
-        router: slot.settings.router,
+/// One for each interface, for the VIPs that lie there.
+fn announcers(interfaces: &Interfaces, slots: &Slots, plane: &DataPlane) -> Result<Vec<Announcer>, Failure> {
+    let announcer = |interface: &Interface| {
+        let vips = |slot: &Slot| GroupVips {
+            slot: slot.number,
+            vips: slot.vips_on(interface.index).collect(),
+            virtual_mac: slot.virtual_mac,
+            router: slot.settings.router,
+        };
+        let groups = slots.iter().map(vips).collect();
+        let words = plane.words.clone();
+        Announcer::spawn(interface, groups, move |slot| words.holds(slot, clock::now())).map_err(refused)
     };
-    let groups = slots.iter().map(vips).collect();
-    let words = plane.words.clone();
-    Announcer::spawn(interface, groups, move |slot| words.holds(slot, clock::now())).map_err(refused)
+    interfaces.iter().map(announcer).collect()
 }
 
 fn identity(settings: &Settings, own: &Own, place: &Place, slots: &Slots) -> Identity {
-    let offer = |slot: &Slot| Offer {
-        group: slot.id,
-        priority: slot.settings.priority,
-        preempt: slot.settings.preempt,
-    };
     Identity {
         id: place.id,
         incarnation: own.origin.incarnation,
@@ -449,7 +517,7 @@ fn identity(settings: &Settings, own: &Own, place: &Place, slots: &Slots) -> Ide
         expect: settings.cluster.expect,
         interval_ns: nanoseconds(settings.cluster.interval),
         lease_ns: nanoseconds(settings.cluster.lease),
-        groups: slots.iter().map(offer).collect(),
+        groups: slots.iter().map(|slot| slot.group().offer(true)).collect(),
     }
 }
 
@@ -461,7 +529,7 @@ fn plane_failure(error: dataplane::Error) -> Failure {
     if error.is_privilege() { Failure::no_privilege(error.to_string()) } else { refused(error) }
 }
 
-fn netlink_failure(error: NetlinkError) -> Failure {
+pub(super) fn netlink_failure(error: NetlinkError) -> Failure {
     match error {
         NetlinkError::Permission { .. } => Failure::no_privilege(error.to_string()),
         NetlinkError::NotEthernet { .. } => Failure::configuration(error.to_string()),

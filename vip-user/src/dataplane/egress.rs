@@ -30,7 +30,10 @@ impl Program {
             .program_mut(PROGRAM)
             .and_then(|program| program.try_into().ok())
             .ok_or(Error::Object(PROGRAM))?;
-        program.load().map_err(Error::verify)?;
+        // Once, for all interfaces.
+        if program.fd().is_err() {
+            program.load().map_err(Error::verify)?;
+        }
         if pin.exists() && replace(program, pin).is_some() {
             return Ok(true);
         }

@@ -5,6 +5,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
+use nix::net::if_::if_nametoindex;
+
 use super::pins::{link_info, open_pin};
 
 /// The link between program and interface. While this lives, the program stays on the interface even without its pin.
@@ -21,6 +23,9 @@ pub struct Fence {
 /// How the fence was lost, and what the operator can do about it.
 #[derive(Debug, thiserror::Error)]
 pub enum FenceLost {
+    /// The interface is gone, or was made anew.
+    #[error("the interface {0} is gone; start again when it is back")]
+    Gone(String),
     /// The link has no interface any more.
     #[error(
         "the XDP program was taken off {0}, so that nothing fences the VIPs there: find out by what, and start again"
@@ -56,7 +61,8 @@ impl Fence {
         let iface = || self.iface.clone();
         let info = link_info(&self.link).map_err(|error| FenceLost::Unknown(iface(), error))?;
         if info.interface != self.index {
-            return Err(FenceLost::Detached(iface()));
+            let is_there = if_nametoindex(self.iface.as_str()) == Ok(self.index);
+            return Err(if is_there { FenceLost::Detached(iface()) } else { FenceLost::Gone(iface()) });
         }
         if info.program != self.program {
             return Err(FenceLost::Replaced(iface()));

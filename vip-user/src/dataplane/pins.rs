@@ -45,6 +45,8 @@ pub const MAPS: [MapLayout; 11] = [
     layout("EVENTS", 0, 0, maps::EVENTS_BYTES),
 ];
 
+/// What the pins of links begin with.
+const LINK: &str = "link-";
 /// What the names of egress programs' pins begin with.
 const EGRESS: &str = "egress-";
 
@@ -70,12 +72,27 @@ impl Pins {
     /// Where the link of an interface is pinned: `link-<iface>`, with `:` for each dot. The BPF file system takes no
     /// dots (`bpf_lookup` in kernel/bpf/inode.c), which VLAN interfaces have, and no interface has a colon.
     pub fn link(&self, iface: &str) -> PathBuf {
-        self.directory.join(format!("link-{}", iface.replace('.', ":")))
+        self.directory.join(format!("{LINK}{}", iface.replace('.', ":")))
     }
 
     /// Where the program for what leaves by an interface is pinned, or its link, named like [`Self::link`].
     pub fn egress(&self, iface: &str) -> PathBuf {
         self.directory.join(format!("{EGRESS}{}", iface.replace('.', ":")))
+    }
+
+    /// The interfaces whose links are pinned.
+    pub fn linked_interfaces(&self) -> Vec<String> {
+        let links = self.all_named(LINK).filter_map(|pin| pin.file_name()?.to_str().map(str::to_owned));
+        links.filter_map(|name| Some(name.strip_prefix(LINK)?.replace(':', "."))).collect()
+    }
+
+    /// Takes the programs off an interface, and their pins away.
+    ///
+    /// # Errors
+    /// [`Error::Pin`].
+    pub fn release(&self, iface: &str) -> Result<(), Error> {
+        remove_egress(iface, &self.egress(iface))?;
+        remove_pin(&self.link(iface))
     }
 
     /// Makes the directory and takes it for this process, until the lock is dropped: two daemons that share a data

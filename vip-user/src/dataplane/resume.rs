@@ -22,16 +22,17 @@ pub struct Wishes {
     pub log: ProgramLog,
 }
 
-/// The data plane of a former run of this build, with these wishes, whose program is on the interface and whose maps are
-/// whole; `None` if it is not quite that: [`load`](super::load) then.
-pub fn resume(pins: &Pins, iface: &str, index: u32, wishes: Wishes) -> Option<DataPlane> {
+/// The data plane of a former run of this build, with these wishes, whose program is on all of these interfaces (by name and
+/// index) and whose maps are whole; `None` if it is not quite that: [`load`](super::load) then.
+pub fn resume(pins: &Pins, interfaces: &[(&str, u32)], wishes: Wishes) -> Option<DataPlane> {
     let pin = pin(pins, wishes)?;
-    if !pin.exists() || !pins.fence(iface, index) {
+    if !pin.exists() || !interfaces.iter().all(|(iface, index)| pins.fence(iface, *index)) {
         return None;
     }
     let program = Xdp::from_pin(pin, XdpAttachType::Interface).ok()?;
-    let on_interface = pins::link_program(&pins.link(iface)).ok()?;
-    if program.info().ok()?.id() != on_interface {
+    let id = program.info().ok()?.id();
+    let is_on = |iface: &str| pins::link_program(&pins.link(iface)).is_ok_and(|program| program == id);
+    if !interfaces.iter().all(|(iface, _)| is_on(iface)) {
         return None;
     }
     let parts = Parts::take(&mut Maps::Pinned(pins)).ok()?;

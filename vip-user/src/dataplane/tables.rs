@@ -114,12 +114,24 @@ impl Tables {
         self.slots.iter().collect::<Result<_, _>>().map_err(Error::map("SLOTS"))
     }
 
-    /// Makes the IPv4 VIPs exactly these, with their groups' slots. What stays is not touched.
+    /// Has the program serve none but these interfaces.
     ///
     /// # Errors
     /// [`Error::Map`].
-    pub fn set_vips(&mut self, wanted: &BTreeMap<Ipv4Addr, u32>) -> Result<(), Error> {
-        let wanted = wanted.iter().map(|(vip, slot)| (vip.octets(), Plain(Vip { slot: *slot }))).collect();
+    pub fn keep_interfaces(&mut self, served: &[u32]) -> Result<(), Error> {
+        let known: Result<Vec<u32>, _> = self.interfaces.keys().collect();
+        for gone in known.map_err(Error::map("INTERFACES"))?.iter().filter(|index| !served.contains(index)) {
+            self.interfaces.remove(gone).map_err(Error::map("INTERFACES"))?;
+        }
+        Ok(())
+    }
+
+    /// Makes the IPv4 VIPs exactly these. What stays is not touched.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn set_vips(&mut self, wanted: &BTreeMap<Ipv4Addr, Vip>) -> Result<(), Error> {
+        let wanted = wanted.iter().map(|(vip, value)| (vip.octets(), Plain(*value))).collect();
         replace(&mut self.vips, &wanted).map_err(Error::map("VIPS"))
     }
 

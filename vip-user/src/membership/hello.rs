@@ -52,7 +52,7 @@ pub struct Hello {
 pub struct Offer {
     /// The hash of the group's name.
     pub group: u32,
-    /// The node's priority in this group; 0 never holds.
+    /// The node's priority in this group; 0 does not hold, by its settings or because it cannot serve now.
     pub priority: u8,
     /// Whether the node takes the lease over from a live holder of lower priority.
     pub preempt: bool,

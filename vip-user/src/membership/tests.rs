@@ -270,6 +270,19 @@ fn a_leaving_node_says_so_at_once_and_consents_to_nothing() {
 }
 
 #[test]
+fn a_node_says_at_once_that_it_offers_something_else_and_nothing_when_it_does_not() {
+    let offers = |priority| vec![Offer { group: 7, priority, preempt: false }];
+    let stored = Stored { configuration: Some(configuration(1, &[1])), ..Stored::default() };
+    let mut node = Membership::new(Identity { groups: offers(100), ..identity(1, 1) }, stored, 0).unwrap();
+    actions(&mut node);
+    node.set_offers(offers(100), 50 * MS);
+    assert_eq!(actions(&mut node), []);
+    node.set_offers(offers(0), 60 * MS);
+    assert_eq!(actions(&mut node), [Action::PeersChanged, Action::SendHello]);
+    assert_eq!(node.hello().groups, offers(0));
+}
+
+#[test]
 fn newcomers_are_greeted_early_but_a_crowd_only_once_per_interval() {
     // Input: a formed node whose last Hello was at 0 ms hears 200 new nodes from 500 ms on, one per ms.
     // Expected: a Hello at 500, 600 and 700 ms, instead of one at 1000 ms.

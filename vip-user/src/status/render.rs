@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Counters, GroupState, GroupStatus, Member, MemberStatus, Status};
+use super::{Counters, GroupState, GroupStatus, InterfaceState, Member, MemberStatus, Status};
 
 /// VIPs that are shown of a group before the rest is only counted.
 const SHOWN_VIPS: usize = 3;
@@ -19,6 +19,16 @@ pub fn status(status: &Status, colours: bool) -> String {
         status.epoch,
         printable(&status.version),
     );
+    for interface in &status.interfaces {
+        let (state, colour) = match interface.state {
+            InterfaceState::Up if interface.name == status.iface => continue,
+            InterfaceState::Up => ("up", Colour::Green),
+            InterfaceState::NoCarrier => ("NO CARRIER", Colour::Red),
+            InterfaceState::Down => ("DOWN", Colour::Red),
+        };
+        let (name, state) = (printable(&interface.name), Cell::coloured(state, colour).painted(0, colours));
+        text += &format!("{name}: {state}, XDP {}\n", interface.xdp);
+    }
     if status.insecure {
         let warning = Cell::coloured("INSECURE: messages are not authenticated", Colour::Red);
         text += &format!("{}\n", warning.painted(0, colours));
@@ -171,6 +181,7 @@ fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::InterfaceStatus;
 
     #[test]
     fn members_are_an_aligned_table() {
@@ -232,6 +243,26 @@ mod tests {
         assert!(text.contains("master  -       43.2 ms"), "{text}");
     }
 
+    #[test]
+    fn other_interfaces_are_listed_and_one_that_is_down_is_pointed_out() {
+        let mut several = example();
+        several
+            .interfaces
+            .extend([interface("eth1", InterfaceState::Up), interface("eth2", InterfaceState::Down)]);
+        let text = status(&several, false);
+        assert!(
+            !text.contains("eth0:") && text.contains("\neth1: up, XDP generic\neth2: DOWN, XDP"),
+            "{text}"
+        );
+        several.interfaces[0].state = InterfaceState::NoCarrier;
+        let text = status(&several, true);
+        assert!(text.contains("\neth0: \x1b[31mNO CARRIER\x1b[0m, XDP generic\n"), "{text}");
+    }
+
+    fn interface(name: &str, state: InterfaceState) -> InterfaceStatus {
+        InterfaceStatus { name: name.to_owned(), xdp: crate::config::XdpMode::Generic, state }
+    }
+
     fn member(name: &str, last_heard_ms: Option<f64>) -> Member {
         Member {
             name: name.to_owned(),
@@ -267,6 +298,7 @@ mod tests {
             }],
             members: vec![member("lb2", Some(3.1))],
             counters: Counters { vip_fenced: 5, ..Counters::default() },
+            interfaces: vec![interface("eth0", InterfaceState::Up)],
         }
     }
 }

@@ -62,7 +62,11 @@ impl Generator {
     }
 
     fn frame(&mut self, pair: &Pair) -> (Way, Vec<u8>) {
-        let way = if self.chance(10) { Way::Own } else { Way::Wire };
+        let way = match self.rng.random_range(0..100) {
+            0..10 => Way::Own,
+            10..20 => Way::Side,
+            _ => Way::Wire,
+        };
         let mut frame = match self.rng.random_range(0..100) {
             0..52 => self.message(way, pair),
             52..54 => self.replay(),

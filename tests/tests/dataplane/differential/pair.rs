@@ -7,9 +7,7 @@ use vip_common::lease::{Acceptor, Decision};
 use vip_common::maps::{Config, Counter, Event, Group, Interface, LockedAcceptor, bpf_spin_lock};
 use vip_user::dataplane::{self, ProgramLog};
 
-use super::super::node::{
-    LOOPBACK, MAIL, MAIL_ID, MAIL_VIP, NODE_HOST, Node, WEB, WEB_ID, WEB_VIP, config, now, vips6,
-};
+use super::super::node::{HOME, LOOPBACK, MAIL, MAIL_ID, Node, WEB, WEB_ID, config, now, vips, vips6};
 use super::super::pins::BpfDirectory;
 use super::bpf::{LOCKED, Map};
 use super::reference::{Clock, Expected, Setting, receive};
@@ -18,8 +16,10 @@ use super::state::{Maps, Move, Seen, State, hex, index};
 /// Where a frame comes from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Way {
-    /// The interface.
+    /// The interface where the nodes talk to each other.
     Wire,
+    /// Another one, where the VIPs of "web" lie, and those of "mail" do not.
+    Side,
     /// The node's own daemon, for its vote.
     Own,
 }
@@ -29,6 +29,7 @@ pub(super) struct Pair {
     pub(super) node: Node,
     pub(super) maps: Maps,
     interfaces: Map<Interface>,
+    way: Way,
     pub(super) setting: Setting,
     pub(super) state: State,
 }
@@ -72,16 +73,14 @@ impl Pair {
     /// As [`Self::new`], with maps that are pinned here, for other programs to share.
     pub(super) fn pinned_in(directory: &BpfDirectory) -> Self {
         let pins = directory.pins();
-        let mut node = Node::with_plane(dataplane::load(Some(&pins), ProgramLog::Off).unwrap()).on_the_wire();
-        let vips = BTreeMap::from([(WEB_VIP, WEB), (MAIL_VIP, MAIL)]);
-        node.plane.tables.set_vips(&vips).unwrap();
-        node.plane.tables.set_vips6(&vips6()).unwrap();
+        let node = Node::with_plane(dataplane::load(Some(&pins), ProgramLog::Off).unwrap()).on_the_wire();
         let maps = Maps::open(&pins);
         let interfaces = Map::open(&pins.map("INTERFACES"));
         let groups = BTreeMap::from([(WEB_ID, WEB), (MAIL_ID, MAIL)]);
-        let setting = Setting { config: config(), interface: Some(INTERFACE), vips, vips6: vips6(), groups };
+        let setting =
+            Setting { config: config(), interface: Some(HOME), vips: vips(), vips6: vips6(), groups };
         let state = maps.read();
-        Self { node, maps, interfaces, setting, state }
+        Self { node, maps, interfaces, way: Way::Wire, setting, state }
     }
 
     /// Has the frame run through both.
@@ -178,13 +177,27 @@ impl Pair {
 
     /// Frames that the kernel lets come in on an interface that the program does not serve are the daemon's own.
     pub(super) fn come_in_by(&mut self, way: Way) {
-        match (way, self.setting.interface) {
-            (Way::Wire, None) => self.node.plane.tables.set_interface(LOOPBACK, INTERFACE).unwrap(),
-            (Way::Own, Some(_)) => self.interfaces.delete(LOOPBACK),
-            _ => return,
+        if way == self.way {
+            return;
         }
-        self.setting.interface = (way == Way::Wire).then_some(INTERFACE);
+        let tables = &mut self.node.plane.tables;
+        self.setting.interface = match way {
+            Way::Wire => Some(HOME),
+            Way::Side => Some(Interface { home: 0, address: [0; 4], ..HOME }),
+            Way::Own => None,
+        };
+        match self.setting.interface {
+            Some(interface) => tables.set_interface(LOOPBACK, interface).unwrap(),
+            None => self.interfaces.delete(LOOPBACK),
+        }
+        if (way == Way::Side) != (self.way == Way::Side) {
+            let mail_at = if way == Way::Side { LOOPBACK + 1 } else { LOOPBACK };
+            let Setting { vips, vips6, .. } = &mut self.setting;
+            vips.values_mut().filter(|vip| vip.slot == MAIL).for_each(|vip| vip.interface = mail_at);
+            vips6.values_mut().filter(|vip| vip.slot == MAIL).for_each(|vip| vip.interface = mail_at);
+            tables.set_vips(vips).unwrap();
+            tables.set_vips6(vips6).unwrap();
+        }
+        self.way = way;
     }
 }
-
-const INTERFACE: Interface = Interface { mac: NODE_HOST.mac, reserved: 0, address: NODE_HOST.ip.octets() };

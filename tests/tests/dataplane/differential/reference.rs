@@ -13,6 +13,9 @@
 //! | anything else, or any doubt | passed | passed |
 //!
 //! A conflict is reported, at most once an interval, and the packet passed, unless it has to be answered.
+//!
+//! Where the nodes do not talk to each other, a lease message is anything else, nothing is sent on or kept, and only the
+//! holder knows who is foreign. A request for a VIP that lies on another interface has the lease as if not held.
 
 mod memory;
 mod ndp;
@@ -21,7 +24,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vip_common::lease::Decision;
-use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface, Stale, Vip6};
+use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface, Stale, Vip, Vip6};
 use vip_common::siphash::siphash;
 use vip_common::vote::{self, Answer};
 use vip_common::wire::{Kind, MESSAGE_LEN, Message};
@@ -52,7 +55,7 @@ pub(super) struct Setting {
     pub(super) config: Config,
     /// Where the frames come in; `None` = they are the daemon's own.
     pub(super) interface: Option<Interface>,
-    pub(super) vips: BTreeMap<Ipv4Addr, u32>,
+    pub(super) vips: BTreeMap<Ipv4Addr, Vip>,
     pub(super) vips6: BTreeMap<Ipv6Addr, Vip6>,
     pub(super) groups: BTreeMap<u32, u32>,
 }
@@ -151,13 +154,13 @@ impl Run<'_> {
         let asks = |vip: Ipv4Addr| is_request && vip == target_ip && vip != sender_ip;
         let vips = &self.setting.vips;
         let claimed = vips.iter().find(|(vip, _)| announces(**vip));
-        let asked = vips.iter().find(|(vip, _)| asks(**vip)).map(|(_, slot)| *slot);
-        let held = asked.is_some_and(|slot| self.holds(slot));
-        let conflict =
-            claimed.is_some_and(|(vip, slot)| self.claims(sender_mac, vip.to_ipv6_mapped(), *slot));
+        let asked = vips.iter().find(|(vip, _)| asks(**vip)).map(|(_, vip)| *vip);
+        let held = asked.is_some_and(|vip| vip.interface == LOOPBACK && self.holds(vip.slot));
+        let conflict = claimed
+            .is_some_and(|(vip, Vip { slot, .. })| self.claims(sender_mac, vip.to_ipv6_mapped(), *slot));
 
         if held {
-            let own = self.mac_of(asked.unwrap(), &interface);
+            let own = self.mac_of(asked.unwrap().slot, &interface);
             let reply = &mut self.frame[at..at + ARP_LEN];
             reply[6..8].copy_from_slice(&ARP_REPLY.to_be_bytes());
             reply[8..14].copy_from_slice(&own);
@@ -170,7 +173,7 @@ impl Run<'_> {
         }
         match (conflict, asked) {
             (true, _) => Some((Action::Pass, Counter::ArpConflict)),
-            (false, Some(slot)) if self.keeps_questions(slot) => Some((Action::Drop, Counter::VipKept)),
+            (false, Some(vip)) if self.keeps_questions(vip.slot) => Some((Action::Drop, Counter::VipKept)),
             (false, Some(_)) => Some((Action::Drop, Counter::ArpFenced)),
             (false, None) => None,
         }
@@ -182,10 +185,16 @@ impl Run<'_> {
             .setting
             .interface
             .is_some_and(|interface| interface.mac == sender || self.mac_of(slot, &interface) == sender);
-        let group = &mut self.state.groups[index(slot)];
-        if own || (group.holder != 0 && group.holder_mac == sender) {
+        let by_another_holder = if self.is_home() {
+            let group = &self.state.groups[index(slot)];
+            group.holder != 0 && group.holder_mac == sender
+        } else {
+            !self.holds(slot)
+        };
+        if own || by_another_holder {
             return false;
         }
+        let group = &mut self.state.groups[index(slot)];
         let now = self.clock.read();
         if now - group.conflict_at >= CONFLICT_INTERVAL {
             group.conflict_at = now;
@@ -193,6 +202,11 @@ impl Run<'_> {
             self.events.push(Event { kind, slot, value, address: vip.octets(), mac: sender, node: 0 });
         }
         true
+    }
+
+    /// Whether the nodes talk to each other where the frame came in, so that the MAC addresses of holders are good here.
+    fn is_home(&self) -> bool {
+        self.setting.interface.is_some_and(|interface| interface.home == 1)
     }
 
     /// Where neighbours have the VIPs of a group.
@@ -210,14 +224,16 @@ impl Run<'_> {
     fn ipv4(&mut self, at: usize) -> Option<Outcome> {
         let packet = self.frame.get(at..).filter(|packet| packet.len() >= IPV4_LEN)?;
         let destination = ip(&packet[16..20]);
-        let is_own = match self.setting.interface {
-            Some(interface) => interface.address == destination.octets(),
+        let is_message = match self.setting.interface {
+            Some(interface) => {
+                self.is_home() && (interface.address == destination.octets() || destination.is_multicast())
+            }
             None => true,
         };
-        if udp_port(packet) == Some(self.setting.config.port) && (is_own || destination.is_multicast()) {
+        if udp_port(packet) == Some(self.setting.config.port) && is_message {
             return Some(self.datagram(at).unwrap_or_else(|counter| (Action::Drop, counter)));
         }
-        let slot = *self.setting.vips.get(&destination)?;
+        let slot = self.setting.vips.get(&destination)?.slot;
         Some(self.for_vip(slot))
     }
 
@@ -230,7 +246,7 @@ impl Run<'_> {
                 }
                 (Action::Pass, Counter::VipPassed)
             }
-            false if self.keeps(slot) && (self.is_for_us_alone() || self.is_for(slot)) => {
+            false if self.is_home() && self.keeps(slot) && (self.is_for_us_alone() || self.is_for(slot)) => {
                 (Action::Drop, Counter::VipKept)
             }
             false if self.send_on(slot) => (Action::Tx, Counter::VipForwarded),
@@ -256,7 +272,7 @@ impl Run<'_> {
     fn keeps_questions(&self, slot: u32) -> bool {
         let holder = self.state.groups[index(slot)].holder_mac;
         let own = self.setting.interface.map(|interface| interface.mac);
-        self.keeps(slot) && (holder == [0; 6] || Some(holder) == own)
+        self.is_home() && self.keeps(slot) && (holder == [0; 6] || Some(holder) == own)
     }
 
     /// Readdresses the frame to the holder, if it is one for this node alone, nobody has sent it on before, and it would
@@ -267,7 +283,8 @@ impl Run<'_> {
         let mark = [&[0x76], &cluster[..]].concat();
         let from = &self.frame[6..12];
         let is_new = self.is_for_us_alone() && !from.starts_with(&mark) && from != group.holder_mac;
-        let is_to_go = group.stale == Stale::Forward as u32
+        let is_to_go = self.is_home()
+            && group.stale == Stale::Forward as u32
             && is_new
             && group.holder_mac != [0; 6]
             && self.frame[..6] != group.holder_mac;

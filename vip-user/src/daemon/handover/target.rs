@@ -28,7 +28,7 @@ pub(super) fn named(
     }
     match candidates.iter().find(|(candidate, _)| candidate == id) {
         Some((_, 0)) => Err(format!(
-            "{name} has priority 0 in this group: raise that in its configuration, or choose another node"
+            "{name} has priority 0 in this group, or cannot serve: see `vip-user status` there, or choose another node"
         )),
         Some(_) => Ok(*id),
         None => Err(format!("{name} is about to leave the cluster: choose another node; {SEE}")),
@@ -105,7 +105,7 @@ mod tests {
             ("twin", "several nodes are called twin: name one by its id, "),
             (
                 "6",
-                "twin has priority 0 in this group: raise that in its configuration, or choose another node",
+                "twin has priority 0 in this group, or cannot serve: see `vip-user status` there, or choose another node",
             ),
             ("leaver", "leaver is about to leave the cluster: choose another node; "),
         ];

@@ -83,7 +83,7 @@ impl Generator {
         use Kind::*;
         match (way, self.rng.random_range(0..10)) {
             (Way::Own, 0..9) => self.pick(&[Prepare, Propose, Propose, Propose, Release, Transfer]),
-            (Way::Wire, 0..7) => {
+            (Way::Wire | Way::Side, 0..7) => {
                 self.pick(&[Prepare, Prepare, Propose, Propose, Release, Transfer, Accepted, Accepted])
             }
             _ => self.pick(&[Promise, Accepted, Refused, Hello, Probe, Taken, Transfer, Offer, Ask, Grant]),
@@ -97,8 +97,8 @@ impl Generator {
         let node = match way {
             Way::Own => NODE,
             // Only a holder can release, renew or transfer.
-            Way::Wire if lease.node() != NODE && lease.node() != 0 && self.chance(40) => lease.node(),
-            Way::Wire => self.pick(&NODES),
+            Way::Wire | Way::Side if ![NODE, 0].contains(&lease.node()) && self.chance(40) => lease.node(),
+            Way::Wire | Way::Side => self.pick(&NODES),
         };
         let own_proposal = Ballot(pair.state.renewals[index(slot)].ballot);
         let round = match self.rng.random_range(0..10) {

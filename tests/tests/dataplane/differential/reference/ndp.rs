@@ -9,7 +9,7 @@ use super::super::super::frames::{
     ADVERTISEMENT, ALL_NODES, Mac, OVERRIDE, PROTOCOL_ICMPV6, ROUTER, SOLICITATION, SOLICITED,
     checksum_over_ipv6, link_layer, multicast_mac, solicited_node,
 };
-use super::{Outcome, Run, be16, mac};
+use super::{LOOPBACK, Outcome, Run, be16, mac};
 
 const IPV6_LEN: usize = 40;
 /// Of a message without options.
@@ -63,7 +63,7 @@ impl Run<'_> {
         match asked {
             // Who asks for what it has itself asks nothing.
             Some(vip) if message.source != message.target => {
-                if self.holds(vip.slot) {
+                if vip.interface == LOOPBACK && self.holds(vip.slot) {
                     self.advertise(at, message, sender, vip);
                     return Err((Action::Tx, Counter::NdReply));
                 }
@@ -78,7 +78,7 @@ impl Run<'_> {
     }
 
     /// Puts an advertisement in the place of a solicitation (RFC 4861, section 7.2.4).
-    fn advertise(&mut self, at: usize, message: &Message, asker: Mac, Vip6 { slot, router }: Vip6) {
+    fn advertise(&mut self, at: usize, message: &Message, asker: Mac, Vip6 { slot, router, .. }: Vip6) {
         let interface = self.setting.interface.expect("an answer goes through an interface");
         let (own, vip) = (self.mac_of(slot, &interface), message.target);
         let (destination, solicited) =

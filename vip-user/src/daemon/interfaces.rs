@@ -1,0 +1,136 @@
+//! The interfaces that the node serves: the home one, where the nodes talk to each other, and the others that VIPs lie on.
+//! Without one of them, the node can hold nothing.
+
+use std::collections::BTreeMap;
+use std::iter;
+
+use nix::net::if_::if_nameindex;
+use vip_common::maps;
+
+use super::start::netlink_failure;
+use crate::config::{Settings, Vip, XdpMode};
+use crate::exit::Failure;
+use crate::netlink::{Interface, Netlink};
+use crate::status::{InterfaceState, InterfaceStatus};
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub(super) struct Interfaces {
+    pub(super) home: Interface,
+    /// By the names that the configuration has for them.
+    others: BTreeMap<String, Interface>,
+}
+
+impl Interfaces {
+    /// The home interface alone.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be served.
+    pub(super) async fn at_home(netlink: &Netlink, settings: &Settings) -> Result<Self, Failure> {
+        let home = find(netlink, &settings.node.iface, "set node.iface or --iface").await?;
+        Ok(Self { home, others: BTreeMap::new() })
+    }
+
+    /// Finds the others, too.
+    ///
+    /// # Errors
+    /// One is missing, cannot be served, or is there already under another name.
+    pub(super) async fn find_others(
+        &mut self,
+        netlink: &Netlink,
+        settings: &Settings,
+    ) -> Result<(), Failure> {
+        for name in settings.other_interfaces() {
+            let hint = format!("correct the VIPs that have \"dev {name}\"");
+            let found = find(netlink, name, &hint).await?;
+            if let Some(known) = self.by_index(found.index) {
+                return Err(Failure::configuration(format!(
+                    "{name} is another name of the interface {}: call it by one name everywhere",
+                    known.name
+                )));
+            }
+            self.others.insert(name.to_owned(), found);
+        }
+        Ok(())
+    }
+
+    /// Looks at all of them anew.
+    ///
+    /// # Errors
+    /// One is gone.
+    pub(super) async fn refresh(&mut self, netlink: &Netlink) -> Result<(), Failure> {
+        for interface in iter::once(&mut self.home).chain(self.others.values_mut()) {
+            *interface = find(netlink, &interface.name, "it was there a moment ago").await?;
+        }
+        Ok(())
+    }
+
+    /// All of them, the home one first.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Interface> {
+        iter::once(&self.home).chain(self.others.values())
+    }
+
+    /// The one that this VIP lies on.
+    pub(super) fn of(&self, vip: &Vip) -> &Interface {
+        vip.dev.as_ref().and_then(|dev| self.others.get(dev)).unwrap_or(&self.home)
+    }
+
+    /// The one of this index, if it is served.
+    pub(super) fn by_index(&self, index: u32) -> Option<&Interface> {
+        self.iter().find(|interface| interface.index == index)
+    }
+
+    /// Whether the nodes talk to each other on the one of this index.
+    pub(super) const fn is_home(&self, index: u32) -> bool {
+        self.home.index == index
+    }
+
+    /// Takes note of how one of them is now; gives how it was.
+    pub(super) fn update(&mut self, now: &Interface) -> Option<Interface> {
+        let mut all = iter::once(&mut self.home).chain(self.others.values_mut());
+        let known = all.find(|interface| interface.index == now.index)?;
+        Some(std::mem::replace(known, now.clone()))
+    }
+
+    /// Whether all of them have a carrier.
+    pub(super) fn are_up(&self) -> bool {
+        self.iter().all(|interface| interface.carrier)
+    }
+
+    /// What the data plane is told of one of them.
+    pub(super) fn entry(&self, interface: &Interface) -> maps::Interface {
+        let is_home = self.is_home(interface.index);
+        let address = interface.first_ipv4().filter(|_| is_home).map_or([0; 4], |address| address.octets());
+        maps::Interface { mac: interface.mac, home: is_home.into(), address }
+    }
+
+    /// What `status` shows.
+    pub(super) fn status(&self) -> Vec<InterfaceStatus> {
+        self.iter().map(status).collect()
+    }
+}
+
+/// How the program runs on an interface.
+pub(super) const fn mode(interface: &Interface) -> XdpMode {
+    if interface.generic_xdp { XdpMode::Generic } else { XdpMode::Native }
+}
+
+fn status(interface: &Interface) -> InterfaceStatus {
+    let state = match interface {
+        Interface { carrier: true, .. } => InterfaceState::Up,
+        Interface { up: true, .. } => InterfaceState::NoCarrier,
+        Interface { .. } => InterfaceState::Down,
+    };
+    InterfaceStatus { name: interface.name.clone(), xdp: mode(interface), state }
+}
+
+async fn find(netlink: &Netlink, name: &str, hint: &str) -> Result<Interface, Failure> {
+    let found = netlink.interface(name).await.map_err(netlink_failure)?;
+    found.ok_or_else(|| {
+        let present = if_nameindex().map_or_else(
+            |_| String::new(),
+            |names| names.iter().map(|name| name.name().to_string_lossy()).collect::<Vec<_>>().join(", "),
+        );
+        Failure::configuration(format!("no interface {name:?} (there are: {present}): {hint}"))
+    })
+}
