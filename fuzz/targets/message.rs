@@ -30,7 +30,7 @@ fuzz_target!(|datagram: &[u8]| {
     let is_one = message.magic.get() == MAGIC
         && message.version == VERSION
         && message.cluster.get() == CLUSTER
-        && Kind::from_u8(message.kind).is_some()
+        && Kind::from_u8(message.kind).is_some_and(|kind| body.is_empty() || kind.may_have_body())
         && body.len() <= MAX_BODY;
     for key in keys().verifying() {
         let mut message = message;

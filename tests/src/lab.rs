@@ -8,6 +8,7 @@ mod config;
 mod daemon;
 mod freezer;
 mod mounts;
+mod stack;
 mod sweep;
 mod topology;
 mod xdp;
@@ -28,6 +29,7 @@ pub use self::{
     daemon::{Daemon, DaemonOptions, daemon_binary},
     freezer::Freezer,
     mounts::Mounts,
+    stack::Stack,
     sweep::sweep_leftovers,
     topology::mount_bpffs,
     xdp::{program_that_passes, time_programs},
@@ -194,6 +196,12 @@ impl Lab {
     /// The cable between node `node` and the switch.
     pub fn cable(&self, node: u8) -> Cable<'_> {
         Cable { lab: self, side: Side::Front, node }
+    }
+
+    /// Puts an interface of this kind in the place of eth0 of node `node`, on top of it; a reason if the
+    /// kernel has no such kind.
+    pub fn stack(&self, node: u8, kind: Stack) -> Result<std::result::Result<(), String>> {
+        stack::put(self, node, kind)
     }
 
     /// A command that will run on node `node`.

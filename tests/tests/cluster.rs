@@ -24,10 +24,12 @@ mod cluster {
     mod presence;
     mod promises;
     mod reach;
+    mod stacks;
     mod supervision;
     mod virtual_mac;
     mod voters;
     mod watch;
+    mod without_xdp;
 }
 
 use std::time::Duration;

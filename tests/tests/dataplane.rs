@@ -31,5 +31,6 @@ mod dataplane {
     mod records;
     mod requests;
     mod resume;
+    mod user_plane;
     mod virtual_mac;
 }

@@ -146,6 +146,12 @@ impl Kind {
             _ => return None,
         })
     }
+
+    /// Whether a body may follow it. One that comes with another kind makes the message malformed.
+    #[inline(always)]
+    pub const fn may_have_body(self) -> bool {
+        matches!(self, Self::Hello | Self::Probe | Self::Taken)
+    }
 }
 
 /// Why an acceptor refused.
@@ -269,7 +275,8 @@ impl Message {
         let kind = message.kind_for(cluster)?;
         let tag = message.tag.get();
         let key = keys.iter().find(|key| message.tag_under(key) == tag).ok_or(Invalid::Tag)?;
-        if body.len() != usize::from(message.body_len.get()) || body.len() > MAX_BODY {
+        let fits = body.len() == usize::from(message.body_len.get()) && body.len() <= MAX_BODY;
+        if !fits || !(body.is_empty() || kind.may_have_body()) {
             return Err(Invalid::Malformed);
         }
         let body_tag = if body.is_empty() { 0 } else { siphash(key, body) };

@@ -69,8 +69,8 @@ pub(crate) fn message(
 #[inline(always)]
 fn verify(message: &Message, datagram: &Datagram, config: &Config) -> Result<Kind, Invalid> {
     let kind = message.kind_for(config.cluster)?;
-    let may_have_body = matches!(kind, Kind::Hello | Kind::Probe | Kind::Taken);
-    if !datagram.ipv4.is_plain() || !datagram.fits_body() || (message.body_len.get() != 0 && !may_have_body) {
+    let body_is_as_it_may = message.body_len.get() == 0 || kind.may_have_body();
+    if !datagram.ipv4.is_plain() || !datagram.fits_body() || !body_is_as_it_may {
         return Err(Invalid::Malformed);
     }
     let tag = message.tag.get();

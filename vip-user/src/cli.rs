@@ -125,7 +125,7 @@ pub struct SettingsArgs {
     /// has form the group "vip"
     #[arg(long = "vip", value_name = "ADDR/LEN")]
     pub vips: Vec<Vip>,
-    /// How to attach the XDP program; wins over node.xdp
+    /// How to attach the XDP program, if at all; wins over node.xdp
     #[arg(long, value_name = "MODE", value_enum)]
     pub xdp: Option<XdpMode>,
 }

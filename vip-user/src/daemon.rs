@@ -13,8 +13,11 @@ mod groups;
 mod handover;
 mod interfaces;
 mod lease_thread;
+mod leftovers;
 mod lookup;
+mod mode;
 mod own_vote;
+mod plane;
 mod preemption;
 mod presence;
 mod privileges;
@@ -53,7 +56,7 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 /// # Errors
 /// What kept the daemon from starting, or stopped it. Either way, the machine is as it was before.
 pub fn run(settings: Settings) -> Result<(), Failure> {
-    privileges::check()?;
+    privileges::check(settings.node.xdp)?;
     let failed = |error| Failure::refused(format!("cannot start the runtime: {error}"));
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let result = runtime.block_on(serve(&settings));
@@ -150,7 +153,9 @@ async fn withdraw(shared: &Shared, netlink: &Netlink) {
         plane.withdraw();
         plane.dummy.clone()
     });
-    if let Err(error) = netlink.remove_dummy(&dummy).await {
+    if let Some(dummy) = dummy
+        && let Err(error) = netlink.remove_dummy(&dummy).await
+    {
         warn!("{error}");
     }
     handover::let_go(shared).await;
@@ -200,13 +205,14 @@ async fn live(
 async fn handle_change(shared: &Shared, netlink: &Netlink, change: Change) -> Result<(), Failure> {
     let (interfaces, dummy) = shared.with(|plane| (plane.interfaces.clone(), plane.dummy.clone()));
     let (changed, vip_link) = match &change {
-        Change::Link { index, name, .. } => (Some(*index), *name == dummy),
+        Change::Link { index, name, .. } => (Some(*index), Some(name) == dummy.as_ref()),
         Change::Address { index } => (Some(*index), interfaces.by_index(*index).is_none()),
         Change::Resync => (None, true),
     };
     for interface in
         interfaces.iter().filter(|interface| changed.is_none_or(|index| index == interface.index))
     {
+        shared.with(|plane| plane.plane.look_at_addresses());
         match look_at(shared, netlink, interface).await {
             Err(failure) if interfaces.is_home(interface.index) => return Err(failure),
             Err(failure) => {

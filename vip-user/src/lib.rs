@@ -25,4 +25,5 @@ pub mod store;
 pub mod supervisor;
 pub mod sysctl;
 pub mod transport;
+pub mod userplane;
 mod virtual_mac;

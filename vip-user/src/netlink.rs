@@ -9,6 +9,7 @@
 
 mod address;
 mod changes;
+mod own_addresses;
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -114,6 +115,9 @@ pub struct Interface {
     pub carrier: bool,
     /// One end of a virtual cable (veth(4)).
     pub veth: bool,
+    /// Where it is a macvlan: the name of the link in this namespace that it is on. That hears the same
+    /// segment.
+    pub parent: Option<String>,
     /// Longest packet in bytes.
     pub mtu: u32,
     /// An XDP program runs on it, but not in its driver (`XDP_ATTACHED_SKB`).
@@ -212,6 +216,10 @@ impl Netlink {
         let Some(mac) = mac else { return Err(NetlinkError::NotEthernet { name: name.into() }) };
         let index = link.header.index;
         let messages = self.addresses(index).await?;
+        let parent = match macvlan_parent(&link) {
+            Some(parent) => Some(self.name_of(parent).await?),
+            None => None,
+        };
         Ok(Some(Interface {
             index,
             name: link_name(&link).to_owned(),
@@ -220,6 +228,7 @@ impl Netlink {
             up: link.header.flags.contains(LinkFlags::Up),
             carrier: link.header.flags.contains(LinkFlags::LowerUp),
             veth: link_kind(&link) == Some(&InfoKind::Veth),
+            parent,
             mtu: mtu(&link),
             generic_xdp: xdp(&link).any(|fact| *fact == LinkXdp::Attached(XdpAttached::SocketBuffer)),
             xdp_program: xdp(&link).find_map(|fact| match fact {
@@ -503,6 +512,19 @@ fn link_kind(link: &LinkMessage) -> Option<&InfoKind> {
     });
     info?.iter().find_map(|item| match item {
         LinkInfo::Kind(kind) => Some(kind),
+        _ => None,
+    })
+}
+
+/// In another namespace, it is nobody's business here.
+fn macvlan_parent(link: &LinkMessage) -> Option<u32> {
+    let is_elsewhere =
+        link.attributes.iter().any(|attribute| matches!(attribute, LinkAttribute::LinkNetNsId(_)));
+    if is_elsewhere || !matches!(link_kind(link), Some(InfoKind::MacVlan | InfoKind::MacVtap)) {
+        return None;
+    }
+    link.attributes.iter().find_map(|attribute| match attribute {
+        LinkAttribute::Link(index) => Some(*index),
         _ => None,
     })
 }

@@ -21,7 +21,7 @@ pub struct Status {
     pub iface: String,
     /// The daemon's version.
     pub version: String,
-    /// How the XDP program is attached, `native` or `generic`.
+    /// How the XDP program is attached, `native` or `generic`; `off` without it, and so without a fence.
     pub xdp: XdpMode,
     /// The number of the configuration of voters; 0 before the first one is formed.
     pub epoch: u64,
@@ -36,6 +36,9 @@ pub struct Status {
     /// Whether packets from a VIP that another node serves are kept from leaving.
     #[serde(default)]
     pub egress_fence: bool,
+    /// Why XDP is not native; none where it is.
+    #[serde(default)]
+    pub xdp_reason: Option<String>,
     /// All interfaces that VIPs lie on, `iface` first.
     #[serde(default)]
     pub interfaces: Vec<InterfaceStatus>,
@@ -202,7 +205,9 @@ mod tests {
         let fields = EXAMPLE.strip_suffix("}}").unwrap();
         assert_eq!(
             serde_json::to_string(&status).unwrap(),
-            format!("{fields},\"conflicts\":0}},\"egress_fence\":false,\"interfaces\":[]}}")
+            format!(
+                "{fields},\"conflicts\":0}},\"egress_fence\":false,\"xdp_reason\":null,\"interfaces\":[]}}"
+            )
         );
     }
 

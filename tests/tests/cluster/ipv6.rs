@@ -145,7 +145,7 @@ pub(super) fn three_with_ipv6(options: &DaemonOptions) -> (Cluster, u8) {
 }
 
 /// Waits until the client gets an answer to an echo request (RFC 4443, section 4).
-fn wait_ping(cluster: &Cluster) {
+pub(super) fn wait_ping(cluster: &Cluster) {
     let open = || Ok(Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?);
     let socket = in_netns(&cluster.lab().client_netns(), open).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
@@ -167,7 +167,7 @@ fn ping(mut socket: &Socket) -> Result<()> {
 }
 
 /// Waits until the client's neighbour entry for the VIP has the MAC of `node`.
-fn wait_neighbour(cluster: &Cluster, node: u8) {
+pub(super) fn wait_neighbour(cluster: &Cluster, node: u8) {
     let wanted = mac(node).map(|byte| format!("{byte:02x}")).join(":");
     wait::until_equal("the client's neighbour entry", PATIENCE, &Some(wanted), || {
         let mut command = command_in(&cluster.lab().client_netns(), "ip")?;

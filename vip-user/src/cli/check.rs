@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 
 use super::{SettingsArgs, client::print};
 use crate::{
-    config::{Group, Keys, Presence, Settings, Transport, format_duration},
+    config::{Group, Keys, Presence, Settings, Transport, XdpMode, format_duration},
     exit::Failure,
+    userplane::MISSING,
 };
 
 /// Reads the configuration, its key file included, and prints what a daemon would do with it.
@@ -48,6 +49,12 @@ fn summary(settings: &Settings) -> String {
         format_duration(cluster.interval),
         format_duration(cluster.lease),
     );
+    if node.xdp == XdpMode::Off {
+        text += &format!(
+            "fence    NONE: a daemon that is stopped or killed leaves its VIPs on, and two nodes may serve; \
+             {MISSING}\n"
+        );
+    }
     if groups.is_empty() {
         text += "groups   none: this node only votes\n";
     }
@@ -84,7 +91,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Cluster, Node, Paths, XdpMode};
+    use crate::config::{Cluster, Node, Paths};
 
     #[test]
     fn the_summary_says_what_would_run() {
@@ -106,6 +113,14 @@ mod tests {
         let text = summary(&settings);
         assert!(text.contains("priority 0 (a witness)"), "{text}");
         assert!(text.contains("groups   none: this node only votes"), "{text}");
+    }
+
+    #[test]
+    fn the_summary_says_what_is_missing_without_xdp() {
+        let mut settings = settings();
+        settings.node.xdp = XdpMode::Off;
+        let text = summary(&settings);
+        assert!(text.contains("fence    NONE: ") && text.contains("no stale forwarding"), "{text}");
     }
 
     fn settings() -> Settings {

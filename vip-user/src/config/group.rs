@@ -11,7 +11,7 @@ use vip_common::maps::MAX_INTERFACES;
 use super::{
     document::{Field, Place, Section},
     name::check_name,
-    node::Node,
+    node::{Node, XdpMode},
     vip::Vip,
 };
 use crate::exit::Failure;
@@ -83,6 +83,9 @@ impl Presence {
     }
 }
 
+/// Said of what a node without the XDP program cannot do.
+const TAKES_XDP: &str = "takes XDP, and node.xdp is \"off\"; change one of the two";
+
 /// Reads the groups of the file, and adds the VIPs of the command line.
 pub(super) fn read(sections: &[Section<'_>], node: &Node, flag_vips: &[Vip]) -> Result<Vec<Group>, Failure> {
     let mut reader = Reader::of(node);
@@ -128,7 +131,7 @@ impl<'n> Reader<'n> {
             preempt_delay,
             stale_forwarding: section.field("stale_forwarding").boolean()?.unwrap_or(true),
             presence: Presence::read(&section.field("presence"))?,
-            virtual_mac: section.field("virtual_mac").boolean()?.unwrap_or(false),
+            virtual_mac: self.read_virtual_mac(&section.field("virtual_mac"))?,
             router: section.field("router").boolean()?.unwrap_or(false),
         });
         Ok(())
@@ -143,6 +146,13 @@ impl<'n> Reader<'n> {
                 "{name:?} is the name of another group already ({}); rename one of the two",
                 first.position()
             ))),
+        }
+    }
+
+    fn read_virtual_mac(&self, field: &Field<'_>) -> Result<bool, Failure> {
+        match field.boolean()? {
+            Some(true) if self.node.xdp == XdpMode::Off => Err(field.refuse(TAKES_XDP)),
+            wished => Ok(wished.unwrap_or(false)),
         }
     }
 
@@ -204,6 +214,9 @@ impl<'n> Reader<'n> {
     /// Notes that `group` has this VIP, and gives it as it is to be kept; refuses an address that has an owner already.
     fn claim(&mut self, vip: Vip, group: &str, place: Place) -> Result<Vip, Failure> {
         let vip = self.placed(vip);
+        if vip.dev.is_some() && self.node.xdp == XdpMode::Off {
+            return Err(place.refuse(format!("{vip} {TAKES_XDP}")));
+        }
         if let Some(first) = self.vips.get(&vip.address) {
             return Err(place.refuse(format!(
                 "{vip} overlaps {} of group {:?} ({}); remove one of the two",

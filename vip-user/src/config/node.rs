@@ -27,7 +27,7 @@ pub struct Node {
     pub id: Option<NonZeroU16>,
     /// Who goes first, higher before lower. 0 is a witness: it votes but never holds.
     pub priority: u8,
-    /// How the XDP program is attached.
+    /// How the XDP program is attached, if at all.
     pub xdp: XdpMode,
     /// Keep packets from a VIP from leaving while another node serves it.
     pub egress_fence: bool,
@@ -37,14 +37,14 @@ pub struct Node {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum XdpMode {
-    /// In the driver where it can, else generic.
+    /// In the driver where it can, else generic; off where the kernel can have no XDP program.
     #[default]
     Auto,
     /// In the driver; an error where the driver cannot.
     Native,
     /// In the kernel's stack, with any driver; slower.
     Generic,
-    /// Not at all; not supported yet.
+    /// Not at all: the daemon does what it can do alone, without a fence.
     Off,
 }
 
@@ -140,21 +140,14 @@ fn read_iface(section: &Section<'_>, flag: Option<&str>) -> Result<String, Failu
 }
 
 fn read_xdp(section: &Section<'_>, flag: Option<XdpMode>) -> Result<XdpMode, Failure> {
-    const MODES: &str = "\"auto\", \"native\" or \"generic\"";
     let field = section.field("xdp");
     let parse = |text| {
         let mode = XdpMode::value_variants().iter().copied().find(|mode| mode.name() == text);
-        mode.ok_or_else(|| field.refuse(format!("{text:?} is no mode; use {MODES}")))
+        let modes = "\"auto\", \"native\", \"generic\" or \"off\"";
+        mode.ok_or_else(|| field.refuse(format!("{text:?} is no mode; use {modes}")))
     };
     let configured = field.string()?.map(parse).transpose()?;
-    let (place, mode) = match flag {
-        Some(mode) => (&Place::Flag("--xdp"), mode),
-        None => (field.place(), configured.unwrap_or_default()),
-    };
-    match mode {
-        XdpMode::Off => Err(place.refuse(format!("\"off\" is not supported yet; use {MODES}"))),
-        mode => Ok(mode),
-    }
+    Ok(flag.or(configured).unwrap_or_default())
 }
 
 #[cfg(test)]

@@ -267,8 +267,7 @@ fn an_impossible_node_is_refused() {
         ("id = 65536", "node.id", "65536 is not"),
         ("id = -1", "node.id", "-1 is not"),
         ("priority = 256", "node.priority", "256 is not a whole number from 0 to 255"),
-        ("xdp = \"off\"", "node.xdp", "not supported yet; use \"auto\", \"native\" or \"generic\""),
-        ("xdp = \"skb\"", "node.xdp", "\"skb\" is no mode; use \"auto\", \"native\" or \"generic\""),
+        ("xdp = \"skb\"", "node.xdp", "\"skb\" is no mode; use \"auto\", \"native\", \"generic\" or \"off\""),
     ] {
         let why = refused(parse(&format!("{NODE}{line}\n")), 4, key);
         assert!(why.contains(expected), "{line}: {why}");
@@ -483,11 +482,24 @@ fn flags_win_over_the_file() {
 }
 
 #[test]
-fn a_flag_that_is_not_supported_is_named_by_its_error() {
-    let overrides = Overrides { xdp: Some(XdpMode::Off), ..Overrides::default() };
-    let failure = Settings::parse("vip.toml", &format!("{NODE}{INSECURE}"), &overrides).unwrap_err();
-    assert!(failure.message.starts_with("--xdp: \"off\" is not supported yet"), "{failure}");
-    assert_eq!(failure.exit, Exit::BadConfiguration);
+fn xdp_can_be_off_unless_a_group_takes_it() {
+    let off = Overrides { xdp: Some(XdpMode::Off), ..Overrides::default() };
+    let with =
+        |key: &str| format!("{NODE}{INSECURE}[[group]]\nname = \"web\"\nvips = [\"10.0.0.1/24\"]\n{key}\n");
+    let settings = Settings::parse("vip.toml", &with("virtual_mac = false"), &off).unwrap();
+    assert_eq!(settings.node.xdp, XdpMode::Off);
+
+    let taking = with("virtual_mac = true");
+    let why = Settings::parse("vip.toml", &taking, &off).unwrap_err();
+    let place = format!("vip.toml:{}: group.virtual_mac", taking.lines().count());
+    assert_eq!(why.message, format!("{place}: takes XDP, and node.xdp is \"off\"; change one of the two"));
+    assert_eq!(why.exit, Exit::BadConfiguration);
+    assert!(Settings::parse("vip.toml", &taking, &Overrides::default()).is_ok());
+
+    let elsewhere = with("").replace("10.0.0.1/24", "10.0.0.1/24 dev eth9");
+    let why = Settings::parse("vip.toml", &elsewhere, &off).unwrap_err();
+    let expected = "10.0.0.1/24 dev eth9 takes XDP, and node.xdp is \"off\"; change one of the two";
+    assert!(why.message.ends_with(expected), "{why}");
 }
 
 #[test]

@@ -12,13 +12,15 @@ use vip_common::wire::Kind;
 
 use super::conflicts::Conflicts;
 use super::groups::{self, Group};
-use super::interfaces::{self, Interfaces};
+use super::interfaces::Interfaces;
 use super::lease_thread::{Order, OrderBook, Report};
+use super::mode::Mode;
+use super::plane::ControlSide;
 use super::preemption::{self, Preemption};
 use super::storage::Storage;
 use crate::clock;
 use crate::config::{Presence, Settings};
-use crate::dataplane::{Counters, Tables, Words};
+use crate::dataplane::{Counters, Words};
 use crate::election::{self, Demotion, GiveUp, State};
 use crate::exit::Failure;
 use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severity};
@@ -32,12 +34,14 @@ pub(super) struct ControlPlane {
     pub(super) interfaces: Interfaces,
     /// This node gives up what it holds, and ends: an interface is lost for good.
     pub(super) is_withdrawn: bool,
-    pub(super) dummy: String,
+    /// What the VIPs are on; `None`: without XDP, the interface itself.
+    pub(super) dummy: Option<String>,
     /// This node has taken or given up a group whose VIPs come and go with it.
     pub(super) presence_changed: bool,
     pub(super) groups: Vec<Group>,
     pub(super) words: Words,
-    pub(super) tables: Tables,
+    pub(super) plane: ControlSide,
+    pub(super) mode: Mode,
     pub(super) membership: Membership,
     pub(super) preemption: Preemption,
     pub(super) conflicts: Conflicts,
@@ -76,7 +80,7 @@ impl ControlPlane {
 
     /// A deadline of the membership has come.
     pub(super) fn handle_timeout(&mut self) {
-        match self.tables.peers() {
+        match self.plane.peers() {
             Ok(peers) => peers.iter().for_each(|(id, peer)| self.membership.heard(*id, peer.last_heard)),
             Err(error) => warn!("{error}"),
         }
@@ -117,7 +121,11 @@ impl ControlPlane {
     /// # Errors
     /// When its MAC address is another one: answers and announcements under way have the old one.
     pub(super) fn handle_interface(&mut self, now: &Interface) -> Result<bool, Failure> {
-        let Some(before) = self.interfaces.update(now) else { return Ok(false) };
+        let mut addresses = now.addresses.clone();
+        // Without XDP, they come and go here.
+        addresses.retain(|(address, _)| !self.is_vip(*address));
+        let now = Interface { addresses, ..now.clone() };
+        let Some(before) = self.interfaces.update(&now) else { return Ok(false) };
         if now.mac != before.mac {
             return Err(Failure::refused(format!(
                 "the MAC address of {} has changed; start again",
@@ -142,6 +150,10 @@ impl ControlPlane {
         Ok(now.carrier && !before.carrier)
     }
 
+    fn is_vip(&self, address: IpAddr) -> bool {
+        self.groups.iter().flat_map(|group| &group.settings.vips).any(|vip| vip.address == address)
+    }
+
     /// The last Hello: this node is leaving.
     pub(super) fn farewell(&mut self) -> Vec<u8> {
         self.membership.leave(clock::now());
@@ -158,8 +170,9 @@ impl ControlPlane {
             id: self.id,
             iface: self.interfaces.home.name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            xdp: interfaces::mode(&self.interfaces.home),
-            interfaces: self.interfaces.status(),
+            xdp: self.mode.xdp,
+            xdp_reason: self.mode.reason.clone(),
+            interfaces: self.interfaces.status(self.mode.xdp),
             egress_fence: self.egress_fence,
             epoch: self.membership.configuration().map_or(0, |configuration| configuration.epoch().into()),
             insecure,
@@ -176,7 +189,7 @@ impl ControlPlane {
     /// What `members` shows.
     pub(super) fn members(&self) -> Vec<status::Member> {
         let now = clock::now();
-        let peers = self.tables.peers().unwrap_or_default();
+        let peers = self.plane.peers().unwrap_or_default();
         let known = self.membership.members().map(|member| self.member(member, &peers, now));
         known.chain(self.absent_voters()).collect()
     }
@@ -217,7 +230,7 @@ impl ControlPlane {
     }
 
     fn counters(&self) -> status::Counters {
-        match self.tables.counters() {
+        match self.plane.counters() {
             Ok(counters) => summary(&counters),
             Err(error) => {
                 warn!("{error}");
@@ -273,9 +286,7 @@ impl ControlPlane {
     /// From now on, this configuration's voters decide. The data plane first: it answers in the new epoch only.
     fn adopt(&mut self, configuration: &membership::Configuration) {
         let epoch = configuration.epoch();
-        let stored =
-            self.tables.config().and_then(|config| self.tables.set_config(maps::Config { epoch, ..config }));
-        if let Err(error) = stored {
+        if let Err(error) = self.plane.set_epoch(epoch) {
             let reason = format!("the configuration cannot be put in force: {error}; start again");
             return self.end(Err(Failure::refused(reason)));
         }
@@ -337,7 +348,7 @@ impl ControlPlane {
             return;
         };
         self.orders.give(Order::Readdress { own: address });
-        match self.tables.set_interface(home.index, self.interfaces.entry(home)) {
+        match self.plane.set_interface(home.index, self.interfaces.entry(home)) {
             Ok(()) => info!("{} has the address {address} now", home.name),
             Err(error) => error!("{error}"),
         }
@@ -493,7 +504,7 @@ impl ControlPlane {
     }
 
     fn is_member(&self, mac: [u8; 6]) -> bool {
-        self.tables.peers().is_ok_and(|peers| peers.values().any(|peer| peer.mac == mac))
+        self.plane.peers().is_ok_and(|peers| peers.values().any(|peer| peer.mac == mac))
     }
 
     pub(super) fn name_of(&self, id: u16) -> String {

@@ -7,8 +7,11 @@ use tracing::{info, warn};
 
 use crate::dataplane::{Fence, FenceLost, Pins};
 use crate::ipv6::SolicitedNodes;
-use crate::netlink::{Netlink, NetlinkError};
+use crate::netlink::{Interface, Netlink, NetlinkError};
 use crate::sysctl::ArpSysctls;
+use crate::userplane::record::Record;
+
+use super::leftovers;
 
 /// Filled in as a start goes on, so that a start that fails half-way is undone as a whole.
 #[derive(Debug, Default)]
@@ -23,6 +26,8 @@ pub(super) struct Footprint {
     pub(super) dummy: Option<(Netlink, String)>,
     /// What is on each interface that is served, the home one first.
     pub(super) served: Vec<Served>,
+    /// What may be on the interface itself, for a daemon without XDP.
+    pub(super) own_addresses: Option<(Record, Netlink, Interface)>,
 }
 
 /// What is on one interface.
@@ -108,6 +113,11 @@ impl Footprint {
         }
         self.remove_vips().await;
         let mut sysctls = Vec::new();
+        if let Some((record, netlink, interface)) = &self.own_addresses
+            && let Err(failure) = leftovers::take_off(record, netlink, interface).await
+        {
+            warn!("{failure}");
+        }
         for Served { fence, mac_filter, sysctls: tightened, .. } in self.served {
             drop(fence);
             if let Some(filter) = mac_filter {

@@ -104,9 +104,9 @@ impl Interfaces {
         maps::Interface { mac: interface.mac, home: is_home.into(), address }
     }
 
-    /// What `status` shows.
-    pub(super) fn status(&self) -> Vec<InterfaceStatus> {
-        self.iter().map(status).collect()
+    /// What `status` shows of them; `mode` is the home one's.
+    pub(super) fn status(&self, mode: XdpMode) -> Vec<InterfaceStatus> {
+        self.iter().map(|interface| status(interface, mode)).collect()
     }
 }
 
@@ -115,13 +115,14 @@ pub(super) const fn mode(interface: &Interface) -> XdpMode {
     if interface.generic_xdp { XdpMode::Generic } else { XdpMode::Native }
 }
 
-fn status(interface: &Interface) -> InterfaceStatus {
+fn status(interface: &Interface, home: XdpMode) -> InterfaceStatus {
     let state = match interface {
         Interface { carrier: true, .. } => InterfaceState::Up,
         Interface { up: true, .. } => InterfaceState::NoCarrier,
         Interface { .. } => InterfaceState::Down,
     };
-    InterfaceStatus { name: interface.name.clone(), xdp: mode(interface), state }
+    let xdp = if home == XdpMode::Off { XdpMode::Off } else { mode(interface) };
+    InterfaceStatus { name: interface.name.clone(), xdp, state }
 }
 
 async fn find(netlink: &Netlink, name: &str, hint: &str) -> Result<Interface, Failure> {

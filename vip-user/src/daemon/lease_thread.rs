@@ -1,5 +1,7 @@
-//! The lease thread: runs the elections and does what they ask for. It alone sends, so that nothing else can delay a
-//! renewal: it takes no lock, allocates nothing between two heartbeats, and hands slow work to the daemon.
+//! The lease thread: runs the elections and does what they ask for. It alone sends, so that nothing else can
+//! delay a renewal: it takes no lock, allocates nothing between two heartbeats, and hands slow work to the
+//! daemon. (Without XDP, it waits for one thing: that the addresses of a group are off, before it tells
+//! anybody that it has let go of it.)
 //!
 //! A round: wait for a datagram, an event, an order or the next deadline; tell the elections; carry out their
 //! actions at once. A holder's round is three system calls per interval and group: wait, own vote, send.
@@ -22,11 +24,10 @@ use vip_common::lease::Request;
 use vip_common::maps::{Event, EventKind};
 use vip_common::wire::{Kind, Message};
 
-use super::own_vote::OwnVote;
+use super::plane::LeaseSide;
 use crate::announce::Announcer;
 use crate::clock;
-use crate::courier::Courier;
-use crate::dataplane::{Events, RenewalTable, Words};
+use crate::dataplane::Words;
 use crate::election::{Action, Answer, Demotion, Election, HandoverFailure, View};
 use crate::membership::Sender;
 use crate::pace::Pace;
@@ -151,14 +152,11 @@ impl LeaseThread {
 pub(super) struct Parts {
     pub(super) groups: Vec<GroupLease>,
     pub(super) words: Words,
-    pub(super) renewals: RenewalTable,
-    pub(super) events: Events,
-    pub(super) own_vote: OwnVote,
+    pub(super) plane: LeaseSide,
     pub(super) signer: Signer,
     pub(super) transport: Transport,
     /// One for each interface.
-    pub(super) announcers: Vec<Announcer>,
-    pub(super) courier: Courier,
+    pub(super) announcers: Vec<Arc<Announcer>>,
 }
 
 /// One group, as the thread sees it.
@@ -215,11 +213,11 @@ impl Driver {
         make_punctual();
         while !self.stopping {
             let ready = self.wait();
-            if ready.events {
-                self.take_events();
-            }
             if ready.datagrams {
                 self.take_datagrams();
+            }
+            if ready.events || self.parts.plane.has_events() {
+                self.take_events();
             }
             if ready.orders {
                 self.take_orders();
@@ -232,12 +230,14 @@ impl Driver {
     /// Sleeps until there is something to do.
     fn wait(&self) -> Ready {
         let deadline = self.parts.groups.iter().filter_map(|group| group.election.next_deadline()).min();
-        let timeout = deadline.map(|deadline| timespec(deadline.saturating_sub(clock::now())));
-        let mut fds = [
-            PollFd::new(self.parts.transport.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.parts.events.as_fd(), PollFlags::POLLIN),
-            PollFd::new(self.doorbell.as_fd(), PollFlags::POLLIN),
-        ];
+        let timeout = match self.parts.plane.has_events() {
+            true => Some(TimeSpec::new(0, 0)),
+            false => deadline.map(|deadline| timespec(deadline.saturating_sub(clock::now()))),
+        };
+        let (doorbell, datagrams) = (self.doorbell.as_fd(), self.parts.transport.as_fd());
+        // Without events to be woken by, the doorbell stands in for them: nothing is lost by looking.
+        let events = self.parts.plane.events_fd().unwrap_or(doorbell);
+        let mut fds = [datagrams, events, doorbell].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         // Interrupted or refused, everything is looked at: the deadlines must be met in any case.
         if ppoll(&mut fds, timeout, None).is_err() {
             return Ready { datagrams: true, events: true, orders: true };
@@ -260,6 +260,7 @@ impl Driver {
         match order {
             Order::Configure { epoch, voters } => {
                 self.parts.signer.set_epoch(epoch);
+                self.parts.plane.set_epoch(epoch);
                 self.tell_all(|election, view| election.set_voters(&voters, view));
             }
             Order::Candidates { slot, order } => {
@@ -288,15 +289,18 @@ impl Driver {
 
     fn hand_over(&mut self, slot: u32, to: u16) {
         let forwards = self.parts.groups.iter().any(|group| group.slot == slot && group.forwards);
-        if forwards && self.parts.words.holds(slot, clock::now()) {
-            self.parts.courier.keep(slot);
+        if forwards
+            && self.parts.words.holds(slot, clock::now())
+            && let Some(courier) = self.parts.plane.courier()
+        {
+            courier.keep(slot);
         }
         self.tell(slot, |election, view| election.hand_over(to, view));
     }
 
     fn take_events(&mut self) {
         for _ in 0..BATCH {
-            let Some(event) = self.parts.events.next() else { return };
+            let Some(event) = self.parts.plane.next_event() else { return };
             match EventKind::from_u32(event.kind) {
                 Some(EventKind::Released) => self.tell(event.slot, Election::handle_released),
                 Some(EventKind::DuplicateId) => {
@@ -364,7 +368,7 @@ impl Driver {
             let slot = self.parts.groups[index].slot;
             match action {
                 Action::SetRenewal(renewal) => {
-                    if let Err(error) = self.parts.renewals.set(slot, renewal)
+                    if let Err(error) = self.parts.plane.set_renewal(slot, renewal)
                         && self.paces.renewal.allows(clock::now())
                     {
                         error!("a lease cannot be asked for: {error}");
@@ -384,10 +388,13 @@ impl Driver {
                     }
                 }
                 Action::Arm { until } => self.parts.words.arm(slot, until),
-                Action::Disarm => self.parts.words.disarm(slot),
+                Action::Disarm => {
+                    self.parts.words.disarm(slot);
+                    self.parts.plane.disarmed(slot);
+                }
                 Action::SetRole(role) => self.parts.words.set_role(slot, role),
                 Action::Promoted(_) => {
-                    self.parts.announcers.iter().for_each(|announcer| announcer.promoted(slot));
+                    self.parts.plane.promoted(slot, &self.parts.announcers);
                     self.report(Report::Election { slot, said: action });
                 }
                 Action::Demoted(reason) => {
@@ -396,8 +403,11 @@ impl Driver {
                     self.report(Report::Election { slot, said: action });
                 }
                 Action::HandoverFailed { reason, .. } => {
-                    if reason != HandoverFailure::Replaced && self.parts.groups[index].forwards {
-                        self.parts.courier.given_up(slot);
+                    if reason != HandoverFailure::Replaced
+                        && self.parts.groups[index].forwards
+                        && let Some(courier) = self.parts.plane.courier()
+                    {
+                        courier.given_up(slot);
                     }
                     self.report(Report::Election { slot, said: action });
                 }
@@ -411,19 +421,19 @@ impl Driver {
     /// What came for the group while its lease changed hands, if it has, is for its next holder.
     fn end_keeping(&self, index: usize, reason: Demotion) {
         let GroupLease { slot, forwards, given_until, .. } = self.parts.groups[index];
+        let Some(courier) = self.parts.plane.courier().filter(|_| forwards) else { return };
         match reason {
-            _ if !forwards => {}
-            Demotion::HandedOver { .. } => self.parts.courier.handed_over(slot, given_until),
-            Demotion::Lapsed | Demotion::Released | Demotion::Unfit => self.parts.courier.given_up(slot),
+            Demotion::HandedOver { .. } => courier.handed_over(slot, given_until),
+            Demotion::Lapsed | Demotion::Released | Demotion::Unfit => courier.given_up(slot),
         }
     }
 
-    /// Asks all acceptors: the others by the network, this node's own by its own program.
+    /// Asks all acceptors: the others by the network, this node's own by its data plane.
     fn ask(&mut self, index: usize, request: Request, sent_at: u64) {
         let id = self.parts.groups[index].id;
         let message = self.parts.signer.request(id, request, sent_at);
         self.send(&message.to_bytes());
-        let answered = match self.parts.own_vote.cast(&message) {
+        let answered = match self.parts.plane.cast(&message) {
             Ok(answered) => answered,
             Err(error) => {
                 if self.paces.vote.allows(clock::now()) {

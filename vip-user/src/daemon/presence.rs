@@ -18,12 +18,11 @@ pub(super) fn of(group: &config::Group, holds: bool) -> impl Iterator<Item = IpA
     group.vips.iter().filter(move |_| is_here).map(|vip| vip.address)
 }
 
-/// Puts the VIPs on their interface that are to be there now, and takes others off. `expected` = because this node has
-/// taken or given up a group.
+/// Puts the VIPs on their dummy interface that are to be there now, and takes others off. `expected` =
+/// because this node has taken or given up a group.
 pub(super) async fn put_in_order(shared: &Shared, netlink: &Netlink, expected: bool) {
-    let Some((dummy, vips)) = shared.with(|plane| Some((plane.dummy.clone(), plane.vips_here()?))) else {
-        return;
-    };
+    let wanted = shared.with(|plane| Some((plane.dummy.clone()?, plane.vips_here()?)));
+    let Some((dummy, vips)) = wanted else { return };
     match netlink.ensure_vips(&dummy, &vips).await {
         Ok(repair) if repair.is_empty() => {}
         Ok(repair) if expected => {

@@ -97,6 +97,26 @@ impl Slots {
         self.0.iter()
     }
 
+    /// Places the configured groups where nothing of them is remembered: each is silent for the longest lease
+    /// from `now` on. Without XDP, nothing is sent on to their holders.
+    pub(super) fn without_past(
+        settings: &Settings,
+        interfaces: &Interfaces,
+        now: u64,
+    ) -> Result<Self, Failure> {
+        let quarantine_until = now + nanoseconds(settings.cluster.lease);
+        let ids = group_ids(settings)?;
+        let slot = |((group, id), number): ((&config::Group, u32), u32)| Slot {
+            number,
+            id,
+            quarantine_until,
+            virtual_mac: None,
+            vips: vips_of(group, interfaces),
+            settings: config::Group { stale_forwarding: false, ..group.clone() },
+        };
+        Ok(Self(settings.groups.iter().zip(ids).zip(FIRST_SLOT..).map(slot).collect()))
+    }
+
     fn place(
         settings: &Settings,
         ids: &[u32],
@@ -126,7 +146,7 @@ impl Slots {
             let virtual_mac = group.virtual_mac.then(|| virtual_mac::of(cluster, *id));
             plane.words.set_virtual_mac(number, virtual_mac.unwrap_or_default());
             let quarantine_until = plane.tables.acceptor(number)?.quarantine_until;
-            let vips = group.vips.iter().map(|vip| (vip.address, interfaces.of(vip).index)).collect();
+            let vips = vips_of(group, interfaces);
             let settings = group.clone();
             slots.push(Slot { number, id: *id, quarantine_until, virtual_mac, vips, settings });
         }
@@ -135,6 +155,11 @@ impl Slots {
         plane.tables.set_slots(&places)?;
         Ok(Self(slots))
     }
+}
+
+/// See [`Slot::vips`].
+fn vips_of(group: &config::Group, interfaces: &Interfaces) -> Vec<(IpAddr, u32)> {
+    group.vips.iter().map(|vip| (vip.address, interfaces.of(vip).index)).collect()
 }
 
 /// What becomes of packets for a group that another node serves.

@@ -1,8 +1,14 @@
 //! The start of a daemon, in an order in which each step is safe for those before it: the id is claimed before a vote
 //! is cast, the fence is up before the VIPs are on the machine, and all that is made is written down for its removal.
+//!
+//! How a daemon starts without XDP is in [`without_xdp`].
 
+mod without_xdp;
+
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use nix::net::if_::if_nametoindex;
@@ -15,9 +21,12 @@ use super::claim;
 use super::conflicts::Conflicts;
 use super::control_plane::{ControlPlane, id_taken, nanoseconds};
 use super::footprint::{Footprint, MacFilter, Served};
-use super::interfaces::{self, Interfaces};
+use super::interfaces::Interfaces;
 use super::lease_thread::{LeaseThread, Parts, Report};
+use super::leftovers;
+use super::mode::Mode;
 use super::own_vote::OwnVote;
+use super::plane::{ControlSide, LeaseSide};
 use super::preemption::Preemption;
 use super::presence;
 use super::slots::{Slot, Slots};
@@ -27,7 +36,7 @@ use crate::clock;
 use crate::config::{Keys, Settings, Transport as TransportSettings, Vip, XdpMode};
 use crate::control::Server;
 use crate::courier::Courier;
-use crate::dataplane::{self, Attached, DataPlane, Pins, ProgramLog, ProgramLogger, Wishes};
+use crate::dataplane::{self, Attached, DataPlane, Pins, ProgramLog, ProgramLogger, Wishes, Words};
 use crate::exit::Failure;
 use crate::ipv6::{self, SolicitedNodes};
 use crate::membership::{Durable, Identity, Membership};
@@ -36,6 +45,10 @@ use crate::signer::{Origin, Signer, WireKeys};
 use crate::store::{Owner, Store};
 use crate::sysctl::ArpSysctls;
 use crate::transport::Transport;
+use crate::userplane::record::Record;
+
+/// Why XDP is not native where nobody asked for that.
+const AS_CONFIGURED: &str = "as configured (node.xdp, --xdp)";
 
 /// A daemon that has started.
 pub(super) struct Node {
@@ -49,12 +62,44 @@ pub(super) struct Node {
     pub(super) logger: Option<ProgramLogger>,
 }
 
-/// Starts the daemon; `footprint` has what was put on the machine, also when this fails.
+/// Why a start with XDP has failed.
+enum Unstarted {
+    /// The kernel, or the interface's driver, can have no such program.
+    NoXdp(String),
+    /// Everything else.
+    Failed(Failure),
+}
+
+impl From<Failure> for Unstarted {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+/// Starts the daemon; `footprint` has what was put on the machine, also when this fails. Where XDP is not
+/// asked for, and cannot be had, the daemon starts without.
 ///
 /// # Errors
 /// Whatever keeps it from serving, with what to do about it.
 pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Result<Node, Failure> {
+    let wished = settings.node.xdp;
+    if wished == XdpMode::Off {
+        return without_xdp::start(settings, AS_CONFIGURED.to_owned(), footprint).await;
+    }
+    match with_xdp(settings, footprint).await {
+        Ok(node) => Ok(node),
+        Err(Unstarted::NoXdp(reason)) if wished == XdpMode::Auto => {
+            mem::take(footprint).erase().await;
+            without_xdp::start(settings, reason, footprint).await
+        }
+        Err(Unstarted::NoXdp(reason)) => Err(refused(reason)),
+        Err(Unstarted::Failed(failure)) => Err(failure),
+    }
+}
+
+async fn with_xdp(settings: &Settings, footprint: &mut Footprint) -> Result<Node, Unstarted> {
     let mut place = Place::find(settings).await?;
+    place.interfaces.iter().try_for_each(check_parent)?;
     let own = Own::open(settings, &place)?;
     let (mut plane, slots) = load(settings, &place, &own, footprint).await?;
     let mut transport = open_transport(&place, &settings.cluster.transport)?;
@@ -64,10 +109,11 @@ pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Res
     if !slots.iter().any(|slot| plane.words.holds(slot.number, clock::now()))
         && let Some(owner) = claim::owner_of_id(&mut transport, &mut signer)
     {
-        return Err(id_taken(place.id, owner));
+        return Err(id_taken(place.id, owner).into());
     }
-    let dummy = put_on_machine(settings, &mut place, &mut plane, &slots, footprint).await?;
-    assemble(settings, place, own, plane, &slots, transport, signer, dummy)
+    let (dummy, mode) = put_on_machine(settings, &mut place, &mut plane, &slots, footprint).await?;
+    let sides = sides(settings, &place, &own, &slots, plane, dummy, mode)?;
+    Ok(assemble(settings, place, own, &slots, transport, signer, sides)?)
 }
 
 /// Where the daemon runs: interface, address and id, and the connections to kernel and clients.
@@ -82,15 +128,14 @@ struct Place {
 
 impl Place {
     async fn find(settings: &Settings) -> Result<Self, Failure> {
-        if settings.node.xdp == XdpMode::Off {
-            return Err(Failure::configuration(
-                "node.xdp = \"off\" is not supported yet: set it to auto, native or generic",
-            ));
-        }
         // First of all: a second daemon must not touch what the first one has.
         let server = Server::bind(&settings.paths.socket(&settings.node.iface))?;
         let (netlink, changes) = Netlink::open().map_err(netlink_failure)?;
         let mut interfaces = Interfaces::at_home(&netlink, settings).await?;
+        let record = Record::of(&settings.paths.runtime, &interfaces.home.name);
+        if leftovers::take_off(&record, &netlink, &interfaces.home).await? {
+            interfaces.refresh(&netlink).await?;
+        }
         let others = interfaces.find_others(&netlink, settings).await;
         // Before anything that may fail; and one that is missing would be without a fence when it is back.
         let pins = Pins::new(&settings.paths.bpffs);
@@ -143,6 +188,19 @@ fn check_ipv6(settings: &Settings, interfaces: &Interfaces) -> Result<(), Failur
     })
 }
 
+/// What is sent to all stations comes in by a macvlan and by its parent, and a program on the macvlan sees
+/// the one alone.
+fn check_parent(interface: &Interface) -> Result<(), Failure> {
+    match &interface.parent {
+        Some(parent) => Err(Failure::configuration(format!(
+            "{iface} is a macvlan on {parent}, by which frames to a VIP come in as well, past an XDP program on {iface}: \
+             serve {parent} itself, or set node.xdp to off",
+            iface = interface.name
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// Where IPv6 is off, the kernel drops what the data plane lets in.
 fn check_ipv6_for(vip: Ipv6Addr, iface: &str) -> Result<(), Failure> {
     match ipv6::is_disabled(iface) {
@@ -189,6 +247,21 @@ impl Own {
     fn epoch(&self) -> u32 {
         self.store.configuration().map_or(0, |configuration| configuration.epoch())
     }
+
+    /// What the data plane is told of its node and cluster.
+    fn config(&self, settings: &Settings) -> vip_common::maps::Config {
+        let (keys, count) = self.keys.as_array();
+        vip_common::maps::Config {
+            incarnation: self.origin.incarnation,
+            longest_lease: nanoseconds(settings.cluster.lease),
+            keys,
+            key_count: u32::try_from(count).unwrap_or(0),
+            cluster: self.origin.cluster,
+            epoch: self.epoch(),
+            node: self.origin.node,
+            port: port(&settings.cluster.transport),
+        }
+    }
 }
 
 /// Loads the program and fills its tables; from then on it could be attached.
@@ -197,7 +270,7 @@ async fn load(
     place: &Place,
     own: &Own,
     footprint: &mut Footprint,
-) -> Result<(DataPlane, Slots), Failure> {
+) -> Result<(DataPlane, Slots), Unstarted> {
     let pins = Pins::new(&settings.paths.bpffs);
     footprint.pins_lock = Some(pins.lock().map_err(plane_failure)?);
     let wishes = wishes(settings);
@@ -214,18 +287,7 @@ async fn load(
     footprint.adopted = plane.adopted;
     footprint.pins = Some(pins);
     let slots = Slots::assign(settings, &place.interfaces, &mut plane, clock::now())?;
-    let (keys, count) = own.keys.as_array();
-    let config = vip_common::maps::Config {
-        incarnation: own.origin.incarnation,
-        longest_lease: nanoseconds(settings.cluster.lease),
-        keys,
-        key_count: u32::try_from(count).unwrap_or(0),
-        cluster: own.origin.cluster,
-        epoch: own.epoch(),
-        node: place.id,
-        port: port(&settings.cluster.transport),
-    };
-    plane.tables.set_config(config).map_err(plane_failure)?;
+    plane.tables.set_config(own.config(settings)).map_err(plane_failure)?;
     for interface in place.interfaces.iter() {
         let entry = place.interfaces.entry(interface);
         plane.tables.set_interface(interface.index, entry).map_err(plane_failure)?;
@@ -247,7 +309,7 @@ async fn expose_no_vips(netlink: &Netlink, interfaces: &Interfaces) -> Result<()
 }
 
 /// Whether the promises in the maps are this node's.
-fn is_of(plane: &DataPlane, origin: Origin) -> Result<bool, Failure> {
+fn is_of(plane: &DataPlane, origin: Origin) -> Result<bool, Unstarted> {
     let config = plane.tables.config().map_err(plane_failure)?;
     Ok(config.node == origin.node && config.cluster == origin.cluster)
 }
@@ -273,18 +335,18 @@ fn open_transport(place: &Place, settings: &TransportSettings) -> Result<Transpo
 }
 
 /// Sysctls, fence, VIPs, in this order: at no time does the kernel answer for a VIP by itself. Gives the name of the
-/// VIPs' interface.
+/// VIPs' interface, and how the program is attached.
 async fn put_on_machine(
     settings: &Settings,
     place: &mut Place,
     plane: &mut DataPlane,
     slots: &Slots,
     footprint: &mut Footprint,
-) -> Result<String, Failure> {
+) -> Result<(String, Mode), Unstarted> {
     footprint.served = place.interfaces.iter().map(|interface| Served::on(&interface.name)).collect();
-    let mut attached = Vec::new();
+    let mut fenced = Vec::new();
     for (interface, served) in place.interfaces.iter().zip(&mut footprint.served) {
-        attached.push(fence(settings, interface, plane, served)?);
+        fenced.push(fence(settings, interface, plane, served)?);
     }
 
     let dummy = dummy_name(&place.interfaces.home.name);
@@ -306,10 +368,20 @@ async fn put_on_machine(
     }
     release_former(settings, place, slots).await?;
     place.interfaces.refresh(&place.netlink).await?;
-    for (interface, attached) in place.interfaces.iter().zip(attached) {
-        tell_attached(settings, place, interface, attached)?;
+    let mut modes = Vec::new();
+    for (interface, fenced) in place.interfaces.iter().zip(fenced) {
+        modes.push(tell_fenced(settings, place, interface, fenced));
     }
-    Ok(dummy)
+    // The home one is the first.
+    Ok((dummy, modes.swap_remove(0)))
+}
+
+/// How the program has come onto an interface.
+struct Fenced {
+    attached: Attached,
+    /// See [`Mode::of_xdp`].
+    why_wished: Option<String>,
+    why_not_native: Option<String>,
 }
 
 /// Sysctls and program of one interface.
@@ -318,15 +390,16 @@ fn fence(
     interface: &Interface,
     plane: &mut DataPlane,
     served: &mut Served,
-) -> Result<Attached, Failure> {
+) -> Result<Fenced, Unstarted> {
     let Interface { name, index, .. } = interface;
     let sysctls = ArpSysctls::apply(name, &saved_sysctls(settings, name));
     served.sysctls = Some(sysctls.map_err(|error| Failure::refused(format!("{error:#}")))?);
     let pin = Pins::new(&settings.paths.bpffs).link(name);
-    let attached = plane.program.attach(name, *index, xdp_mode(settings, interface)?, &pin);
+    let (wished, why_wished) = xdp_mode(settings, interface)?;
+    let attached = plane.program.attach(name, *index, wished, &pin);
     let attached = attached.map_err(|error| plane_failure(error.naming(interface.xdp_program)))?;
     served.fence = Some(plane.program.fence(name, *index, &pin).map_err(plane_failure)?);
-    Ok(attached)
+    Ok(Fenced { attached, why_wished, why_not_native: plane.program.why_not_native().map(str::to_owned) })
 }
 
 /// Where the sysctls of an interface are kept as they were.
@@ -340,7 +413,7 @@ fn mac_filter(netlink: &Netlink, iface: &str, index: u32, slots: &Slots) -> MacF
 }
 
 /// Leaves the interfaces alone that a former run has served, and this one does not.
-async fn release_former(settings: &Settings, place: &Place, slots: &Slots) -> Result<(), Failure> {
+async fn release_former(settings: &Settings, place: &Place, slots: &Slots) -> Result<(), Unstarted> {
     let pins = Pins::new(&settings.paths.bpffs);
     let served: Vec<_> = place.interfaces.iter().map(|one| one.name.as_str()).collect();
     for name in pins.linked_interfaces().into_iter().filter(|name| !served.contains(&name.as_str())) {
@@ -349,55 +422,63 @@ async fn release_former(settings: &Settings, place: &Place, slots: &Slots) -> Re
         if let Ok(index) = if_nametoindex(name.as_str()) {
             mac_filter(&place.netlink, &name, index, slots).close().await;
         }
-        if let Some(Err(error)) =
-            ArpSysctls::left_by_a_former_run(&name, &saved_sysctls(settings, &name)).map(ArpSysctls::restore)
-        {
-            warn!("{error:#}");
-        }
+        restore_sysctls(settings, &name);
     }
     Ok(())
 }
 
-fn tell_attached(
-    settings: &Settings,
-    place: &Place,
-    interface: &Interface,
-    attached: Attached,
-) -> Result<(), Failure> {
-    let (name, mode) = (&interface.name, interfaces::mode(interface));
+/// Puts the sysctls back that a former run has changed.
+fn restore_sysctls(settings: &Settings, name: &str) {
+    let left = ArpSysctls::left_by_a_former_run(name, &saved_sysctls(settings, name));
+    if let Some(Err(error)) = left.map(ArpSysctls::restore) {
+        warn!("{error:#}");
+    }
+}
+
+/// Says how the program is on an interface.
+fn tell_fenced(settings: &Settings, place: &Place, interface: &Interface, fenced: Fenced) -> Mode {
+    let name = &interface.name;
+    let Fenced { attached, why_wished, why_not_native } = fenced;
+    let mode = Mode::of_xdp(interface.generic_xdp, attached, why_wished, why_not_native.as_deref());
     let taken_over = match attached {
         Attached::Replaced => ", in place of a former run's",
         Attached::Resumed => ", as a former run has left it",
         Attached::Native | Attached::Generic => "",
     };
     if place.interfaces.is_home(interface.index) {
-        info!("node {} on {name}, address {}, {mode} XDP{taken_over}", place.id, place.address);
+        info!("node {} on {name}, address {}, {} XDP{taken_over}", place.id, place.address, mode.xdp);
     } else {
-        info!("VIPs on {name}, too, {mode} XDP{taken_over}");
+        info!("VIPs on {name}, too, {} XDP{taken_over}", mode.xdp);
     }
-    if xdp_mode(settings, interface)? == XdpMode::Auto && mode == XdpMode::Generic {
-        warn!("the driver of {name} has no native XDP: generic XDP is as safe, and slower");
+    if settings.node.xdp == XdpMode::Auto
+        && let Some(reason) = &mode.reason
+    {
+        warn!("XDP on {name} is generic, as safe as native, and slower: {reason}");
     }
-    Ok(())
+    mode
 }
 
+/// The mode to try, and why not a better one.
+///
 /// A frame for a virtual MAC address counts as somebody else's when it comes in on a veth, and native XDP comes too late to
 /// change that (`veth_forward_skb` in drivers/net/veth.c).
-fn xdp_mode(settings: &Settings, interface: &Interface) -> Result<XdpMode, Failure> {
+fn xdp_mode(settings: &Settings, interface: &Interface) -> Result<(XdpMode, Option<String>), Failure> {
     let needs_generic = interface.veth && settings.groups.iter().any(|group| group.virtual_mac);
+    let why =
+        || format!("{} is a veth, on which native XDP cannot serve a group with virtual_mac", interface.name);
     match settings.node.xdp {
-        XdpMode::Native if needs_generic => Err(Failure::configuration(format!(
-            "{} is a veth, on which native XDP cannot serve a group with virtual_mac: set node.xdp to auto or generic",
-            interface.name
-        ))),
-        XdpMode::Auto if needs_generic => Ok(XdpMode::Generic),
-        wished => Ok(wished),
+        XdpMode::Native if needs_generic => {
+            Err(Failure::configuration(format!("{}: set node.xdp to auto or generic", why())))
+        }
+        XdpMode::Auto if needs_generic => Ok((XdpMode::Generic, Some(why()))),
+        XdpMode::Generic => Ok((XdpMode::Generic, Some(AS_CONFIGURED.to_owned()))),
+        wished => Ok((wished, None)),
     }
 }
 
 /// Keeps what is from a VIP from leaving while another node serves it, if that is wished and the kernel can; `false` if not.
 /// Nobody is served twice without it.
-fn fence_egress(settings: &Settings, place: &Place, plane: &mut DataPlane) -> Result<bool, Failure> {
+fn fence_egress(settings: &Settings, place: &Place, plane: &mut DataPlane) -> Result<bool, Unstarted> {
     let mut are_all_fenced = true;
     for interface in place.interfaces.iter() {
         are_all_fenced &= fence_egress_of(settings, &interface.name, plane)?;
@@ -405,7 +486,7 @@ fn fence_egress(settings: &Settings, place: &Place, plane: &mut DataPlane) -> Re
     Ok(are_all_fenced)
 }
 
-fn fence_egress_of(settings: &Settings, name: &str, plane: &mut DataPlane) -> Result<bool, Failure> {
+fn fence_egress_of(settings: &Settings, name: &str, plane: &mut DataPlane) -> Result<bool, Unstarted> {
     let pin = Pins::new(&settings.paths.bpffs).egress(name);
     if !settings.node.egress_fence {
         dataplane::remove_egress(name, &pin).map_err(plane_failure)?;
@@ -420,28 +501,64 @@ fn fence_egress_of(settings: &Settings, name: &str, plane: &mut DataPlane) -> Re
     })
 }
 
-/// Puts the parts together and sets them going.
-#[expect(clippy::too_many_arguments, reason = "the parts, each made by a step of its own")]
-fn assemble(
+/// The data plane, set up: each part of it for the side that has it, and what is to be known of it.
+struct Sides {
+    lease: LeaseSide,
+    control: ControlSide,
+    words: Words,
+    /// One for each interface.
+    announcers: Vec<Arc<Announcer>>,
+    logger: Option<ProgramLogger>,
+    /// See [`ControlPlane::dummy`].
+    dummy: Option<String>,
+    egress_fence: bool,
+    mode: Mode,
+}
+
+/// Makes the two sides of the XDP program.
+fn sides(
     settings: &Settings,
-    place: Place,
-    own: Own,
-    mut plane: DataPlane,
+    place: &Place,
+    own: &Own,
     slots: &Slots,
-    transport: Transport,
-    signer: Signer,
+    mut plane: DataPlane,
     dummy: String,
-) -> Result<Node, Failure> {
-    let egress_fence = fence_egress(settings, &place, &mut plane)?;
+    mode: Mode,
+) -> Result<Sides, Unstarted> {
+    let egress_fence = fence_egress(settings, place, &mut plane)?;
     if let Err(error) = plane.program.let_resume(&Pins::new(&settings.paths.bpffs), wishes(settings)) {
         warn!("{error}; a restart will take longer");
     }
-    let words = plane.words.clone();
-    let announcers = announcers(&place.interfaces, slots, &plane)?;
+    let words = plane.words;
+    let announcers = announcers(&place.interfaces, slots, &words)?;
     let source = forward::source_of(own.origin.cluster, place.id);
     let courier =
         Courier::spawn(&place.interfaces.home, source, plane.kept, words.clone()).map_err(refused)?;
     let logger = plane.program.take_logger().map_err(plane_failure)?;
+    let own_vote = OwnVote::new(plane.program, port(&settings.cluster.transport));
+    Ok(Sides {
+        lease: LeaseSide::Xdp { renewals: plane.renewals, events: plane.events, own_vote, courier },
+        control: ControlSide::Xdp(plane.tables),
+        words,
+        announcers,
+        logger,
+        dummy: Some(dummy),
+        egress_fence,
+        mode,
+    })
+}
+
+/// Puts the parts together and sets them going.
+fn assemble(
+    settings: &Settings,
+    place: Place,
+    own: Own,
+    slots: &Slots,
+    transport: Transport,
+    signer: Signer,
+    sides: Sides,
+) -> Result<Node, Failure> {
+    let Sides { lease, control, words, announcers, logger, dummy, egress_fence, mode } = sides;
     let identity = identity(settings, &own, &place, slots);
     let membership = Membership::new(identity, own.store.stored(), clock::now()).map_err(refused)?;
     let (storage, stored) = Storage::new(own.store);
@@ -453,13 +570,10 @@ fn assemble(
     let (lease_thread, reports) = LeaseThread::spawn(Parts {
         groups: slots.iter().map(|slot| slot.lease(election, seed(slot))).collect(),
         words: words.clone(),
-        renewals: plane.renewals,
-        events: plane.events,
-        own_vote: OwnVote::new(plane.program, port(&settings.cluster.transport)),
+        plane: lease,
         signer,
         transport,
         announcers,
-        courier,
     })
     .map_err(refused)?;
     let mut control_plane = ControlPlane {
@@ -470,7 +584,8 @@ fn assemble(
         dummy,
         groups: slots.iter().map(Slot::group).collect(),
         words,
-        tables: plane.tables,
+        plane: control,
+        mode,
         membership,
         presence_changed: false,
         preemption: Preemption::default(),
@@ -491,19 +606,25 @@ fn seed(slot: &Slot) -> u64 {
 }
 
 /// One for each interface, for the VIPs that lie there.
-fn announcers(interfaces: &Interfaces, slots: &Slots, plane: &DataPlane) -> Result<Vec<Announcer>, Failure> {
-    let announcer = |interface: &Interface| {
-        let vips = |slot: &Slot| GroupVips {
-            slot: slot.number,
-            vips: slot.vips_on(interface.index).collect(),
-            virtual_mac: slot.virtual_mac,
-            router: slot.settings.router,
-        };
-        let groups = slots.iter().map(vips).collect();
-        let words = plane.words.clone();
-        Announcer::spawn(interface, groups, move |slot| words.holds(slot, clock::now())).map_err(refused)
+fn announcers(interfaces: &Interfaces, slots: &Slots, words: &Words) -> Result<Vec<Arc<Announcer>>, Failure> {
+    interfaces.iter().map(|interface| announcer(interface, &group_vips(slots, interface), words)).collect()
+}
+
+/// The groups' VIPs that lie on an interface.
+fn group_vips(slots: &Slots, interface: &Interface) -> Vec<GroupVips> {
+    let vips = |slot: &Slot| GroupVips {
+        slot: slot.number,
+        vips: slot.vips_on(interface.index).collect(),
+        virtual_mac: slot.virtual_mac,
+        router: slot.settings.router,
     };
-    interfaces.iter().map(announcer).collect()
+    slots.iter().map(vips).collect()
+}
+
+fn announcer(interface: &Interface, groups: &[GroupVips], words: &Words) -> Result<Arc<Announcer>, Failure> {
+    let words = words.clone();
+    let announcer = Announcer::spawn(interface, groups.to_vec(), move |slot| words.holds(slot, clock::now()));
+    announcer.map(Arc::new).map_err(refused)
 }
 
 fn identity(settings: &Settings, own: &Own, place: &Place, slots: &Slots) -> Identity {
@@ -521,12 +642,16 @@ fn identity(settings: &Settings, own: &Own, place: &Place, slots: &Slots) -> Ide
     }
 }
 
-fn refused(error: impl std::fmt::Display) -> Failure {
+pub(super) fn refused(error: impl std::fmt::Display) -> Failure {
     Failure::refused(error.to_string())
 }
 
-fn plane_failure(error: dataplane::Error) -> Failure {
-    if error.is_privilege() { Failure::no_privilege(error.to_string()) } else { refused(error) }
+fn plane_failure(error: dataplane::Error) -> Unstarted {
+    match error.to_string() {
+        text if error.is_lack_of_support() => Unstarted::NoXdp(text),
+        text if error.is_privilege() => Failure::no_privilege(text).into(),
+        text => Failure::refused(text).into(),
+    }
 }
 
 pub(super) fn netlink_failure(error: NetlinkError) -> Failure {

@@ -19,6 +19,9 @@ pub enum Error {
     /// The kernel's verifier refused the program.
     #[error("the kernel refuses the XDP program ({0}); Linux 5.15 or later is needed")]
     Verifier(String),
+    /// The kernel lacks what loading takes.
+    #[error("the kernel cannot have the XDP program: {0}; Linux 5.15 or later is needed")]
+    Unsupported(String),
     /// Loading failed otherwise.
     #[error("cannot load the XDP program: {0}")]
     Load(String),
@@ -53,6 +56,8 @@ pub enum Error {
     /// No mode worked.
     #[error("cannot attach the XDP program to {iface} in mode {mode}: {reason}")]
     Attach {
+        /// Whether it can in no mode, whatever else is done.
+        unsupported: bool,
         /// The interface.
         iface: String,
         /// As configured.
@@ -87,6 +92,12 @@ impl Error {
         matches!(self, Self::Privilege(_))
     }
 
+    /// Whether the kernel, or the interface's driver, can have no such program: neither for want of a
+    /// privilege, nor because something is in the way.
+    pub const fn is_lack_of_support(&self) -> bool {
+        matches!(self, Self::Unsupported(_) | Self::NoLink | Self::Attach { unsupported: true, .. })
+    }
+
     /// Names the program in the way, which has this id.
     #[must_use]
     pub fn naming(self, occupant: Option<u32>) -> Self {
@@ -99,6 +110,7 @@ impl Error {
     pub(super) fn load(error: EbpfError) -> Self {
         match root_os_error(&error) {
             Some(libc::EPERM | libc::EACCES) => Self::Privilege(error.to_string()),
+            Some(libc::ENOSYS | libc::EINVAL | libc::EOPNOTSUPP) => Self::Unsupported(chain(&error)),
             _ => Self::Load(chain(&error)),
         }
     }
@@ -137,6 +149,15 @@ impl Error {
         matches!(root_os_error(error), Some(libc::EBUSY | libc::EEXIST))
     }
 
+    /// What the kernel said, in one line.
+    pub(super) fn said(error: &ProgramError) -> String {
+        match root_os_error(error) {
+            Some(libc::EOPNOTSUPP) => "the driver has none".to_owned(),
+            Some(code) => io::Error::from_raw_os_error(code).to_string(),
+            None => chain(error),
+        }
+    }
+
     pub(super) fn attach(iface: &str, mode: XdpMode, refused: Option<ProgramError>) -> Self {
         let code = refused.as_ref().and_then(|error| root_os_error(error));
         let said = refused.map_or_else(|| "no mode to try".to_owned(), |error| chain(&error));
@@ -145,12 +166,13 @@ impl Error {
             XdpMode::Generic => ("generic", ""),
             XdpMode::Auto | XdpMode::Off => ("auto", ""),
         };
+        let unsupported = code == Some(libc::EOPNOTSUPP);
         let reason = match code {
             Some(libc::EOPNOTSUPP) => format!("the driver cannot{hint}"),
             Some(libc::EPERM) => format!("{said}; CAP_NET_ADMIN is needed"),
             _ => format!("{said}{hint}"),
         };
-        Self::Attach { iface: iface.to_owned(), mode, reason }
+        Self::Attach { unsupported, iface: iface.to_owned(), mode, reason }
     }
 }
 

@@ -157,6 +157,19 @@ impl Pins {
         Ok(())
     }
 
+    /// Removes what a former run has left on this interface, and all that belongs to it; nothing if its link
+    /// is not here.
+    ///
+    /// # Errors
+    /// [`Error::InUse`] when another process has it, [`Error::Pin`].
+    pub fn remove_former(&self, iface: &str) -> Result<(), Error> {
+        if !self.link(iface).exists() {
+            return Ok(());
+        }
+        let _lock = self.lock()?;
+        self.remove_all()
+    }
+
     fn fits(&self, map: &MapLayout) -> bool {
         let Ok(info) = MapInfo::from_pin(self.map(map.name)) else { return false };
         let is = |have: u32, want: usize| usize::try_from(have) == Ok(want);
@@ -184,11 +197,20 @@ impl Pins {
             .and_then(|path| statfs(path).ok())
             .is_some_and(|fs| fs.filesystem_type() == BPF_FS_MAGIC);
         if !is_bpffs {
-            return Err(Error::NoBpffs(self.base.clone()));
+            return Err(match kernel_has_bpffs() {
+                true => Error::NoBpffs(self.base.clone()),
+                false => Error::Unsupported("it has no BPF file system".to_owned()),
+            });
         }
         fs::create_dir_all(&self.directory)
             .map_err(|source| Error::Pin { path: self.directory.clone(), source })
     }
+}
+
+/// Where that cannot be told, it is taken to have one: then the operator is told to mount it.
+fn kernel_has_bpffs() -> bool {
+    let known = fs::read_to_string("/proc/filesystems");
+    known.map_or(true, |known| known.lines().any(|line| line.split_whitespace().last() == Some("bpf")))
 }
 
 /// Removes what is pinned there, if something is: a link that goes takes its program off its interface.

@@ -28,6 +28,7 @@ pub enum ProgramLog {
 #[derive(Debug)]
 pub struct Program {
     pub(super) code: Code,
+    native_refused: Option<String>,
 }
 
 /// Where the program is from.
@@ -59,7 +60,16 @@ pub enum Attached {
 
 impl Program {
     pub(super) const fn loaded(ebpf: Ebpf, log: ProgramLog) -> Self {
-        Self { code: Code::Loaded { ebpf, log } }
+        Self { code: Code::Loaded { ebpf, log }, native_refused: None }
+    }
+
+    pub(super) const fn resumed(program: Xdp) -> Self {
+        Self { code: Code::Resumed(program), native_refused: None }
+    }
+
+    /// What the kernel said against native XDP, where [`Self::attach`] has tried that in vain.
+    pub fn why_not_native(&self) -> Option<&str> {
+        self.native_refused.as_deref()
     }
 
     /// Puts the program on an interface, unless a former run has, and pins the link at `pin`, or replaces the program of a link that is pinned
@@ -91,7 +101,12 @@ impl Program {
                 Err(error) if Error::is_busy(&error) => {
                     return Err(Error::Busy { iface: iface.to_owned(), program: None });
                 }
-                Err(error) => refused = Some(error),
+                Err(error) => {
+                    if *attached == Attached::Native {
+                        self.native_refused = Some(Error::said(&error));
+                    }
+                    refused = Some(error);
+                }
             }
         }
         Err(Error::attach(iface, mode, refused))

@@ -36,7 +36,7 @@ pub fn resume(pins: &Pins, interfaces: &[(&str, u32)], wishes: Wishes) -> Option
         return None;
     }
     let parts = Parts::take(&mut Maps::Pinned(pins)).ok()?;
-    Some(parts.with(Program { code: Code::Resumed(program) }, true))
+    Some(parts.with(Program::resumed(program), true))
 }
 
 impl Program {

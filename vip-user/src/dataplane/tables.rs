@@ -188,7 +188,7 @@ impl Tables {
             let values = self.counters.get(&index, 0).map_err(Error::map("COUNTERS"))?;
             *total = values.iter().sum();
         }
-        Ok(Counters(totals))
+        Ok(Counters::new(totals))
     }
 }
 
@@ -209,6 +209,11 @@ fn replace<K: Pod + Ord, V: Pod>(
 pub struct Counters([u64; COUNTERS]);
 
 impl Counters {
+    /// So many of each, by [`Counter`].
+    pub const fn new(totals: [u64; COUNTERS]) -> Self {
+        Self(totals)
+    }
+
     /// How often this was the outcome.
     pub const fn get(&self, counter: Counter) -> u64 {
         self.0[counter as usize]

@@ -1,4 +1,5 @@
 //! The lease words: the `GROUPS` map in this process's memory, where arming and disarming are one store each.
+//! Without XDP, memory of this process alone takes its place.
 
 use std::mem::offset_of;
 use std::num::NonZeroUsize;
@@ -8,8 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use aya::maps::{Map, MapData};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
-use vip_common::lease::{Ballot, held};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
+use vip_common::lease::{Acceptor, Ballot, extension, held};
 use vip_common::maps::{Group, Role, SLOTS, Stale};
 
 use super::{Error, Maps};
@@ -17,7 +18,10 @@ use super::{Error, Maps};
 const GROUPS: &str = "GROUPS";
 const LEN: NonZeroUsize = NonZeroUsize::new(SLOTS * size_of::<Group>()).unwrap();
 
-/// Shared view of the `GROUPS` map; clones are the same memory. Slots are below [`SLOTS`].
+const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
+
+/// Shared view of the `GROUPS` map, or of what takes its place; clones are the same memory. Slots are below
+/// [`SLOTS`].
 #[derive(Clone, Debug)]
 pub struct Words {
     memory: Arc<Memory>,
@@ -26,8 +30,9 @@ pub struct Words {
 #[derive(Debug)]
 struct Memory {
     start: NonNull<Group>,
-    /// A program of the same object that is loaded later names it by this descriptor.
-    _map: MapData,
+    /// A program of the same object that is loaded later names it by this descriptor. `None`: memory of this
+    /// process.
+    _map: Option<MapData>,
 }
 
 // SAFETY: the memory is a shared mapping that lives as long as the value, and every access to it is atomic.
@@ -37,7 +42,8 @@ unsafe impl Sync for Memory {}
 
 impl Drop for Memory {
     fn drop(&mut self) {
-        // SAFETY: mapped by `Words::map` with this length, and nobody has a reference into it any more.
+        // SAFETY: mapped by `Words::map` or `Words::in_process` with this length, and nobody has a reference
+        // into it any more.
         let _ = unsafe { munmap(self.start.cast(), LEN.get()) };
     }
 }
@@ -57,11 +63,21 @@ pub struct Word {
 impl Words {
     pub(super) fn map(maps: &mut Maps<'_>) -> Result<Self, Error> {
         let Map::Array(groups) = maps.take(GROUPS)? else { return Err(Error::Object(GROUPS)) };
-        let protection = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
-        let memory = unsafe { mmap(None, LEN, protection, MapFlags::MAP_SHARED, groups.fd().as_fd(), 0) };
+        let memory = unsafe { mmap(None, LEN, PROTECTION, MapFlags::MAP_SHARED, groups.fd().as_fd(), 0) };
         let start = memory.map_err(|error| Error::Mmap(GROUPS, error.into()))?.cast();
-        Ok(Self { memory: Arc::new(Memory { start, _map: groups }) })
+        Ok(Self { memory: Arc::new(Memory { start, _map: Some(groups) }) })
+    }
+
+    /// Words that no program knows of, all of them disarmed: they end with this process.
+    ///
+    /// # Errors
+    /// The system has no memory left.
+    pub fn in_process() -> Result<Self, Error> {
+        // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
+        let memory = unsafe { mmap_anonymous(None, LEN, PROTECTION, MapFlags::MAP_PRIVATE) };
+        let start = memory.map_err(|error| Error::Mmap(GROUPS, error.into()))?.cast();
+        Ok(Self { memory: Arc::new(Memory { start, _map: None }) })
     }
 
     /// Reads a group's entry.
@@ -95,6 +111,25 @@ impl Words {
     /// Stops the data plane from serving the group, at once; no extension under way undoes it.
     pub fn disarm(&self, slot: u32) {
         self.lease_until(slot).store(0, Ordering::Release);
+    }
+
+    /// Moves the word forward after a renewal, as the XDP program does: never from 0, whoever else changes it
+    /// meanwhile.
+    pub fn extend(&self, slot: u32, until: u64) {
+        let extended = |word| extension(word, until);
+        // Refused where the word is to stay as it is.
+        let _ = self.lease_until(slot).fetch_update(Ordering::AcqRel, Ordering::Acquire, extended);
+    }
+
+    /// Shows whose lease this node's acceptor knows of, as the XDP program does.
+    pub fn show(&self, slot: u32, acceptor: &Acceptor) {
+        self.word(slot, offset_of!(Group, holder_until)).store(acceptor.expires, Ordering::Release);
+        self.word(slot, offset_of!(Group, holder_ballot)).store(acceptor.ballot, Ordering::Release);
+    }
+
+    /// Whether the daemon knows that it holds the group.
+    pub fn is_holder(&self, slot: u32) -> bool {
+        self.half_word(slot, offset_of!(Group, role)).load(Ordering::Acquire) == Role::Holder as u32
     }
 
     /// Tells the data plane who takes the answers to renewals.

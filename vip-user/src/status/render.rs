@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use crate::config::XdpMode;
+
 use super::{Counters, GroupState, GroupStatus, InterfaceState, Member, MemberStatus, Status};
 
 /// VIPs that are shown of a group before the rest is only counted.
@@ -19,6 +21,7 @@ pub fn status(status: &Status, colours: bool) -> String {
         status.epoch,
         printable(&status.version),
     );
+    text += &mode(status, colours);
     for interface in &status.interfaces {
         let (state, colour) = match interface.state {
             InterfaceState::Up if interface.name == status.iface => continue,
@@ -39,6 +42,18 @@ pub fn status(status: &Status, colours: bool) -> String {
     text += &members(&status.members, colours);
     text += "\n";
     text += &counters(&status.counters);
+    text
+}
+
+/// Why XDP is not native, and what it means that it is off.
+fn mode(status: &Status, colours: bool) -> String {
+    let Some(reason) = &status.xdp_reason else { return String::new() };
+    let mut text = format!("XDP is {}: {}\n", status.xdp, printable(reason));
+    if status.xdp == XdpMode::Off {
+        let warning =
+            "NO FENCE: if this daemon is stopped or killed, its VIPs stay on, and two nodes may serve";
+        text += &format!("{}\n", Cell::coloured(warning, Colour::Red).painted(0, colours));
+    }
     text
 }
 
@@ -234,6 +249,19 @@ mod tests {
     }
 
     #[test]
+    fn a_status_without_xdp_says_why_and_what_is_missing() {
+        let mut off = example();
+        (off.xdp, off.xdp_reason) = (XdpMode::Off, Some("its driver has none".to_owned()));
+        let text = status(&off, false);
+        assert!(text.contains("\nXDP is off: its driver has none\nNO FENCE: "), "{text}");
+
+        (off.xdp, off.xdp_reason) = (XdpMode::Generic, Some("its driver has none".to_owned()));
+        let text = status(&off, false);
+        assert!(text.contains("XDP is generic: ") && !text.contains("NO FENCE"), "{text}");
+        assert!(!status(&example(), false).contains("XDP is"), "{text}");
+    }
+
+    #[test]
     fn a_secure_status_has_no_warning_and_an_unknown_holder_is_a_dash() {
         let mut unknown = example();
         unknown.insecure = false;
@@ -282,6 +310,7 @@ mod tests {
             iface: "eth0".to_owned(),
             version: "0.1.0".to_owned(),
             xdp: crate::config::XdpMode::Native,
+            xdp_reason: None,
             egress_fence: true,
             epoch: 1,
             insecure: true,

@@ -2,14 +2,16 @@
 
 use std::net::Ipv4Addr;
 
-use tracing::debug;
+use tracing::{debug, warn};
 use vip_common::lease::Ballot;
 use vip_common::wire::{Kind, Message};
 
 use super::{BATCH, Driver, Report};
+use crate::clock;
 use crate::election::Answer;
 use crate::membership::Sender;
 use crate::transport::MAX_DATAGRAM;
+use crate::userplane::Received;
 
 impl Driver {
     pub(super) fn take_datagrams(&mut self) {
@@ -25,8 +27,11 @@ impl Driver {
     }
 
     fn read(&mut self, datagram: &[u8], source: Ipv4Addr) {
-        // XDP has counted what it rejected; this is the same check where XDP did not see the datagram.
-        let Ok((message, kind, body)) = self.parts.signer.open(datagram) else { return };
+        let (message, kind, body) = match self.parts.plane.receive(datagram, source, &self.parts.signer) {
+            Received::Passed(message, kind, body) => (message, kind, body),
+            Received::Answered(answer) => return self.answer(&answer, source),
+            Received::Done => return,
+        };
         let origin = self.parts.signer.origin();
         let ours = message.incarnation.get() == origin.incarnation;
         match kind {
@@ -53,6 +58,14 @@ impl Driver {
             // The data plane answers these and lets none through. At a start, some may be from before it was there.
             Kind::Prepare | Kind::Propose | Kind::Release | Kind::Transfer => self.fence_doubts.notify_one(),
             _ => {}
+        }
+    }
+
+    fn answer(&mut self, answer: &Message, to: Ipv4Addr) {
+        if let Err(error) = self.parts.transport.send_to(&answer.to_bytes(), to)
+            && self.paces.send.allows(clock::now())
+        {
+            warn!("answering {to}: {error}");
         }
     }
 
