@@ -5,6 +5,7 @@
 //! check. Nothing here asserts a time or knows the daemon's internals: the daemon is its command line, its
 //! configuration file and its `status --json`.
 
+pub mod bpf;
 pub mod clock;
 pub mod cluster;
 pub mod faults;

@@ -91,7 +91,7 @@ pub fn message(
             request(message, kind, own, config, memory)
         }
         Kind::Hello | Kind::Offer | Kind::Ask | Kind::Grant => {
-            match check_sender(message, own, config, memory) {
+            match check_sender(message, own, config, memory.now(), memory) {
                 Ok(()) => Verdict::Pass(Counter::MessagePassed),
                 Err(counter) => Verdict::Drop(counter),
             }
@@ -114,7 +114,10 @@ pub const fn fields(request: Request) -> (Kind, Ballot, u64) {
 /// Prepare, Propose, Release and Transfer: the acceptor's work.
 #[inline(always)]
 fn request(message: &Message, kind: Kind, own: bool, config: &Config, memory: &mut impl Memory) -> Verdict {
-    if let Err(counter) = check_sender(message, own, config, memory) {
+    // Once, since it takes as long as all that is decided by it: a lease counted from here still ends after one that is
+    // counted from when the message was sent.
+    let now = memory.now();
+    if let Err(counter) = check_sender(message, own, config, now, memory) {
         return Verdict::Drop(counter);
     }
     let (sender, ballot, duration) =
@@ -135,12 +138,11 @@ fn request(message: &Message, kind: Kind, own: bool, config: &Config, memory: &m
         Kind::Transfer => Request::Transfer { from: sender, to: ballot, left: duration },
         _ => Request::Propose(ballot, duration),
     };
-    let now = memory.now();
     let decision = memory.decide(slot, request, now, config.longest_lease);
     match decision {
         Decision::Released => memory.report(EventKind::Released, slot, 0, ballot.0),
         Decision::Accepted if own => {
-            renewed(slot, config.node, ballot, message.sent_at.get(), memory);
+            renewed(slot, config.node, ballot, message.sent_at.get(), now, memory);
         }
         Decision::TooLong => memory.report(EventKind::LeaseTooLong, slot, sender, duration),
         _ => {}
@@ -170,6 +172,7 @@ fn check_sender(
     message: &Message,
     own: bool,
     config: &Config,
+    now: u64,
     memory: &mut impl Memory,
 ) -> Result<(), Counter> {
     let (node, incarnation) = (message.sender.get(), message.incarnation.get());
@@ -183,7 +186,6 @@ fn check_sender(
         memory.report(EventKind::DuplicateId, 0, node, incarnation);
         return Err(Counter::RejectedSender);
     }
-    let now = memory.now();
     let freshness = Freshness { incarnation, sequence: message.sequence.get() };
     if memory.admit(node, freshness, now) { Ok(()) } else { Err(Counter::RejectedReplay) }
 }
@@ -226,7 +228,7 @@ fn answer(message: &Message, kind: Kind, config: &Config, memory: &mut impl Memo
     let Some(slot) = memory.slot(message.group.get()) else {
         return Verdict::Drop(Counter::RejectedGroup);
     };
-    renewed(slot, sender, ballot, sent_at, memory);
+    renewed(slot, sender, ballot, sent_at, now, memory);
     // While the daemon does not know that it holds the lease, it needs the answer itself.
     if memory.is_holder(slot) {
         Verdict::Drop(Counter::LeaseRenewed)
@@ -237,8 +239,7 @@ fn answer(message: &Message, kind: Kind, config: &Config, memory: &mut impl Memo
 
 /// Counts an Accepted of this node's proposal and extends the lease word, if a quorum stands behind it.
 #[inline(always)]
-fn renewed(slot: u32, voter: u16, ballot: Ballot, sent_at: u64, memory: &mut impl Memory) {
-    let now = memory.now();
+fn renewed(slot: u32, voter: u16, ballot: Ballot, sent_at: u64, now: u64, memory: &mut impl Memory) {
     if let Some(until) = memory.accepted(slot, voter, ballot, sent_at, now) {
         memory.extend(slot, until);
     }

@@ -4,12 +4,12 @@ use aya_ebpf::bindings::xdp_action::{XDP_DROP, XDP_PASS, XDP_TX};
 use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use vip_common::maps::{Counter, Interface, KeptHead};
 use vip_common::vote::Answer;
-use vip_common::wire::Be16;
 
 use crate::checksum::Sum;
+use crate::mac::Mac;
 use crate::maps::{CONFIG, COUNTERS, KEPT};
 use crate::parse::ndp::{self, Advertisement, LinkLayerAddress, Neighbour};
-use crate::parse::{Arp, Datagram, Ethernet, Ipv4, Ipv6, PROTOCOL_ICMPV6, Packet};
+use crate::parse::{Arp, Datagram, Ethernet, Ipv6, PROTOCOL_ICMPV6, Packet};
 use crate::verdict::{Action, Fate, Verdict};
 use crate::vote::tag_under;
 
@@ -33,7 +33,9 @@ pub(crate) fn carry_out(packet: &mut Packet<'_>, verdict: Verdict) -> u32 {
             (XDP_DROP, counter)
         }
         Action::AnswerArp => sent(answer_arp(packet, offset, source), counter),
-        Action::AnswerNeighbour => sent(answer_neighbour(packet, offset, source, verdict.router), counter),
+        Action::AnswerNeighbour => {
+            sent(answer_neighbour(packet, offset, to, source, verdict.router), counter)
+        }
         Action::AnswerMessage => {
             sent(answer_message(packet, offset, verdict.interface, &verdict.answer), counter)
         }
@@ -76,16 +78,15 @@ pub(crate) fn count(counter: Counter) {
 
 /// RFC 826: swap sender and target, fill in where the VIP is, say "reply", and send that to the new target.
 #[inline(always)]
-fn answer_arp(packet: &mut Packet<'_>, offset: usize, mac: [u8; 6]) -> Option<()> {
+fn answer_arp(packet: &mut Packet<'_>, offset: usize, mac: Mac) -> Option<()> {
     let arp = packet.at_mut::<Arp>(offset)?;
-    let vip = arp.target_ip;
+    let (asker, asker_ip, vip) = (Mac::read(&arp.sender_mac), arp.sender_ip, arp.target_ip);
     arp.operation = Arp::REPLY.into();
-    arp.target_mac = arp.sender_mac;
-    arp.target_ip = arp.sender_ip;
-    arp.sender_mac = mac;
+    mac.write(&mut arp.sender_mac);
     arp.sender_ip = vip;
-    let target = arp.target_mac;
-    readdress(packet, target, mac)
+    asker.write(&mut arp.target_mac);
+    arp.target_ip = asker_ip;
+    readdress(packet, asker, mac)
 }
 
 /// Full buffers lose it.
@@ -98,31 +99,34 @@ fn keep(packet: &Packet<'_>, slot: u32) {
 #[inline(always)]
 fn deliver(packet: &mut Packet<'_>, interface: Option<&Interface>) {
     if let (Some(ethernet), Some(interface)) = (packet.at_mut::<Ethernet>(0), interface) {
-        ethernet.destination = interface.mac;
+        Mac::read(&interface.mac).write(&mut ethernet.destination);
     }
 }
 
 #[inline(always)]
-fn readdress(packet: &mut Packet<'_>, destination: [u8; 6], source: [u8; 6]) -> Option<()> {
+fn readdress(packet: &mut Packet<'_>, destination: Mac, source: Mac) -> Option<()> {
     let ethernet = packet.at_mut::<Ethernet>(0)?;
-    ethernet.destination = destination;
-    ethernet.source = source;
+    destination.write(&mut ethernet.destination);
+    source.write(&mut ethernet.source);
     Some(())
 }
 
 /// ff02::1, and the group of it on Ethernet (RFC 2464, section 7).
-const ALL_NODES: [u8; 16] = [0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
+const ALL_NODES: u128 = u128::from_ne_bytes([0xff, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
 const ALL_NODES_MAC: [u8; 6] = [0x33, 0x33, 0, 0, 0, 1];
 
 /// RFC 4861, section 7.2.4: the target's link-layer address in place of whatever options there were, to who has
 /// asked. A station that has no address yet is answered by telling all nodes, unasked.
 #[inline(always)]
-fn answer_neighbour(packet: &mut Packet<'_>, offset: usize, own: [u8; 6], router: u32) -> Option<()> {
-    let asker = ndp::sender(packet, offset)?;
+fn answer_neighbour(packet: &mut Packet<'_>, offset: usize, asker: Mac, own: Mac, router: u32) -> Option<()> {
     let asked = packet.at::<Neighbour>(offset)?;
-    let (vip, source) = (asked.target, asked.ipv6.source);
-    let (destination, mac, solicited) =
-        if asked.is_probe() { (ALL_NODES, ALL_NODES_MAC, 0) } else { (source, asker, Neighbour::SOLICITED) };
+    // As numbers, which are moved in words.
+    let (vip, source) = (u128::from_ne_bytes(asked.target), u128::from_ne_bytes(asked.ipv6.source));
+    let (destination, mac, solicited) = if asked.is_probe() {
+        (ALL_NODES, Mac::read(&ALL_NODES_MAC), 0)
+    } else {
+        (source, asker, Neighbour::SOLICITED)
+    };
     let router = if router == 0 { 0 } else { Neighbour::ROUTER };
     resize(packet, offset + size_of::<Advertisement>())?;
 
@@ -131,14 +135,16 @@ fn answer_neighbour(packet: &mut Packet<'_>, offset: usize, own: [u8; 6], router
     header.ipv6.payload_len = ADVERTISEMENT_LEN.into();
     header.ipv6.next_header = PROTOCOL_ICMPV6;
     header.ipv6.hop_limit = ndp::HOP_LIMIT;
-    header.ipv6.source = vip;
-    header.ipv6.destination = destination;
+    header.ipv6.source = vip.to_ne_bytes();
+    header.ipv6.destination = destination.to_ne_bytes();
     header.kind = Neighbour::ADVERTISEMENT;
     header.code = 0;
     header.checksum = [0; 2];
     header.flags = (router | solicited | Neighbour::OVERRIDE).into();
-    header.target = vip;
-    *target = LinkLayerAddress { kind: LinkLayerAddress::TARGET, len: 1, address: own };
+    header.target = vip.to_ne_bytes();
+    target.kind = LinkLayerAddress::TARGET;
+    target.len = 1;
+    own.write(&mut target.address);
     let covered = packet.at::<[u8; COVERED_LEN]>(offset + ndp::ADDRESSES)?;
     let checksum = Sum::of_icmpv6(ADVERTISEMENT_LEN).and(covered).checksum();
     packet.at_mut::<Neighbour>(offset)?.checksum = checksum.to_ne_bytes();
@@ -176,8 +182,8 @@ fn answer_message(
     message.tag = tag_under(message, &config.keys[0]).into();
     if let Some(interface) = interface {
         address_back(datagram, interface);
-        let requester = packet.at::<Ethernet>(0)?.source;
-        readdress(packet, requester, interface.mac)?;
+        let requester = Mac::read(&packet.at::<Ethernet>(0)?.source);
+        readdress(packet, requester, Mac::read(&interface.mac))?;
     }
     Some(())
 }
@@ -191,24 +197,9 @@ fn address_back(datagram: &mut Datagram, interface: &Interface) {
     ipv4.id = 0.into();
     ipv4.fragment = DONT_FRAGMENT.into();
     ipv4.checksum = 0.into();
-    ipv4.checksum = header_checksum(ipv4).into();
+    ipv4.checksum = u16::from_be(Sum::default().and(ipv4.bytes()).checksum()).into();
     let udp = &mut datagram.udp;
     (udp.source, udp.destination) = (udp.destination, udp.source);
     // RFC 768: 0 = no checksum; the tag protects the message.
     udp.checksum = 0.into();
-}
-
-/// RFC 791, section 3.1 (RFC 1071): the complement of the ones' complement sum of a header without options.
-#[inline(always)]
-fn header_checksum(ipv4: &Ipv4) -> u16 {
-    let words = core::ptr::from_ref(ipv4).cast::<[Be16; size_of::<Ipv4>() / size_of::<Be16>()]>();
-    // SAFETY: the words are exactly the header, and the read asks for no alignment.
-    let words = unsafe { words.read_unaligned() };
-    let mut sum = 0;
-    for word in words {
-        sum += u32::from(word.get());
-    }
-    sum = (sum >> 16) + (sum & 0xffff);
-    sum += sum >> 16;
-    !((sum & 0xffff) as u16)
 }

@@ -1,37 +1,30 @@
-//! Internet checksums (RFC 1071), by the kernel's own summing.
-
-use aya_ebpf::helpers::bpf_csum_diff;
+//! Internet checksums (RFC 1071).
 
 use crate::parse::PROTOCOL_ICMPV6;
 
 /// The ones' complement sum of some 16-bit words. All of them, and the result, are in the order in which they lie in
 /// the packet: the sum is the same in either order of bytes (RFC 1071, section 2).
-#[derive(Clone, Copy)]
-pub(crate) struct Sum(u32);
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Sum(u64);
 
 impl Sum {
     /// Of lengths and protocol in the pseudo-header of an ICMPv6 message (RFC 8200, section 8.1); its addresses are
     /// to be added.
     #[inline(always)]
     pub(crate) fn of_icmpv6(len: u16) -> Self {
-        Self(u32::from(len.to_be()) + u32::from(u16::from(PROTOCOL_ICMPV6).to_be()))
+        Self(u64::from(len.to_be()) + u64::from(u16::from(PROTOCOL_ICMPV6).to_be()))
     }
 
-    /// The sum with more words, an even number of them.
+    /// The sum with more words, an even number of them, added up in pairs.
     #[inline(always)]
-    pub(crate) fn and<const LEN: usize>(self, bytes: &[u8; LEN]) -> Self {
-        const { assert!(LEN.is_multiple_of(4) && LEN <= 512) };
-        #[expect(clippy::cast_possible_truncation, reason = "asserted above")]
-        let len = LEN as u32;
-        let start = bytes.as_ptr().cast_mut().cast();
-        // SAFETY: the helper reads `len` bytes at `start`, and none of the other address, whose length is 0.
-        let sum = unsafe { bpf_csum_diff(core::ptr::null_mut(), 0, start, len, self.0) };
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a sum of 32 bits; negative for other lengths only"
-        )]
-        Self(sum as u32)
+    pub(crate) fn and<const LEN: usize>(mut self, bytes: &[u8; LEN]) -> Self {
+        const { assert!(LEN.is_multiple_of(4)) };
+        let pairs = bytes.as_ptr().cast::<u32>();
+        for number in 0..LEN / 4 {
+            // SAFETY: within the bytes; the read asks for no alignment.
+            self.0 += u64::from(unsafe { pairs.wrapping_add(number).read_unaligned() });
+        }
+        self
     }
 
     /// The checksum with which the words add up.
@@ -48,7 +41,11 @@ impl Sum {
 
     #[inline(always)]
     fn folded(self) -> u16 {
-        let once = (self.0 >> 16) + (self.0 & 0xffff);
-        (((once >> 16) + (once & 0xffff)) & 0xffff) as u16
+        let mut sum = (self.0 >> 32) + (self.0 & 0xffff_ffff);
+        // Each time, what is over 16 bits becomes less, and none is left after the third.
+        for _ in 0..3 {
+            sum = (sum >> 16) + (sum & 0xffff);
+        }
+        (sum & 0xffff) as u16
     }
 }

@@ -7,6 +7,7 @@ use vip_common::forward;
 use vip_common::lease::held;
 use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Interface, Stale, Vip, Vip6};
 
+use crate::mac::Mac;
 use crate::maps::{CONFIG, EVENTS, GROUPS, INTERFACES, VIPS, VIPS6};
 use crate::parse::ndp::{self, Neighbour};
 use crate::parse::{Arp, Ethernet, Frame, Ipv6, Packet};
@@ -108,9 +109,9 @@ fn accept(packet: &Packet<'_>, group: *mut Group) -> Fate {
 
 /// Where neighbours have the VIPs of a group that is served by way of this interface.
 #[inline(always)]
-fn mac_of(group: *mut Group, interface: &Interface) -> [u8; 6] {
-    let virtual_mac = shared!(group, virtual_mac).load();
-    if virtual_mac == [0; 6] { interface.mac } else { virtual_mac }
+fn mac_of(group: *mut Group, interface: &Interface) -> Mac {
+    let virtual_mac = shared!(group, virtual_mac);
+    if virtual_mac.first() == 0 { Mac::read(&interface.mac) } else { Mac::read(&virtual_mac.load()) }
 }
 
 /// Has a packet sent on to the holder that came here by an old neighbour entry: unicast, and not sent on before. While
@@ -135,7 +136,9 @@ fn send_on(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict>
         return None;
     }
     let is_for_us = ethernet.destination == interface.mac;
-    if wish == Stale::Keep as u32 && (is_for_us || ethernet.destination == mac_of(group, interface)) {
+    if wish == Stale::Keep as u32
+        && (is_for_us || Mac::read(&ethernet.destination) == mac_of(group, interface))
+    {
         return Some(Verdict::keep(slot));
     }
     if !is_for_us {
@@ -144,7 +147,8 @@ fn send_on(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict>
     let to = shared!(group, holder_mac).load();
     let is_new = ethernet.source != to && !forward::was_sent_on(ethernet.source, config.cluster);
     let is_served = is_elsewhere(to, interface) && held(shared!(group, holder_until).load(), now());
-    (is_new && is_served).then(|| Verdict::forward(to, forward::source_of(config.cluster, config.node)))
+    let source = forward::source_of(config.cluster, config.node);
+    (is_new && is_served).then(|| Verdict::forward(Mac::read(&to), Mac::read(&source)))
 }
 
 #[inline(always)]
@@ -218,18 +222,18 @@ fn neighbour(packet: &Packet<'_>, offset: usize) -> Verdict {
     if asked.is_none() && claimed.is_none() {
         return ipv6(packet, offset);
     }
-    if !ndp::is_valid(packet, offset) {
+    let Some(sender) = ndp::sender(packet, offset) else {
         // RFC 4861, section 7.1.1: such a solicitation is to be discarded. No stack may take it for better than it
         // is.
         return if asked.is_some() { Verdict::drop(Counter::NdInvalid) } else { ipv6(packet, offset) };
-    }
+    };
     let claims = claimed.is_some_and(|vip| claim6(packet, vip, message.claimed(), interface));
     if let Some((vip, group)) = asked
         && message.ipv6.source != message.target
     {
         // As with ARP, a probe is answered as well: RFC 4862, section 5.4.4 has the prober expect it.
         if vip.interface == packet.interface() && holds(group) {
-            return Verdict::answer_neighbour(offset, mac_of(group, interface), vip.router);
+            return Verdict::answer_neighbour(offset, sender, mac_of(group, interface), vip.router);
         }
         if !claims {
             return fenced_question(vip.slot, group, interface, Counter::NdFenced);
@@ -267,7 +271,7 @@ fn is_foreign(mac: [u8; 6], group: *mut Group, interface: &Interface) -> bool {
             !holds(group)
         }
     };
-    mac != interface.mac && mac != mac_of(group, interface) && !may_be_holders()
+    mac != interface.mac && Mac::read(&mac) != mac_of(group, interface) && !may_be_holders()
 }
 
 /// At most one event per group and [`CONFLICT_INTERVAL`]: a flood of claims must not keep the daemon busy.

@@ -17,6 +17,7 @@ mod act;
 mod checksum;
 mod decide;
 mod egress;
+mod mac;
 mod maps;
 mod parse;
 mod shared;

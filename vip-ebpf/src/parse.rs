@@ -104,6 +104,13 @@ impl Ipv4 {
         self.version_and_len == 0x45 && self.fragment.get() & (FRAGMENT_OFFSET | MORE_FRAGMENTS) == 0
     }
 
+    /// The header's own bytes.
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> &[u8; size_of::<Self>()] {
+        // SAFETY: packed, and made of numbers and arrays of them.
+        unsafe { &*core::ptr::from_ref(self).cast() }
+    }
+
     /// Bytes up to the payload; at most 60, whatever the header says.
     #[inline(always)]
     fn header_len(&self) -> usize {

@@ -5,6 +5,8 @@ use vip_common::maps::{Counter, Interface};
 use vip_common::vote;
 use vip_common::wire::Kind;
 
+use crate::mac::Mac;
+
 /// What to do with a frame, what it counts as, and what it takes to do it.
 ///
 /// No enum with fields: those that a variant does not have would have no value, the compiler may read them all the
@@ -13,8 +15,8 @@ pub(crate) struct Verdict {
     pub(crate) action: Action,
     pub(crate) counter: Counter,
     /// Where the frame goes, and the source that says that it was sent on, or where the VIP is that it answers for.
-    pub(crate) to: [u8; 6],
-    pub(crate) source: [u8; 6],
+    pub(crate) to: Mac,
+    pub(crate) source: Mac,
     /// Of the group for whose next holder the frame is kept.
     pub(crate) slot: u32,
     /// Of the header that the answer is made from.
@@ -95,7 +97,7 @@ impl Verdict {
     }
 
     #[inline(always)]
-    pub(crate) const fn forward(to: [u8; 6], source: [u8; 6]) -> Self {
+    pub(crate) const fn forward(to: Mac, source: Mac) -> Self {
         Self { to, source, ..Self::plain(Action::Forward, Counter::VipForwarded) }
     }
 
@@ -105,13 +107,13 @@ impl Verdict {
     }
 
     #[inline(always)]
-    pub(crate) const fn answer_arp(offset: usize, source: [u8; 6]) -> Self {
+    pub(crate) const fn answer_arp(offset: usize, source: Mac) -> Self {
         Self { offset, source, ..Self::plain(Action::AnswerArp, Counter::ArpReply) }
     }
 
     #[inline(always)]
-    pub(crate) const fn answer_neighbour(offset: usize, source: [u8; 6], router: u32) -> Self {
-        Self { offset, source, router, ..Self::plain(Action::AnswerNeighbour, Counter::NdReply) }
+    pub(crate) const fn answer_neighbour(offset: usize, to: Mac, source: Mac, router: u32) -> Self {
+        Self { offset, to, source, router, ..Self::plain(Action::AnswerNeighbour, Counter::NdReply) }
     }
 
     #[inline(always)]
@@ -126,7 +128,7 @@ impl Verdict {
     #[inline(always)]
     const fn plain(action: Action, counter: Counter) -> Self {
         let answer = vote::Answer { kind: Kind::Refused, reason: 0, ballot: Ballot(0), duration: 0 };
-        let (to, source) = ([0; 6], [0; 6]);
+        let (to, source) = (Mac::NONE, Mac::NONE);
         Self { action, counter, to, source, slot: 0, offset: 0, interface: None, router: 0, answer }
     }
 }

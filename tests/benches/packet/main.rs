@@ -1,9 +1,9 @@
 //! What the XDP program takes for a frame of each kind, over an empty program (BPF_PROG_TEST_RUN). `cargo xtask bench packet`
 //! runs this; root only.
 //!
-//! Two measures. *Cold*: one frame, and then one to another VIP, each by a system call of its own, after which little of what
-//! the program needs is in the caches. *Hot*: the same frame over and over, as under load; not for frames that are turned into
-//! their answers, since the kernel would have the program run on the answer next.
+//! Two measures. *Hot*: ten thousand frames in a row, each for another VIP, as under load; over an empty program that is given
+//! the same frames. *Cold*: one frame, and then one to another VIP, each by a system call of its own, after which little of
+//! what the program needs is in the caches.
 
 #![expect(
     clippy::expect_used,
@@ -11,34 +11,37 @@
     reason = "a bench that cannot measure has nothing to say"
 )]
 
-mod empty;
 #[expect(dead_code, reason = "of what the tests build, a few kinds of frames")]
 #[path = "../../tests/dataplane/frames.rs"]
 mod frames;
 #[expect(dead_code, reason = "as above")]
 #[path = "../../tests/dataplane/node.rs"]
 mod node;
+mod replay;
 
 use std::collections::BTreeMap;
 use std::env;
+use std::iter;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use serde::Serialize;
 use vip_common::maps::{Counter, Vip, Vip6};
+use vip_tests::bpf;
+use vip_tests::lab::program_that_passes;
 use vip_user::dataplane::Action;
 
-use empty::Empty;
-use frames::{ETHERTYPE_IPV4, Ipv4, Neighbour, PROTOCOL_UDP, arp_request, ethernet, udp};
-use node::{CLIENT, LEASE, LOOPBACK, NODE_HOST, Node, Peer, WEB, multicast, now};
+use frames::{ETHERTYPE_IPV4, Ipv4, Neighbour, PROTOCOL_UDP, arp_request, ethernet, link_layer, udp};
+use node::{CLIENT, COUNTERS, LEASE, LOOPBACK, NODE_HOST, Node, Peer, WEB, multicast, now};
+use replay::{FRAMES, Frames, Replay};
 
 /// VIPs of the group.
 const COUNTS: [u32; 2] = [1, 10_000];
 /// Each gives a median; the cases take turns.
 const ROUNDS: u32 = 100;
-/// Cold runs of each case in a round, and hot ones.
-const RUNS: u32 = 200;
-const HOT_RUNS: u32 = 10_000;
+/// Cold runs of each case in a round.
+const RUNS: usize = 200;
 const PAYLOAD: [u8; 18] = [0; 18];
 
 /// A kind of frame.
@@ -79,7 +82,10 @@ const CASES: [Case; 6] = [
         name: "NS, answered",
         held: true,
         expected: (Action::Tx, Counter::NdReply),
-        frame: |_, number| Neighbour::solicitation(CLIENT.ip6(), vip6(number)).frame(CLIENT.mac),
+        frame: |_, number| {
+            let options = &link_layer(1, CLIENT.mac);
+            Neighbour { options, ..Neighbour::solicitation(CLIENT.ip6(), vip6(number)) }.frame(CLIENT.mac)
+        },
     },
     Case {
         name: "renewal, answered",
@@ -94,9 +100,8 @@ const CASES: [Case; 6] = [
 struct Record {
     frame: &'static str,
     vips: u32,
+    hot: Rounds,
     cold: Rounds,
-    /// None for what is answered.
-    hot: Option<Rounds>,
 }
 
 /// What the rounds gave, in order, and the median of that; in ns.
@@ -113,7 +118,7 @@ impl Rounds {
 }
 
 fn main() {
-    let empty = Empty::load().expect("loading a program: run as root");
+    let empty = program_that_passes().expect("loading a program: run as root");
     let records: Vec<Record> = COUNTS.into_iter().flat_map(|count| measure(&empty, count)).collect();
     if env::args().any(|argument| argument == "--json") {
         println!("{}", serde_json::to_string_pretty(&records).unwrap());
@@ -122,42 +127,103 @@ fn main() {
     }
 }
 
-fn measure(empty: &Empty, count: u32) -> Vec<Record> {
+fn measure(empty: &OwnedFd, count: u32) -> Vec<Record> {
     let [held, fenced] = [true, false].map(|held| node(count, held));
-    let of = |case: &Case| if case.held { &held } else { &fenced };
-    let mut peer = Peer::new(2);
-    for case in &CASES {
-        let outcome = of(case).receives(&(case.frame)(&mut peer, 0));
-        assert_eq!((outcome.action, outcome.counter), case.expected, "{}", case.name);
-    }
-    let (mut cold, mut hot) = (CASES.map(|_| Vec::new()), CASES.map(|_| Vec::new()));
-    let mut number = 0;
+    // Each far from the one before, in the order of the addresses.
+    let numbers = (0_u64..).map(|run| u32::try_from(run * 7919 % u64::from(count)).unwrap());
+    let mut source = Source { peer: Peer::new(2), numbers };
+    let mut cases = CASES.map(|case| {
+        let node = if case.held { &held } else { &fenced };
+        Measured::new(case, node, empty, &mut source)
+    });
     for _ in 0..ROUNDS {
         let any = to(NODE_HOST.ip);
-        let nothing = middle((0..RUNS).map(|_| ns(empty.time(&any, 1).unwrap())).collect());
-        let nothing_hot = ns(empty.time(&any, HOT_RUNS).unwrap());
-        for (index, case) in CASES.iter().enumerate() {
-            let program = &of(case).plane.program;
-            let times = (0..RUNS).map(|_| {
-                // Far from the one before, in the order of the addresses.
-                number = (number + 7919) % count;
-                ns(program.time(&(case.frame)(&mut peer, number), 1).unwrap())
-            });
-            cold[index].push(middle(times.collect()) - nothing);
-            if case.expected.0 != Action::Tx {
-                let frame = (case.frame)(&mut peer, number);
-                hot[index].push(ns(program.time(&frame, HOT_RUNS).unwrap()) - nothing_hot);
-            }
+        let nothing = cold(empty.as_fd(), iter::repeat_n(any, RUNS));
+        for case in &mut cases {
+            case.round(nothing, &mut source);
         }
     }
-    let rounds = CASES.iter().zip(cold.into_iter().zip(hot));
-    let record = |(case, (cold, hot)): (&Case, (_, Vec<f64>))| Record {
-        frame: case.name,
-        vips: count,
-        cold: Rounds::of(cold),
-        hot: (!hot.is_empty()).then(|| Rounds::of(hot)),
-    };
-    rounds.map(record).collect()
+    cases.map(|case| case.record(count)).into()
+}
+
+/// Where frames come from.
+struct Source<N> {
+    peer: Peer,
+    /// Of the VIPs that they are for.
+    numbers: N,
+}
+
+impl<N: Iterator<Item = u32>> Source<N> {
+    fn frames(&mut self, case: &Case) -> impl Iterator<Item = Vec<u8>> {
+        let Self { peer, numbers } = self;
+        numbers.map(|number| (case.frame)(peer, number))
+    }
+}
+
+/// A case under way.
+struct Measured<'a> {
+    case: Case,
+    node: &'a Node,
+    frames: Frames,
+    /// Replays of these, to the program and to the empty one.
+    program: Replay,
+    nothing: Replay,
+    hot: Vec<f64>,
+    cold: Vec<f64>,
+}
+
+impl<'a> Measured<'a> {
+    fn new(
+        case: Case,
+        node: &'a Node,
+        empty: &OwnedFd,
+        source: &mut Source<impl Iterator<Item = u32>>,
+    ) -> Self {
+        let frame = source.frames(&case).next().unwrap();
+        let outcome = node.receives(&frame);
+        assert_eq!((outcome.action, outcome.counter), case.expected, "{}", case.name);
+        assert_eq!(outcome.frame.len(), frame.len(), "{}: the next frame would not fit", case.name);
+        let frames = Frames::new(frame.len()).unwrap();
+        let program = Replay::new(&frames, node.plane.program.descriptor().unwrap()).unwrap();
+        let nothing = Replay::new(&frames, empty).unwrap();
+        Self { case, node, frames, program, nothing, hot: Vec::new(), cold: Vec::new() }
+    }
+
+    /// `nothing` = what a cold run of the empty program takes.
+    fn round(&mut self, nothing: f64, source: &mut Source<impl Iterator<Item = u32>>) {
+        let program = self.node.plane.program.descriptor().unwrap();
+        self.cold.push(cold(program, source.frames(&self.case).take(RUNS)) - nothing);
+        // Once to have the tables in the caches, where the other cases have left theirs.
+        self.frames.set(source.frames(&self.case));
+        self.all_frames();
+        self.frames.set(source.frames(&self.case));
+        let nothing = ns(self.nothing.time(&self.frames).unwrap());
+        self.hot.push(self.all_frames() - nothing);
+    }
+
+    /// What the program takes for each of the frames. Panics unless it does with all of them what it is measured for.
+    fn all_frames(&self) -> f64 {
+        let counters = || self.node.plane.tables.counters().unwrap();
+        let before = counters();
+        let time = ns(self.program.time(&self.frames).unwrap());
+        let after = counters();
+        for counter in COUNTERS {
+            let expected = if counter == self.case.expected.1 { FRAMES as u64 } else { 0 };
+            let counted = after.get(counter) - before.get(counter);
+            assert_eq!(counted, expected, "{}: {counter:?}", self.case.name);
+        }
+        time
+    }
+
+    fn record(self, vips: u32) -> Record {
+        let (hot, cold) = (Rounds::of(self.hot), Rounds::of(self.cold));
+        Record { frame: self.case.name, vips, hot, cold }
+    }
+}
+
+/// The median of what the program takes for each of these frames by a system call of its own.
+fn cold(program: BorrowedFd<'_>, frames: impl Iterator<Item = Vec<u8>>) -> f64 {
+    middle(frames.map(|frame| ns(bpf::time(program, &frame, 1).unwrap())).collect())
 }
 
 /// One whose group has so many VIPs of each version.
@@ -210,12 +276,10 @@ fn table(records: &[Record]) -> String {
             let record = records.iter().find(|record| record.frame == case.name && record.vips == count);
             record.expect("each case is measured")
         });
-        let hot = |record: &Record| {
-            record.hot.as_ref().map_or("-".to_owned(), |hot| format!("{:.0}", hot.median_ns))
-        };
-        let (one_hot, many_hot) = (hot(one), hot(many));
-        let (one, many) = (one.cold.median_ns, many.cold.median_ns);
-        table += &format!("{:<20}{one_hot:>12}{many_hot:>18}{one:>13.0}{many:>19.0}\n", case.name);
+        let medians = [&one.hot, &many.hot, &one.cold, &many.cold].map(|rounds| rounds.median_ns);
+        let [one_hot, many_hot, one_cold, many_cold] = medians;
+        table +=
+            &format!("{:<20}{one_hot:>12.0}{many_hot:>18.0}{one_cold:>13.0}{many_cold:>19.0}\n", case.name);
     }
     table
 }

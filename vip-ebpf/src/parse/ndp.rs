@@ -8,6 +8,7 @@ use vip_common::wire::Be32;
 
 use super::{Ethernet, Header, Ipv6, Packet};
 use crate::checksum::Sum;
+use crate::mac::Mac;
 
 /// A solicitation (RFC 4861, section 4.3) or an advertisement (section 4.4), up to its options.
 #[repr(C, packed)]
@@ -131,15 +132,28 @@ fn is_multicast(address: [u8; 16]) -> bool {
     address[0] == 0xff
 }
 
-/// Whether the message behind the IPv6 header at this offset is valid. A function of its own, as the next one: where
-/// it was left does not matter to the verifier then.
+/// The MAC address that the sender of the message behind the IPv6 header at this offset has: the one that the message
+/// names, or else that which it came from. `None` if the message is not valid.
+#[inline(always)]
+pub(crate) fn sender(packet: &Packet<'_>, offset: usize) -> Option<Mac> {
+    match sender_bits(packet, offset) {
+        INVALID => None,
+        bits => Some(Mac::from_bits(bits)),
+    }
+}
+
+/// No MAC address.
+const INVALID: u64 = u64::MAX;
+
+/// A function of its own, as the next one: where it was left does not matter to the verifier then. What functions give
+/// has to fit a register.
 #[inline(never)]
-pub(crate) fn is_valid(packet: &Packet<'_>, offset: usize) -> bool {
-    check(packet, offset).is_some()
+fn sender_bits(packet: &Packet<'_>, offset: usize) -> u64 {
+    check(packet, offset).map_or(INVALID, Mac::to_bits)
 }
 
 #[inline(always)]
-fn check(packet: &Packet<'_>, offset: usize) -> Option<()> {
+fn check(packet: &Packet<'_>, offset: usize) -> Option<Mac> {
     let message = packet.at::<Neighbour>(offset)?;
     let len = message.ipv6.payload_len.get();
     let options_len = usize::from(len).checked_sub(MESSAGE_LEN)?;
@@ -154,20 +168,11 @@ fn check(packet: &Packet<'_>, offset: usize) -> Option<()> {
     if !add_options(packet, options, options_len, covered)?.is_right() {
         return None;
     }
-    let source = source_link_layer_address(packet, options, options_len)?;
-    // A station without an address has none to name.
-    if source != NO_OPTION && message.is_probe() { None } else { Some(()) }
-}
-
-/// The MAC address that the sender of a valid message has: the one that the message names, or else that which it came
-/// from.
-#[inline(always)]
-pub(crate) fn sender(packet: &Packet<'_>, offset: usize) -> Option<[u8; 6]> {
-    let len = packet.at::<Neighbour>(offset)?.ipv6.payload_len.get();
-    let options_len = usize::from(len).checked_sub(MESSAGE_LEN)?.min(MAX_OPTIONS * OPTION_LEN);
-    match source_link_layer_address(packet, offset + size_of::<Neighbour>(), options_len)? {
-        NO_OPTION => packet.at::<Ethernet>(0).map(|ethernet| ethernet.source),
-        at => packet.at::<LinkLayerAddress>(at).map(|option| option.address),
+    match source_link_layer_address(packet, options, options_len)? {
+        NO_OPTION => packet.at::<Ethernet>(0).map(|ethernet| Mac::read(&ethernet.source)),
+        // A station without an address has none to name.
+        _ if message.is_probe() => None,
+        at => packet.at::<LinkLayerAddress>(at).map(|option| Mac::read(&option.address)),
     }
 }
 

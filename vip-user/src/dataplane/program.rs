@@ -1,7 +1,7 @@
 //! The XDP program in the kernel: on its interface, and run for this node's own votes.
 
+use std::os::fd::{AsFd as _, BorrowedFd};
 use std::path::Path;
-use std::time::Duration;
 
 use aya::Ebpf;
 use aya::programs::links::{FdLink, PinnedLink};
@@ -179,14 +179,12 @@ impl Program {
         Ok((action, usize::try_from(result.data_size_out).unwrap_or(0)))
     }
 
-    /// How long the program takes for a frame, as in [`Self::run`], by the kernel's clock: so many times over on the same
-    /// bytes, and the mean of these.
+    /// The loaded program, for other calls of bpf(2).
     ///
     /// # Errors
-    /// When the kernel refuses the run.
-    pub fn time(&self, frame: &[u8], times: u32) -> Result<Duration, Error> {
-        let options = TestRunOptions { data_in: Some(frame), repeat: times, ..TestRunOptions::default() };
-        Ok(self.xdp()?.test_run(options).map_err(Error::Program)?.duration)
+    /// When it is not loaded.
+    pub fn descriptor(&self) -> Result<BorrowedFd<'_>, Error> {
+        Ok(self.xdp()?.fd().map_err(Error::Program)?.as_fd())
     }
 
     fn xdp(&self) -> Result<&Xdp, Error> {

@@ -172,6 +172,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_edits_of_all_guards_fit_the_code_as_it_stands() {
+        for edit in super::super::guards::all().flat_map(|guard| guard.edits) {
+            let code = read(&workspace().join(edit.file)).unwrap();
+            assert_ne!(apply(edit, &code).unwrap(), code);
+        }
+    }
+
+    #[test]
     fn an_edit_is_of_a_text_that_is_there_once() {
         let edit = Edit { file: "lib.rs", text: "a > b", becomes: "true" };
         assert_eq!(apply(&edit, "if a > b {}").unwrap(), "if true {}");
