@@ -1,8 +1,9 @@
 //! The start of a daemon, in an order in which each step is safe for those before it: the id is claimed before a vote
 //! is cast, the fence is up before the VIPs are on the machine, and all that is made is written down for its removal.
 //!
-//! How a daemon starts without XDP is in [`without_xdp`].
+//! Here: what all starts have in common. The way with XDP is in [`with_xdp`], the one without in [`without_xdp`].
 
+mod with_xdp;
 mod without_xdp;
 
 use std::mem;
@@ -11,21 +12,19 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::net::if_::if_nametoindex;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
-use vip_common::forward;
+use tracing::warn;
 use vip_common::wire::name_hash;
 
+use self::with_xdp::Unstarted;
 use super::claim;
 use super::conflicts::Conflicts;
 use super::control_plane::{ControlPlane, id_taken, nanoseconds};
-use super::footprint::{Footprint, MacFilter, Served};
+use super::footprint::Footprint;
 use super::interfaces::Interfaces;
 use super::lease_thread::{LeaseThread, Parts, Report};
 use super::leftovers;
 use super::mode::Mode;
-use super::own_vote::OwnVote;
 use super::plane::{ControlSide, LeaseSide};
 use super::preemption::Preemption;
 use super::presence;
@@ -35,10 +34,9 @@ use crate::announce::{Announcer, GroupVips};
 use crate::clock;
 use crate::config::{Keys, Settings, Transport as TransportSettings, Vip, XdpMode};
 use crate::control::Server;
-use crate::courier::Courier;
-use crate::dataplane::{self, Attached, DataPlane, Pins, ProgramLog, ProgramLogger, Wishes, Words};
+use crate::dataplane::{Pins, ProgramLogger, Words};
 use crate::exit::Failure;
-use crate::ipv6::{self, SolicitedNodes};
+use crate::ipv6;
 use crate::membership::{Durable, Identity, Membership};
 use crate::netlink::{Changes, Interface, Netlink, NetlinkError, dummy_name};
 use crate::signer::{Origin, Signer, WireKeys};
@@ -62,20 +60,6 @@ pub(super) struct Node {
     pub(super) logger: Option<ProgramLogger>,
 }
 
-/// Why a start with XDP has failed.
-enum Unstarted {
-    /// The kernel, or the interface's driver, can have no such program.
-    NoXdp(String),
-    /// Everything else.
-    Failed(Failure),
-}
-
-impl From<Failure> for Unstarted {
-    fn from(failure: Failure) -> Self {
-        Self::Failed(failure)
-    }
-}
-
 /// Starts the daemon; `footprint` has what was put on the machine, also when this fails. Where XDP is not
 /// asked for, and cannot be had, the daemon starts without.
 ///
@@ -86,7 +70,7 @@ pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Res
     if wished == XdpMode::Off {
         return without_xdp::start(settings, AS_CONFIGURED.to_owned(), footprint).await;
     }
-    match with_xdp(settings, footprint).await {
+    match with_xdp::start(settings, footprint).await {
         Ok(node) => Ok(node),
         Err(Unstarted::NoXdp(reason)) if wished == XdpMode::Auto => {
             mem::take(footprint).erase().await;
@@ -95,25 +79,6 @@ pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Res
         Err(Unstarted::NoXdp(reason)) => Err(refused(reason)),
         Err(Unstarted::Failed(failure)) => Err(failure),
     }
-}
-
-async fn with_xdp(settings: &Settings, footprint: &mut Footprint) -> Result<Node, Unstarted> {
-    let mut place = Place::find(settings).await?;
-    place.interfaces.iter().try_for_each(check_parent)?;
-    let own = Own::open(settings, &place)?;
-    let (mut plane, slots) = load(settings, &place, &own, footprint).await?;
-    let mut transport = open_transport(&place, &settings.cluster.transport)?;
-    let mut signer = Signer::new(own.origin, own.keys.clone());
-    signer.set_epoch(own.epoch());
-    // A lease that still runs does not wait for others' objections: there were none when it was won.
-    if !slots.iter().any(|slot| plane.words.holds(slot.number, clock::now()))
-        && let Some(owner) = claim::owner_of_id(&mut transport, &mut signer)
-    {
-        return Err(id_taken(place.id, owner).into());
-    }
-    let (dummy, mode) = put_on_machine(settings, &mut place, &mut plane, &slots, footprint).await?;
-    let sides = sides(settings, &place, &own, &slots, plane, dummy, mode)?;
-    Ok(assemble(settings, place, own, &slots, transport, signer, sides)?)
 }
 
 /// Where the daemon runs: interface, address and id, and the connections to kernel and clients.
@@ -188,19 +153,6 @@ fn check_ipv6(settings: &Settings, interfaces: &Interfaces) -> Result<(), Failur
     })
 }
 
-/// What is sent to all stations comes in by a macvlan and by its parent, and a program on the macvlan sees
-/// the one alone.
-fn check_parent(interface: &Interface) -> Result<(), Failure> {
-    match &interface.parent {
-        Some(parent) => Err(Failure::configuration(format!(
-            "{iface} is a macvlan on {parent}, by which frames to a VIP come in as well, past an XDP program on {iface}: \
-             serve {parent} itself, or set node.xdp to off",
-            iface = interface.name
-        ))),
-        None => Ok(()),
-    }
-}
-
 /// Where IPv6 is off, the kernel drops what the data plane lets in.
 fn check_ipv6_for(vip: Ipv6Addr, iface: &str) -> Result<(), Failure> {
     match ipv6::is_disabled(iface) {
@@ -264,54 +216,9 @@ impl Own {
     }
 }
 
-/// Loads the program and fills its tables; from then on it could be attached.
-async fn load(
-    settings: &Settings,
-    place: &Place,
-    own: &Own,
-    footprint: &mut Footprint,
-) -> Result<(DataPlane, Slots), Unstarted> {
-    let pins = Pins::new(&settings.paths.bpffs);
-    footprint.pins_lock = Some(pins.lock().map_err(plane_failure)?);
-    let wishes = wishes(settings);
-    let served: Vec<_> = place.interfaces.iter().map(|one| (one.name.as_str(), one.index)).collect();
-    let resumed = dataplane::resume(&pins, &served, wishes);
-    let mut plane =
-        resumed.map_or_else(|| dataplane::load(Some(&pins), wishes.log), Ok).map_err(plane_failure)?;
-    if plane.adopted && !is_of(&plane, own.origin)? {
-        warn!("the data plane of a former run was another node's or cluster's, and is replaced by a new one");
-        expose_no_vips(&place.netlink, &place.interfaces).await?;
-        pins.clear().map_err(plane_failure)?;
-        plane = dataplane::load(Some(&pins), wishes.log).map_err(plane_failure)?;
-    }
-    footprint.adopted = plane.adopted;
-    footprint.pins = Some(pins);
-    let slots = Slots::assign(settings, &place.interfaces, &mut plane, clock::now())?;
-    plane.tables.set_config(own.config(settings)).map_err(plane_failure)?;
-    for interface in place.interfaces.iter() {
-        let entry = place.interfaces.entry(interface);
-        plane.tables.set_interface(interface.index, entry).map_err(plane_failure)?;
-    }
-    let indexes: Vec<u32> = place.interfaces.iter().map(|interface| interface.index).collect();
-    plane.tables.keep_interfaces(&indexes).map_err(plane_failure)?;
-    Ok((plane, slots))
-}
-
-/// What a former run must have been told alike, for this one to go on with its programs.
-fn wishes(settings: &Settings) -> Wishes {
-    let log = if tracing::enabled!(tracing::Level::DEBUG) { ProgramLog::Debug } else { ProgramLog::Off };
-    Wishes { egress_fence: settings.node.egress_fence, log }
-}
-
 /// Takes off the VIPs that a former run has left: they must not be there without a fence.
 async fn expose_no_vips(netlink: &Netlink, interfaces: &Interfaces) -> Result<(), Failure> {
     netlink.remove_dummy(&dummy_name(&interfaces.home.name)).await.map_err(netlink_failure)
-}
-
-/// Whether the promises in the maps are this node's.
-fn is_of(plane: &DataPlane, origin: Origin) -> Result<bool, Unstarted> {
-    let config = plane.tables.config().map_err(plane_failure)?;
-    Ok(config.node == origin.node && config.cluster == origin.cluster)
 }
 
 fn port(transport: &TransportSettings) -> u16 {
@@ -334,97 +241,9 @@ fn open_transport(place: &Place, settings: &TransportSettings) -> Result<Transpo
     })
 }
 
-/// Sysctls, fence, VIPs, in this order: at no time does the kernel answer for a VIP by itself. Gives the name of the
-/// VIPs' interface, and how the program is attached.
-async fn put_on_machine(
-    settings: &Settings,
-    place: &mut Place,
-    plane: &mut DataPlane,
-    slots: &Slots,
-    footprint: &mut Footprint,
-) -> Result<(String, Mode), Unstarted> {
-    footprint.served = place.interfaces.iter().map(|interface| Served::on(&interface.name)).collect();
-    let mut fenced = Vec::new();
-    for (interface, served) in place.interfaces.iter().zip(&mut footprint.served) {
-        fenced.push(fence(settings, interface, plane, served)?);
-    }
-
-    let dummy = dummy_name(&place.interfaces.home.name);
-    footprint.dummy = Some((place.netlink.clone(), dummy.clone()));
-    let (now, groups) = (clock::now(), slots.iter());
-    let vips_here = groups.flat_map(|slot| presence::of(&slot.settings, plane.words.holds(slot.number, now)));
-    let vips_here: Vec<_> = vips_here.collect();
-    place.netlink.ensure_vips(&dummy, &vips_here).await.map_err(netlink_failure)?;
-    let vips: Vec<_> = vips(settings).map(|vip| vip.address).collect();
-    for (vip, owner) in place.netlink.foreign_owners(&vips, &dummy).await.map_err(netlink_failure)? {
-        warn!("{vip} is on {owner} as well: the kernel answers for it there, lease or not; remove it there");
-    }
-    for (interface, served) in place.interfaces.iter().zip(&mut footprint.served) {
-        let filter = mac_filter(&place.netlink, &interface.name, interface.index, slots);
-        filter.open().await.map_err(netlink_failure)?;
-        served.mac_filter = Some(filter);
-        let vips6 = vips6_on(settings, &place.interfaces, interface.index);
-        served.solicited = Some(SolicitedNodes::join(interface.index, vips6).map_err(refused)?);
-    }
-    release_former(settings, place, slots).await?;
-    place.interfaces.refresh(&place.netlink).await?;
-    let mut modes = Vec::new();
-    for (interface, fenced) in place.interfaces.iter().zip(fenced) {
-        modes.push(tell_fenced(settings, place, interface, fenced));
-    }
-    // The home one is the first.
-    Ok((dummy, modes.swap_remove(0)))
-}
-
-/// How the program has come onto an interface.
-struct Fenced {
-    attached: Attached,
-    /// See [`Mode::of_xdp`].
-    why_wished: Option<String>,
-    why_not_native: Option<String>,
-}
-
-/// Sysctls and program of one interface.
-fn fence(
-    settings: &Settings,
-    interface: &Interface,
-    plane: &mut DataPlane,
-    served: &mut Served,
-) -> Result<Fenced, Unstarted> {
-    let Interface { name, index, .. } = interface;
-    let sysctls = ArpSysctls::apply(name, &saved_sysctls(settings, name));
-    served.sysctls = Some(sysctls.map_err(|error| Failure::refused(format!("{error:#}")))?);
-    let pin = Pins::new(&settings.paths.bpffs).link(name);
-    let (wished, why_wished) = xdp_mode(settings, interface)?;
-    let attached = plane.program.attach(name, *index, wished, &pin);
-    let attached = attached.map_err(|error| plane_failure(error.naming(interface.xdp_program)))?;
-    served.fence = Some(plane.program.fence(name, *index, &pin).map_err(plane_failure)?);
-    Ok(Fenced { attached, why_wished, why_not_native: plane.program.why_not_native().map(str::to_owned) })
-}
-
 /// Where the sysctls of an interface are kept as they were.
 fn saved_sysctls(settings: &Settings, iface: &str) -> PathBuf {
     settings.paths.runtime.join(format!("{iface}.sysctl"))
-}
-
-fn mac_filter(netlink: &Netlink, iface: &str, index: u32, slots: &Slots) -> MacFilter {
-    let macs = slots.iter().filter_map(|slot| slot.virtual_mac).collect();
-    MacFilter { netlink: netlink.clone(), iface: iface.to_owned(), index, macs }
-}
-
-/// Leaves the interfaces alone that a former run has served, and this one does not.
-async fn release_former(settings: &Settings, place: &Place, slots: &Slots) -> Result<(), Unstarted> {
-    let pins = Pins::new(&settings.paths.bpffs);
-    let served: Vec<_> = place.interfaces.iter().map(|one| one.name.as_str()).collect();
-    for name in pins.linked_interfaces().into_iter().filter(|name| !served.contains(&name.as_str())) {
-        info!("{name} is not served any more: no VIP lies there");
-        pins.release(&name).map_err(plane_failure)?;
-        if let Ok(index) = if_nametoindex(name.as_str()) {
-            mac_filter(&place.netlink, &name, index, slots).close().await;
-        }
-        restore_sysctls(settings, &name);
-    }
-    Ok(())
 }
 
 /// Puts the sysctls back that a former run has changed.
@@ -433,72 +252,6 @@ fn restore_sysctls(settings: &Settings, name: &str) {
     if let Some(Err(error)) = left.map(ArpSysctls::restore) {
         warn!("{error:#}");
     }
-}
-
-/// Says how the program is on an interface.
-fn tell_fenced(settings: &Settings, place: &Place, interface: &Interface, fenced: Fenced) -> Mode {
-    let name = &interface.name;
-    let Fenced { attached, why_wished, why_not_native } = fenced;
-    let mode = Mode::of_xdp(interface.generic_xdp, attached, why_wished, why_not_native.as_deref());
-    let taken_over = match attached {
-        Attached::Replaced => ", in place of a former run's",
-        Attached::Resumed => ", as a former run has left it",
-        Attached::Native | Attached::Generic => "",
-    };
-    if place.interfaces.is_home(interface.index) {
-        info!("node {} on {name}, address {}, {} XDP{taken_over}", place.id, place.address, mode.xdp);
-    } else {
-        info!("VIPs on {name}, too, {} XDP{taken_over}", mode.xdp);
-    }
-    if settings.node.xdp == XdpMode::Auto
-        && let Some(reason) = &mode.reason
-    {
-        warn!("XDP on {name} is generic, as safe as native, and slower: {reason}");
-    }
-    mode
-}
-
-/// The mode to try, and why not a better one.
-///
-/// A frame for a virtual MAC address counts as somebody else's when it comes in on a veth, and native XDP comes too late to
-/// change that (`veth_forward_skb` in drivers/net/veth.c).
-fn xdp_mode(settings: &Settings, interface: &Interface) -> Result<(XdpMode, Option<String>), Failure> {
-    let needs_generic = interface.veth && settings.groups.iter().any(|group| group.virtual_mac);
-    let why =
-        || format!("{} is a veth, on which native XDP cannot serve a group with virtual_mac", interface.name);
-    match settings.node.xdp {
-        XdpMode::Native if needs_generic => {
-            Err(Failure::configuration(format!("{}: set node.xdp to auto or generic", why())))
-        }
-        XdpMode::Auto if needs_generic => Ok((XdpMode::Generic, Some(why()))),
-        XdpMode::Generic => Ok((XdpMode::Generic, Some(AS_CONFIGURED.to_owned()))),
-        wished => Ok((wished, None)),
-    }
-}
-
-/// Keeps what is from a VIP from leaving while another node serves it, if that is wished and the kernel can; `false` if not.
-/// Nobody is served twice without it.
-fn fence_egress(settings: &Settings, place: &Place, plane: &mut DataPlane) -> Result<bool, Unstarted> {
-    let mut are_all_fenced = true;
-    for interface in place.interfaces.iter() {
-        are_all_fenced &= fence_egress_of(settings, &interface.name, plane)?;
-    }
-    Ok(are_all_fenced)
-}
-
-fn fence_egress_of(settings: &Settings, name: &str, plane: &mut DataPlane) -> Result<bool, Unstarted> {
-    let pin = Pins::new(&settings.paths.bpffs).egress(name);
-    if !settings.node.egress_fence {
-        dataplane::remove_egress(name, &pin).map_err(plane_failure)?;
-        return Ok(false);
-    }
-    plane.program.attach_egress(name, &pin).or_else(|error| {
-        warn!(
-            "nothing keeps late packets of a former holder from leaving by {name} ({error}): that takes a kernel with \
-             clsact; node.egress_fence = false silences this"
-        );
-        Ok(false)
-    })
 }
 
 /// The data plane, set up: each part of it for the side that has it, and what is to be known of it.
@@ -513,39 +266,6 @@ struct Sides {
     dummy: Option<String>,
     egress_fence: bool,
     mode: Mode,
-}
-
-/// Makes the two sides of the XDP program.
-fn sides(
-    settings: &Settings,
-    place: &Place,
-    own: &Own,
-    slots: &Slots,
-    mut plane: DataPlane,
-    dummy: String,
-    mode: Mode,
-) -> Result<Sides, Unstarted> {
-    let egress_fence = fence_egress(settings, place, &mut plane)?;
-    if let Err(error) = plane.program.let_resume(&Pins::new(&settings.paths.bpffs), wishes(settings)) {
-        warn!("{error}; a restart will take longer");
-    }
-    let words = plane.words;
-    let announcers = announcers(&place.interfaces, slots, &words)?;
-    let source = forward::source_of(own.origin.cluster, place.id);
-    let courier =
-        Courier::spawn(&place.interfaces.home, source, plane.kept, words.clone()).map_err(refused)?;
-    let logger = plane.program.take_logger().map_err(plane_failure)?;
-    let own_vote = OwnVote::new(plane.program, port(&settings.cluster.transport));
-    Ok(Sides {
-        lease: LeaseSide::Xdp { renewals: plane.renewals, events: plane.events, own_vote, courier },
-        control: ControlSide::Xdp(plane.tables),
-        words,
-        announcers,
-        logger,
-        dummy: Some(dummy),
-        egress_fence,
-        mode,
-    })
 }
 
 /// Puts the parts together and sets them going.
@@ -605,11 +325,6 @@ fn seed(slot: &Slot) -> u64 {
     getrandom::u64().unwrap_or_else(|_| clock::now() ^ u64::from(slot.id))
 }
 
-/// One for each interface, for the VIPs that lie there.
-fn announcers(interfaces: &Interfaces, slots: &Slots, words: &Words) -> Result<Vec<Arc<Announcer>>, Failure> {
-    interfaces.iter().map(|interface| announcer(interface, &group_vips(slots, interface), words)).collect()
-}
-
 /// The groups' VIPs that lie on an interface.
 fn group_vips(slots: &Slots, interface: &Interface) -> Vec<GroupVips> {
     let vips = |slot: &Slot| GroupVips {
@@ -644,14 +359,6 @@ fn identity(settings: &Settings, own: &Own, place: &Place, slots: &Slots) -> Ide
 
 pub(super) fn refused(error: impl std::fmt::Display) -> Failure {
     Failure::refused(error.to_string())
-}
-
-fn plane_failure(error: dataplane::Error) -> Unstarted {
-    match error.to_string() {
-        text if error.is_lack_of_support() => Unstarted::NoXdp(text),
-        text if error.is_privilege() => Failure::no_privilege(text).into(),
-        text => Failure::refused(text).into(),
-    }
 }
 
 pub(super) fn netlink_failure(error: NetlinkError) -> Failure {
