@@ -29,7 +29,7 @@ use self::{
 };
 use super::{
     machine::Machine,
-    output::{announce, print_json, progress},
+    output::{announce, keep, print_json, progress},
 };
 use crate::{
     cargo::{Profile, build_daemon},
@@ -141,7 +141,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         clusters.push(record.with_context(|| format!("{nodes} nodes, renewal every {interval:?}"))?);
     }
     let report = Report { machine, vip_user, span_s: arguments.span.as_secs_f64(), clusters };
-    progress("");
+    keep("cost", &report)?;
     if arguments.json {
         print_json(&report)?;
     } else {

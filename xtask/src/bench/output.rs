@@ -4,6 +4,7 @@
 use std::{
     fs,
     io::{IsTerminal, stderr},
+    path::PathBuf,
     time::Duration,
 };
 
@@ -15,15 +16,27 @@ use crate::cargo::target_dir;
 
 /// Writes `<name>.json` and `<name>.svg`, and says so.
 pub(super) fn write(name: &str, results: &impl Serialize, plot: &Plot) -> Result<()> {
-    let dir = target_dir().join("bench");
-    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-    let [json, svg] = ["json", "svg"].map(|ending| dir.join(format!("{name}.{ending}")));
+    keep(name, results)?;
+    let svg = path(name, "svg")?;
+    plot.write(&svg)?;
+    eprintln!("wrote {}", svg.display());
+    Ok(())
+}
+
+/// Writes `<name>.json`, and says so.
+pub(super) fn keep(name: &str, results: &impl Serialize) -> Result<()> {
+    let json = path(name, "json")?;
     fs::write(&json, serde_json::to_vec_pretty(results)?)
         .with_context(|| format!("cannot write {}", json.display()))?;
-    plot.write(&svg)?;
     progress("");
-    eprintln!("wrote {} and {}", json.display(), svg.display());
+    eprintln!("wrote {}", json.display());
     Ok(())
+}
+
+fn path(name: &str, ending: &str) -> Result<PathBuf> {
+    let dir = target_dir().join("bench");
+    fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    Ok(dir.join(format!("{name}.{ending}")))
 }
 
 /// What `--json` asks for.

@@ -22,7 +22,7 @@ use self::{
 };
 use super::{
     machine::Machine,
-    output::{announce, print_json, progress},
+    output::{announce, keep, print_json, progress},
 };
 use crate::{
     cargo::{Profile, build_daemon},
@@ -112,7 +112,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             arguments,
         )?,
     };
-    progress("");
+    keep("traffic", &report)?;
     if arguments.json {
         print_json(&report)?;
     } else {
