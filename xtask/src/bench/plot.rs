@@ -93,7 +93,9 @@ impl Plot {
     fn draw(&self, path: &Path) -> Result<(), DrawError> {
         let columns = self.panels.len().clamp(1, PANELS_IN_A_ROW);
         let rows = self.panels.len().div_ceil(columns);
-        let (width, panels) = (PANEL.0 * u32::try_from(columns)?, PANEL.1 * u32::try_from(rows)?);
+        // For the title, a single panel is as wide as two.
+        let width = PANEL.0 * u32::try_from(columns.max(2))?;
+        let panels = PANEL.1 * u32::try_from(rows)?;
         let legend_columns = (width / LEGEND_COLUMN.unsigned_abs()).max(1) as usize;
         let legend_rows = i32::try_from(self.series.len().div_ceil(legend_columns))?;
         let legend = (LEGEND_ROW * legend_rows + MARGIN).unsigned_abs();
