@@ -29,6 +29,9 @@ use crate::dataplane::Words;
 pub const MISSING: &str =
     "no stale forwarding, no egress fence, nothing kept in handovers, no notice of others that claim a VIP";
 
+/// Events that may wait for the daemon; more are lost, as in the XDP program's ring.
+const MAX_EVENTS: usize = 1024;
+
 /// The memory that the XDP program would have in its maps.
 #[derive(Debug)]
 pub struct UserPlane {
@@ -229,6 +232,9 @@ impl Memory for At<'_> {
             (EventKind::DuplicateId, Some(source)) => source.to_ipv6_mapped().octets(),
             _ => [0; 16],
         };
+        if self.plane.events.len() == MAX_EVENTS {
+            return;
+        }
         self.plane.events.push_back(Event { kind: kind as u32, slot, node, value, address, mac: [0; 6] });
     }
 }

@@ -43,7 +43,7 @@ enum Command {
     BuildEbpf,
     /// Run all tests: unit, data-plane and cluster tests, model, simulation, mutations, fuzzing, faults, and some on other kernels
     Test(test::Arguments),
-    /// Break the holder of a VIP in four ways, and show what a client sees
+    /// Break the holder of a VIP in five ways, and show what a client sees
     Demo(demo::Arguments),
     /// Let everything go wrong that can, and check that no two nodes ever serve
     Faults(faults::Arguments),

@@ -32,8 +32,8 @@ const TARGET_LINK_LAYER_ADDRESS: [u8; 2] = [2, 1];
 /// Of an advertisement with that option, in bytes.
 const ADVERTISEMENT_LENGTH: u16 = 32;
 
-/// The frames of a group, in the order of its VIPs: for each of IPv4 two, one in request form and one in reply form,
-/// for each of IPv6 one. The driver pads them.
+/// The frames of a group: first one for each of its VIPs, in their order, for IPv4 in request form; then one in reply form
+/// for each of IPv4. So the last of many VIPs is announced in half of the time. The driver pads them.
 #[derive(Debug)]
 pub(super) struct Frames {
     bytes: Vec<u8>,
@@ -46,13 +46,19 @@ pub(super) struct Frames {
 impl Frames {
     pub(super) fn build(mac: Mac, vips: &[IpAddr], router: bool) -> Self {
         let mut frames = Self { bytes: Vec::new(), ends: Vec::new(), firsts: HashMap::new() };
+        let mut replies = Vec::new();
         for vip in vips {
             frames.firsts.insert(*vip, frames.count());
             match vip {
-                IpAddr::V4(vip) => gratuitous_arp(mac, *vip).iter().for_each(|frame| frames.push(frame)),
+                IpAddr::V4(vip) => {
+                    let [request, reply] = gratuitous_arp(mac, *vip);
+                    frames.push(&request);
+                    replies.push(reply);
+                }
                 IpAddr::V6(vip) => frames.push(&unsolicited_advertisement(mac, *vip, router)),
             }
         }
+        replies.iter().for_each(|reply| frames.push(reply));
         frames
     }
 
@@ -141,12 +147,12 @@ mod tests {
     const MAC: Mac = [2, 0, 0, 0, 0, 1];
 
     #[test]
-    fn each_ipv4_vip_has_its_frames_in_both_forms() {
+    fn each_ipv4_vip_has_its_frames_in_both_forms_and_no_second_one_goes_before_anothers_first() {
         let vips = [Ipv4Addr::new(10, 0, 0, 1), Ipv4Addr::new(10, 0, 0, 2)];
         let frames = Frames::build(MAC, &vips.map(IpAddr::V4), false);
         let shown: Vec<(u8, &[u8])> = frames.of(0..9).map(|frame| (frame[21], &frame[38..])).collect();
         let [first, second] = [vips[0].octets(), vips[1].octets()];
-        assert_eq!(shown, [(1, &first[..]), (2, &first), (1, &second), (2, &second)]);
+        assert_eq!(shown, [(1, &first[..]), (1, &second), (2, &first), (2, &second)]);
     }
 
     #[test]
@@ -155,9 +161,9 @@ mod tests {
         let frames = Frames::build(MAC, &vips, false);
         assert_eq!(frames.count(), 4);
         let lengths = |range| frames.of(range).map(<[u8]>::len).collect::<Vec<_>>();
-        assert_eq!(lengths(0..4), [86, 42, 42, 86]);
-        assert_eq!(lengths(1..3), [42, 42]);
-        assert_eq!(frames.of(3..4).next().map(|frame| frame[37]), Some(2), "the last byte of the source");
+        assert_eq!(lengths(0..4), [86, 42, 86, 42]);
+        assert_eq!(lengths(1..3), [42, 86]);
+        assert_eq!(frames.of(2..3).next().map(|frame| frame[37]), Some(2), "the last byte of the source");
     }
 
     #[test]
