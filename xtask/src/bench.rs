@@ -12,9 +12,15 @@ mod plot;
 mod traffic;
 mod vips;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Result;
+use vip_tests::{interrupt, lab};
+
+use crate::{
+    cargo::{Profile, build_daemon},
+    setup,
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -53,4 +59,13 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Bench::Traffic(arguments) => traffic::run(arguments),
         Bench::Alarms(arguments) => alarms::run(arguments),
     }
+}
+
+/// What comes before every bench in a lab: Ctrl-C is heeded, the tools are there, nothing of a killed run is left. Gives the daemon
+/// that is measured.
+fn prepare() -> Result<PathBuf> {
+    interrupt::watch()?;
+    setup::ensure_all()?;
+    lab::sweep_leftovers()?;
+    build_daemon(Profile::Release)
 }

@@ -14,17 +14,14 @@ use vip_tests::{
     cluster::Cluster,
     hog::{Class, Hogs},
     interrupt,
-    lab::{self, DaemonOptions},
+    lab::DaemonOptions,
     stalls::{Stall, Stalls},
     wait,
 };
 
 use self::bound::{CONFIDENCE, upper_bound};
-use crate::{
-    cargo::{Profile, build_daemon},
-    duration::milliseconds,
-    setup,
-};
+use super::prepare;
+use crate::duration::milliseconds;
 
 const NODES: u8 = 3;
 const HOGS: usize = 4;
@@ -82,10 +79,7 @@ struct StallRecord {
 
 /// Watches a cluster that nothing happens to but hogs.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    interrupt::watch()?;
-    setup::ensure_all()?;
-    lab::sweep_leftovers()?;
-    let binary = build_daemon(Profile::Release)?;
+    let binary = prepare()?;
     let groups = arguments.groups;
     let mut cluster = Cluster::start_each(NODES, |node| DaemonOptions {
         binary: Some(binary.clone()),

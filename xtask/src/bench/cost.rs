@@ -30,13 +30,9 @@ use self::{
 use super::{
     machine::Machine,
     output::{announce, keep, print_json, progress},
+    prepare,
 };
-use crate::{
-    cargo::{Profile, build_daemon},
-    duration, setup,
-    spread::Spread,
-    systems::Kind,
-};
+use crate::{duration, spread::Spread, systems::Kind};
 
 /// Of the lease, in intervals: as in the product's defaults.
 const INTERVALS_OF_LEASE: u32 = 5;
@@ -112,10 +108,7 @@ struct Share {
 
 /// Measures one cluster after the other; nothing happens to any of them.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    interrupt::watch()?;
-    setup::ensure_all()?;
-    lab::sweep_leftovers()?;
-    let binary = build_daemon(Profile::Release)?;
+    let binary = prepare()?;
     let vip_user = Kind::Ours.version()?;
     let options = DaemonOptions {
         binary: Some(binary),

@@ -14,8 +14,10 @@ use vip_tests::{interrupt, lab};
 
 use self::results::Results;
 use crate::{
-    bench::output::{self, progress},
-    cargo::{Profile, build_daemon},
+    bench::{
+        output::{self, progress},
+        prepare,
+    },
     setup,
     systems::{Kind, System},
     trial::{self, Fault, Timeline},
@@ -91,11 +93,8 @@ impl Arguments {
 
 /// Writes what there is when it is interrupted, too.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    interrupt::watch()?;
-    setup::ensure_all()?;
+    let daemon = prepare()?;
     setup::ensure_peers()?;
-    lab::sweep_leftovers()?;
-    let daemon = build_daemon(Profile::Release)?;
     let (systems, faults) = (arguments.systems(), arguments.faults());
     let mut results = Results::new(&systems, &faults)?;
     eprintln!("{}; about {:.0} minutes", results.setting(), arguments.estimate().as_secs_f64() / 60.0);

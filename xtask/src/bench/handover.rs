@@ -12,15 +12,14 @@ use serde::Serialize;
 use vip_tests::{
     cluster::{Cluster, Status},
     interrupt,
-    lab::{self, DaemonOptions, VIP},
+    lab::{DaemonOptions, VIP},
     prober::{Prober, ProberOptions, Report},
     responder::PORT,
 };
 
+use super::prepare;
 use crate::{
-    cargo::{Profile, build_daemon},
     duration::{self, milliseconds},
-    setup,
     spread::Spread,
 };
 
@@ -81,10 +80,7 @@ struct Outage {
 }
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    interrupt::watch()?;
-    setup::ensure_all()?;
-    lab::sweep_leftovers()?;
-    let options = DaemonOptions { binary: Some(build_daemon(Profile::Release)?), ..DaemonOptions::default() };
+    let options = DaemonOptions { binary: Some(prepare()?), ..DaemonOptions::default() };
     let mut records = Vec::new();
     for client in [Client::Hears, Client::Ignores] {
         records.push(measure(&options, client, arguments)?);

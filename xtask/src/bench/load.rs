@@ -15,8 +15,10 @@ use vip_tests::{interrupt, lab};
 
 use self::{kind::Load, results::Results};
 use crate::{
-    bench::output::{self, progress},
-    cargo::{Profile, build_daemon},
+    bench::{
+        output::{self, progress},
+        prepare,
+    },
     duration, setup,
     systems::{Kind, System},
     trial::{self, Fault, Timeline},
@@ -47,11 +49,8 @@ pub(crate) struct Arguments {
 
 /// Writes what there is when it is interrupted, too.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    interrupt::watch()?;
-    setup::ensure_all()?;
+    let daemon = prepare()?;
     setup::ensure_peers()?;
-    lab::sweep_leftovers()?;
-    let daemon = build_daemon(Profile::Release)?;
     let mut results = Results::new(arguments.watch)?;
     eprintln!("{}", results.setting());
 

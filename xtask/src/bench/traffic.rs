@@ -13,7 +13,7 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 use vip_tests::{
     interrupt,
-    lab::{self, DaemonOptions, Lab},
+    lab::{DaemonOptions, Lab},
 };
 
 use self::{
@@ -23,13 +23,9 @@ use self::{
 use super::{
     machine::Machine,
     output::{announce, keep, print_json, progress},
+    prepare,
 };
-use crate::{
-    cargo::{Profile, build_daemon},
-    setup,
-    spread::Spread,
-    systems::Kind,
-};
+use crate::{setup, spread::Spread, systems::Kind};
 
 /// Of one side in a round: three loads, and the flood.
 const MEASUREMENTS: u32 = 4;
@@ -94,11 +90,8 @@ const FIGURES: [Figure; 5] = [
 ];
 
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    interrupt::watch()?;
-    setup::ensure_all()?;
+    let binary = prepare()?;
     setup::ensure_traffic_tools()?;
-    lab::sweep_leftovers()?;
-    let binary = build_daemon(Profile::Release)?;
     let turn = SET_UP + Duration::from_secs(arguments.seconds.into()) * MEASUREMENTS;
     announce(turn * u32::try_from(Side::ALL.len())? * arguments.rounds);
 

@@ -14,8 +14,10 @@ use vip_tests::{interrupt, lab};
 
 use self::{results::Results, trial::Subject};
 use crate::{
-    bench::output::{self, progress},
-    cargo::{Profile, build_daemon},
+    bench::{
+        output::{self, progress},
+        prepare,
+    },
     setup,
     systems::Kind,
 };
@@ -39,11 +41,8 @@ pub(crate) struct Arguments {
 
 /// Writes what there is when it is interrupted, too.
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
-    interrupt::watch()?;
-    setup::ensure_all()?;
+    let daemon = prepare()?;
     setup::ensure_peers()?;
-    lab::sweep_leftovers()?;
-    let daemon = build_daemon(Profile::Release)?;
     let mut results = Results::new()?;
     eprintln!("{}", results.setting());
 
