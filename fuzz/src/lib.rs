@@ -30,7 +30,7 @@ pub fn identity(id: u8, incarnation: u64) -> Identity {
     Identity {
         id: id.into(),
         incarnation,
-        address: Ipv4Addr::new(10, 0, 0, id),
+        address: Ipv4Addr::new(10, 0, 0, id).into(),
         name: format!("lb{id}"),
         version: "0.1.0".into(),
         priority: 100,

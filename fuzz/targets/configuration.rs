@@ -57,11 +57,8 @@ fn is_in_range(Settings { node, cluster, groups, paths }: &Settings) {
         Transport::Unicast { peers, port } => {
             assert!((1..=16).contains(&peers.len()) && *port > 0);
             assert_eq!(peers.iter().collect::<BTreeSet<_>>().len(), peers.len());
-            assert!(
-                peers
-                    .iter()
-                    .all(|peer| !peer.is_multicast() && !peer.is_broadcast() && !peer.is_unspecified())
-            );
+            assert!(peers.iter().all(|peer| !peer.is_multicast() && !peer.is_unspecified()));
+            assert!(peers.iter().all(|peer| peer.is_ipv6() == cluster.transport.is_ipv6()));
         }
     }
     assert!(groups.len() <= MAX_GROUPS);

@@ -37,7 +37,7 @@ fn hear(hello: &Hello, stored: Stored) {
     act(&mut node, now);
     for round in 0..6 {
         let id = 2 + round % 2;
-        let from = Sender { id, incarnation: START, address: Ipv4Addr::new(10, 0, 0, 2) };
+        let from = Sender { id, incarnation: START, address: Ipv4Addr::new(10, 0, 0, 2).into() };
         node.handle_hello(from, hello.clone(), now);
         act(&mut node, now);
         let deadline = node.next_deadline();

@@ -24,6 +24,7 @@ mod dataplane {
     mod ipv4;
     mod ipv6;
     mod membership;
+    mod messages6;
     mod ndp;
     mod node;
     mod pins;

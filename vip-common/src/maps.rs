@@ -7,7 +7,7 @@ use crate::lease::{Acceptor, Freshness, Renewal};
 use crate::siphash::Key;
 
 /// Changes with every layout below; pins live in a directory of this name, so a daemon never adopts another layout.
-pub const LAYOUT_VERSION: u32 = 5;
+pub const LAYOUT_VERSION: u32 = 6;
 /// Slots of groups. They start at 1: in events, 0 is no group's.
 pub const SLOTS: usize = 65;
 /// Most VIPs on one node, of IPv4 and of IPv6 each.
@@ -123,16 +123,14 @@ pub struct LockedRenewal {
 pub struct Peer {
     /// Guards `freshness`.
     pub lock: bpf_spin_lock,
-    /// IPv4 address that its last message came from, network order.
-    pub address: [u8; 4],
+    /// MAC address that its last message came from.
+    pub mac: [u8; 6],
+    /// 0.
+    pub reserved: [u8; 6],
     /// Replay state.
     pub freshness: Freshness,
     /// CLOCK_BOOTTIME of this node when it was last heard, in ns.
     pub last_heard: u64,
-    /// MAC address that its last message came from.
-    pub mac: [u8; 6],
-    /// 0.
-    pub reserved: u16,
 }
 
 /// Value of `VIPS` (IPv4 address, network order → this).
@@ -163,11 +161,21 @@ pub struct Vip6 {
 pub struct Interface {
     /// Own MAC address.
     pub mac: [u8; 6],
-    /// 1 = the nodes talk to each other here, so that lease messages are taken here, and the holders' MAC addresses are of
-    /// this segment; 0 = it has VIPs, and no more.
+    /// 4 or 6 = the nodes talk to each other here, by that version of IP, so that lease messages are taken here, and the
+    /// holders' MAC addresses are of this segment; 0 = it has VIPs, and no more.
     pub home: u16,
-    /// Own IPv4 address, network order: source of the answers. Zeros on others than the home interface.
-    pub address: [u8; 4],
+    /// Own address, network order: source of the answers. One of IPv4 is mapped (RFC 4291, section 2.5.5.2). Zeros on others
+    /// than the home interface.
+    pub address: [u8; 16],
+}
+
+impl Interface {
+    /// The address, where the nodes talk IPv4.
+    #[inline(always)]
+    pub const fn ipv4(&self) -> [u8; 4] {
+        let [.., a, b, c, d] = self.address;
+        [a, b, c, d]
+    }
 }
 
 /// The only value of `CONFIG`.
@@ -322,7 +330,7 @@ const _: () = {
     assert!(size_of::<Peer>() == 40);
     assert!(size_of::<Vip>() == 8);
     assert!(size_of::<Vip6>() == 12);
-    assert!(size_of::<Interface>() == 12);
+    assert!(size_of::<Interface>() == 24);
     assert!(size_of::<Config>() == 64);
     assert!(size_of::<Event>() == 40);
 };

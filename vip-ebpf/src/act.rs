@@ -8,8 +8,10 @@ use vip_common::vote::Answer;
 use crate::checksum::Sum;
 use crate::mac::Mac;
 use crate::maps::{CONFIG, COUNTERS, KEPT};
-use crate::parse::ndp::{self, Advertisement, LinkLayerAddress, Neighbour};
-use crate::parse::{Arp, Datagram, Ethernet, Ipv6, PROTOCOL_ICMPV6, Packet};
+use crate::parse::ndp::{self, ADDRESSES, Advertisement, LinkLayerAddress, Neighbour};
+use crate::parse::{
+    Arp, Datagram, Ethernet, Ip, Ipv4, Ipv6, PROTOCOL_ICMPV6, PROTOCOL_UDP, Packet, Udp, Version,
+};
 use crate::verdict::{Action, Fate, Verdict};
 use crate::vote::tag_under;
 
@@ -37,7 +39,8 @@ pub(crate) fn carry_out(packet: &mut Packet<'_>, verdict: Verdict) -> u32 {
             sent(answer_neighbour(packet, offset, to, source, verdict.router), counter)
         }
         Action::AnswerMessage => {
-            sent(answer_message(packet, offset, verdict.interface, &verdict.answer), counter)
+            let ip = Ip { version: verdict.version, offset };
+            sent(answer_message(packet, ip, verdict.interface, &verdict.answer), counter)
         }
     };
     count(counter);
@@ -145,15 +148,15 @@ fn answer_neighbour(packet: &mut Packet<'_>, offset: usize, asker: Mac, own: Mac
     target.kind = LinkLayerAddress::TARGET;
     target.len = 1;
     own.write(&mut target.address);
-    let covered = packet.at::<[u8; COVERED_LEN]>(offset + ndp::ADDRESSES)?;
-    let checksum = Sum::of_icmpv6(ADVERTISEMENT_LEN).and(covered).checksum();
+    let covered = packet.at::<[u8; COVERED_LEN]>(offset + ADDRESSES)?;
+    let checksum = Sum::of_pseudo_header(PROTOCOL_ICMPV6, ADVERTISEMENT_LEN).and(covered).checksum();
     packet.at_mut::<Neighbour>(offset)?.checksum = checksum.to_ne_bytes();
     readdress(packet, mac, own)
 }
 
 /// Bytes behind the IPv6 header, and of what the checksum covers, in an [`Advertisement`].
 const ADVERTISEMENT_LEN: u16 = 32;
-const COVERED_LEN: usize = size_of::<Advertisement>() - ndp::ADDRESSES;
+const COVERED_LEN: usize = size_of::<Advertisement>() - ADDRESSES;
 const _: () = assert!(size_of::<Advertisement>() - size_of::<Ipv6>() == ADVERTISEMENT_LEN as usize);
 
 /// Makes the frame this long. A driver can refuse to make it longer.
@@ -171,35 +174,57 @@ fn resize(packet: &mut Packet<'_>, len: usize) -> Option<()> {
 #[inline(always)]
 fn answer_message(
     packet: &mut Packet<'_>,
-    offset: usize,
+    ip: Ip,
     interface: Option<&Interface>,
     answer: &Answer,
 ) -> Option<()> {
     let config = CONFIG.get(0)?;
-    let datagram = packet.at_mut::<Datagram>(offset)?;
-    let message = &mut datagram.message;
+    let Datagram { udp, message } = packet.at_mut::<Datagram>(ip.payload())?;
     answer.put_into(message, config);
     message.tag = tag_under(message, &config.keys[0]).into();
-    if let Some(interface) = interface {
-        address_back(datagram, interface);
-        let requester = Mac::read(&packet.at::<Ethernet>(0)?.source);
-        readdress(packet, requester, Mac::read(&interface.mac))?;
+    let Some(interface) = interface else { return Some(()) };
+
+    (udp.source, udp.destination) = (udp.destination, udp.source);
+    // RFC 768: 0 = no checksum; the tag protects the message.
+    udp.checksum = 0.into();
+    match ip.version {
+        Version::V4 => address_back(packet.at_mut::<Ipv4>(ip.offset)?, interface),
+        Version::V6 => address_back6(packet, ip.offset, interface)?,
     }
-    Some(())
+    let requester = Mac::read(&packet.at::<Ethernet>(0)?.source);
+    readdress(packet, requester, Mac::read(&interface.mac))
 }
 
 #[inline(always)]
-fn address_back(datagram: &mut Datagram, interface: &Interface) {
-    let ipv4 = &mut datagram.ipv4;
+fn address_back(ipv4: &mut Ipv4, interface: &Interface) {
     ipv4.destination = ipv4.source;
-    ipv4.source = interface.address;
+    ipv4.source = interface.ipv4();
     ipv4.ttl = TTL;
     ipv4.id = 0.into();
     ipv4.fragment = DONT_FRAGMENT.into();
     ipv4.checksum = 0.into();
     ipv4.checksum = u16::from_be(Sum::default().and(ipv4.bytes()).checksum()).into();
-    let udp = &mut datagram.udp;
-    (udp.source, udp.destination) = (udp.destination, udp.source);
-    // RFC 768: 0 = no checksum; the tag protects the message.
-    udp.checksum = 0.into();
 }
+
+/// Here, the datagram has to have a checksum (RFC 8200, section 8.1).
+#[inline(always)]
+fn address_back6(packet: &mut Packet<'_>, offset: usize, interface: &Interface) -> Option<()> {
+    let ipv6 = packet.at_mut::<Ipv6>(offset)?;
+    let source = u128::from_ne_bytes(ipv6.source);
+    ipv6.destination = source.to_ne_bytes();
+    ipv6.source = u128::from_ne_bytes(interface.address).to_ne_bytes();
+    ipv6.hop_limit = TTL;
+
+    let covered = packet.at::<[u8; ANSWER_COVERED_LEN]>(offset + ADDRESSES)?;
+    let checksum = match Sum::of_pseudo_header(PROTOCOL_UDP, ANSWER_LEN).and(covered).checksum() {
+        0 => u16::MAX,
+        checksum => checksum,
+    };
+    packet.at_mut::<Udp>(offset + size_of::<Ipv6>())?.checksum = u16::from_be(checksum).into();
+    Some(())
+}
+
+/// Bytes behind the IPv6 header, and of what the checksum covers, in an answer to a lease message: it has no body.
+const ANSWER_LEN: u16 = 88;
+const ANSWER_COVERED_LEN: usize = size_of::<Ipv6>() - ADDRESSES + size_of::<Datagram>();
+const _: () = assert!(size_of::<Datagram>() == ANSWER_LEN as usize);

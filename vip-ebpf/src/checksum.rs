@@ -1,18 +1,16 @@
 //! Internet checksums (RFC 1071).
 
-use crate::parse::PROTOCOL_ICMPV6;
-
 /// The ones' complement sum of some 16-bit words. All of them, and the result, are in the order in which they lie in
 /// the packet: the sum is the same in either order of bytes (RFC 1071, section 2).
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Sum(u64);
 
 impl Sum {
-    /// Of lengths and protocol in the pseudo-header of an ICMPv6 message (RFC 8200, section 8.1); its addresses are
+    /// Of length and protocol in the pseudo-header of what IPv6 carries (RFC 8200, section 8.1); the addresses are
     /// to be added.
     #[inline(always)]
-    pub(crate) fn of_icmpv6(len: u16) -> Self {
-        Self(u64::from(len.to_be()) + u64::from(u16::from(PROTOCOL_ICMPV6).to_be()))
+    pub(crate) fn of_pseudo_header(protocol: u8, len: u16) -> Self {
+        Self(u64::from(len.to_be()) + u64::from(u16::from(protocol).to_be()))
     }
 
     /// The sum with more words, an even number of them, added up in pairs.

@@ -10,7 +10,7 @@ use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Inte
 use crate::mac::Mac;
 use crate::maps::{CONFIG, EVENTS, GROUPS, INTERFACES, VIPS, VIPS6};
 use crate::parse::ndp::{self, Neighbour};
-use crate::parse::{Arp, Ethernet, Frame, Ipv6, Packet};
+use crate::parse::{Arp, Ethernet, Frame, Ip, Ipv4, Ipv6, Packet, Version};
 use crate::shared::shared;
 use crate::verdict::{Action, Fate, Verdict};
 use crate::vote;
@@ -21,9 +21,11 @@ use crate::vote;
 pub(crate) fn traffic(packet: &Packet<'_>, frame: &Frame) -> Option<Fate> {
     let group = match *frame {
         Frame::Other => None,
-        Frame::Ipv4 { udp_port, .. } if is_message_port(udp_port) => return None,
-        Frame::Ipv4 { destination, .. } => group_of(destination).map(|(_, group)| group),
-        Frame::Ipv6 { offset } => group_of_ipv6(packet, offset).map(|(_, group)| group),
+        Frame::Ipv4 { udp_port, .. } | Frame::Ipv6 { udp_port, .. } if is_message_port(udp_port) => {
+            return None;
+        }
+        Frame::Ipv4 { offset, .. } => group_of_ipv4(packet, offset).map(|(_, group)| group),
+        Frame::Ipv6 { offset, .. } => group_of_ipv6(packet, offset).map(|(_, group)| group),
         Frame::Arp { .. } | Frame::Neighbour { .. } => return None,
     };
     match group {
@@ -35,21 +37,30 @@ pub(crate) fn traffic(packet: &Packet<'_>, frame: &Frame) -> Option<Fate> {
 /// Decides on one frame.
 #[inline(always)]
 pub(crate) fn frame(packet: &Packet<'_>, frame: &Frame) -> Verdict {
+    if let Some(verdict) = message(packet, frame) {
+        return verdict;
+    }
     match *frame {
         Frame::Other => Verdict::pass(Counter::Other),
         Frame::Arp { offset } => arp(packet, offset),
-        Frame::Ipv4 { offset, destination, udp_port } => {
-            if is_message_port(udp_port)
-                && let Some(config) = CONFIG.get(0)
-                && let Some(verdict) = vote::message(packet, offset, destination, config)
-            {
-                return verdict;
-            }
-            ipv4(packet, destination)
-        }
-        Frame::Ipv6 { offset } => ipv6(packet, offset),
+        Frame::Ipv4 { offset, .. } => ipv4(packet, offset),
+        Frame::Ipv6 { offset, .. } => ipv6(packet, offset),
         Frame::Neighbour { offset } => neighbour(packet, offset),
     }
+}
+
+/// On a lease message, if the frame is one, and for this node.
+#[inline(always)]
+fn message(packet: &Packet<'_>, frame: &Frame) -> Option<Verdict> {
+    let (ip, udp_port) = match *frame {
+        Frame::Ipv4 { offset, udp_port } => (Ip { version: Version::V4, offset }, udp_port),
+        Frame::Ipv6 { offset, udp_port } => (Ip { version: Version::V6, offset }, udp_port),
+        Frame::Other | Frame::Arp { .. } | Frame::Neighbour { .. } => return None,
+    };
+    if !is_message_port(udp_port) {
+        return None;
+    }
+    vote::message(packet, ip, CONFIG.get(0)?)
 }
 
 /// Whether a datagram to this port may be a lease message.
@@ -60,8 +71,8 @@ fn is_message_port(udp_port: u32) -> bool {
 
 /// Packets to a VIP, fragments and options included, reach the stack of the holder alone.
 #[inline(always)]
-fn ipv4(packet: &Packet<'_>, destination: [u8; 4]) -> Verdict {
-    match group_of(destination) {
+fn ipv4(packet: &Packet<'_>, offset: usize) -> Verdict {
+    match group_of_ipv4(packet, offset) {
         None => Verdict::pass(Counter::Other),
         Some((vip, group)) => to_group(packet, vip.slot, group),
     }
@@ -329,6 +340,11 @@ pub(crate) fn group_of6(address: &Address6) -> Option<(&'static Vip6, *mut Group
     // SAFETY: as above.
     let vip = unsafe { VIPS6.get(&address.0) }?;
     Some((vip, GROUPS.get_ptr_mut(vip.slot)?))
+}
+
+#[inline(always)]
+fn group_of_ipv4(packet: &Packet<'_>, offset: usize) -> Option<(&'static Vip, *mut Group)> {
+    group_of(packet.at::<Ipv4>(offset)?.destination)
 }
 
 #[inline(always)]

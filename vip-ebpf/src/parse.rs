@@ -2,8 +2,6 @@
 
 pub(crate) mod ndp;
 
-use core::net::Ipv4Addr;
-
 use aya_ebpf::programs::XdpContext;
 use vip_common::wire::{Be16, Be32, Message};
 
@@ -14,7 +12,7 @@ const ETHERTYPE_VLAN: u16 = 0x8100;
 const ETHERTYPE_SERVICE_VLAN: u16 = 0x88a8;
 /// VLAN tags that are looked through.
 pub(crate) const MAX_TAGS: usize = 2;
-const PROTOCOL_UDP: u8 = 17;
+pub(crate) const PROTOCOL_UDP: u8 = 17;
 pub(crate) const PROTOCOL_ICMPV6: u8 = 58;
 /// Of the fragment field (RFC 791, section 3.1); 0 in a datagram's first fragment.
 const FRAGMENT_OFFSET: u16 = 0x1fff;
@@ -132,6 +130,12 @@ pub(crate) struct Ipv6 {
 impl Ipv6 {
     /// `version_class_flow` of a packet of no class and no flow.
     pub(crate) const PLAIN: u32 = 6 << 28;
+
+    /// Whether the header is of the version that the EtherType says.
+    #[inline(always)]
+    pub(crate) fn is_version_6(&self) -> bool {
+        self.version_class_flow.get() >> 28 == 6
+    }
 }
 
 /// RFC 768.
@@ -143,21 +147,45 @@ pub(crate) struct Udp {
     pub(crate) checksum: Be16,
 }
 
-/// A message of the protocol in a whole, unfragmented datagram, up to the end of the message header.
+/// A message of the protocol in a UDP datagram, up to the end of the message header.
 #[repr(C, packed)]
 pub(crate) struct Datagram {
-    pub(crate) ipv4: Ipv4,
     pub(crate) udp: Udp,
     pub(crate) message: Message,
 }
 
 impl Datagram {
-    /// Whether the lengths of all headers agree with the message's on its body.
+    /// Whether the lengths agree: of the IP header's payload, of the UDP header's, and of the message's body.
     #[inline(always)]
-    pub(crate) fn fits_body(&self) -> bool {
+    pub(crate) fn fits(&self, payload_len: usize) -> bool {
         let udp_len = size_of::<Udp>() + size_of::<Message>() + usize::from(self.message.body_len.get());
-        usize::from(self.udp.len.get()) == udp_len
-            && usize::from(self.ipv4.total_len.get()) == size_of::<Ipv4>() + udp_len
+        usize::from(self.udp.len.get()) == udp_len && payload_len == udp_len
+    }
+}
+
+/// The version of an IP header.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
+    V4 = 4,
+    V6 = 6,
+}
+
+/// Where an IP header is.
+#[derive(Clone, Copy)]
+pub(crate) struct Ip {
+    pub(crate) version: Version,
+    pub(crate) offset: usize,
+}
+
+impl Ip {
+    /// Where the payload is, if nothing comes between: no options, no extension headers.
+    #[inline(always)]
+    pub(crate) const fn payload(self) -> usize {
+        self.offset
+            + match self.version {
+                Version::V4 => size_of::<Ipv4>(),
+                Version::V6 => size_of::<Ipv6>(),
+            }
     }
 }
 
@@ -171,9 +199,9 @@ pub(crate) enum Frame {
     /// ARP for IPv4 over Ethernet.
     Arp { offset: usize },
     /// IPv4; `udp_port` is the destination port of the UDP datagram that the packet is or begins, else [`NO_PORT`].
-    Ipv4 { offset: usize, destination: [u8; 4], udp_port: u32 },
-    /// IPv6, but for what comes next.
-    Ipv6 { offset: usize },
+    Ipv4 { offset: usize, udp_port: u32 },
+    /// IPv6, but for what comes next; `udp_port` is that of a UDP datagram right behind its header, else [`NO_PORT`].
+    Ipv6 { offset: usize, udp_port: u32 },
     /// IPv6 with a neighbour solicitation or advertisement right behind its header.
     Neighbour { offset: usize },
 }
@@ -271,11 +299,7 @@ fn arp(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
 #[inline(always)]
 fn ipv4(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
     let ipv4 = packet.at::<Ipv4>(offset)?;
-    Some(Frame::Ipv4 {
-        offset,
-        destination: ipv4.destination,
-        udp_port: udp_port(packet, offset, ipv4).unwrap_or(NO_PORT),
-    })
+    Some(Frame::Ipv4 { offset, udp_port: udp_port(packet, offset, ipv4).unwrap_or(NO_PORT) })
 }
 
 #[inline(always)]
@@ -299,11 +323,11 @@ fn ipv6(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
     {
         return Some(Frame::Neighbour { offset });
     }
-    Some(Frame::Ipv6 { offset })
-}
-
-/// Whether an address is a multicast group (RFC 5771).
-#[inline(always)]
-pub(crate) fn is_multicast(address: [u8; 4]) -> bool {
-    Ipv4Addr::from(address).is_multicast()
+    let mut udp_port = NO_PORT;
+    if ipv6.next_header == PROTOCOL_UDP
+        && let Some(udp) = packet.at::<Udp>(offset + size_of::<Ipv6>())
+    {
+        udp_port = u32::from(udp.destination.get());
+    }
+    Some(Frame::Ipv6 { offset, udp_port })
 }

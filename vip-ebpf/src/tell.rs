@@ -7,7 +7,7 @@ use vip_common::lease::Ballot;
 use vip_common::maps::{COUNTERS, Counter};
 
 use crate::parse::ndp::Neighbour;
-use crate::parse::{Arp, Datagram, Ethernet, Frame, Packet};
+use crate::parse::{Arp, Datagram, Ethernet, Frame, Ip, Ipv4, Ipv6, Packet, Version};
 use crate::verdict::Verdict;
 
 /// Logs what was decided on a frame, before it is carried out. Without logging, the verifier removes this.
@@ -21,10 +21,13 @@ pub(crate) fn decision(packet: &Packet<'_>, frame: &Frame, verdict: &Verdict) {
         return;
     }
     match *frame {
-        Frame::Other | Frame::Ipv6 { .. } => {}
+        Frame::Other => {}
         Frame::Neighbour { offset } => neighbour(packet, offset, outcome as u32),
         Frame::Arp { offset } => arp(packet, offset, outcome as u32),
+        // Traffic to a VIP.
+        Frame::Ipv4 { .. } | Frame::Ipv6 { .. } if matches!(outcome, Counter::VipKept) => {}
         Frame::Ipv4 { offset, .. } => message(packet, offset, outcome as u32),
+        Frame::Ipv6 { offset, .. } => message6(packet, offset, outcome as u32),
     }
 }
 
@@ -58,21 +61,42 @@ fn neighbour(packet: &Packet<'_>, offset: usize, outcome: u32) {
     );
 }
 
+/// Of a lease message from this address, of whatever version.
+macro_rules! tell_message {
+    ($packet:expr, $message:expr, $source:expr, $outcome:expr) => {{
+        let ballot = Ballot($message.ballot.get());
+        debug!(
+            $packet.context(),
+            "{} of node {} at {:i}, group {:x}, ballot {}.{}: {}",
+            name(&KINDS, u32::from($message.kind)),
+            $message.sender.get(),
+            $source,
+            $message.group.get(),
+            ballot.round(),
+            ballot.node(),
+            name(&OUTCOMES, $outcome)
+        );
+    }};
+}
+
 #[inline(always)]
 fn message(packet: &Packet<'_>, offset: usize, outcome: u32) {
-    let Some(Datagram { ipv4, message, .. }) = packet.at(offset) else { return };
-    let ballot = Ballot(message.ballot.get());
-    debug!(
-        packet.context(),
-        "{} of node {} at {:i}, group {:x}, ballot {}.{}: {}",
-        name(&KINDS, u32::from(message.kind)),
-        message.sender.get(),
-        ipv4.source,
-        message.group.get(),
-        ballot.round(),
-        ballot.node(),
-        name(&OUTCOMES, outcome)
-    );
+    let ip = Ip { version: Version::V4, offset };
+    let (Some(ipv4), Some(Datagram { message, .. })) = (packet.at::<Ipv4>(offset), packet.at(ip.payload()))
+    else {
+        return;
+    };
+    tell_message!(packet, message, ipv4.source, outcome);
+}
+
+#[inline(always)]
+fn message6(packet: &Packet<'_>, offset: usize, outcome: u32) {
+    let ip = Ip { version: Version::V6, offset };
+    let (Some(ipv6), Some(Datagram { message, .. })) = (packet.at::<Ipv6>(offset), packet.at(ip.payload()))
+    else {
+        return;
+    };
+    tell_message!(packet, message, ipv6.source, outcome);
 }
 
 /// Names of equal length, which the verifier follows with ease.

@@ -6,6 +6,7 @@ use vip_common::vote;
 use vip_common::wire::Kind;
 
 use crate::mac::Mac;
+use crate::parse::{Ip, Version};
 
 /// What to do with a frame, what it counts as, and what it takes to do it.
 ///
@@ -21,6 +22,8 @@ pub(crate) struct Verdict {
     pub(crate) slot: u32,
     /// Of the header that the answer is made from.
     pub(crate) offset: usize,
+    /// Of that header, if it is an IP header that a lease message is behind.
+    pub(crate) version: Version,
     /// Has the MAC address that a frame is delivered under, or sends the answer; without one, that stays in the packet,
     /// for the daemon that ran the program on its own message.
     pub(crate) interface: Option<&'static Interface>,
@@ -81,7 +84,7 @@ pub(crate) enum Action {
     AnswerArp,
     /// Turn the neighbour solicitation behind the IPv6 header into the advertisement and send it back.
     AnswerNeighbour,
-    /// Turn the message behind the IPv4 header into the answer.
+    /// Turn the message behind the IP header into the answer.
     AnswerMessage,
 }
 
@@ -118,17 +121,28 @@ impl Verdict {
 
     #[inline(always)]
     pub(crate) const fn answer_message(
-        offset: usize,
+        Ip { version, offset }: Ip,
         interface: Option<&'static Interface>,
         answer: vote::Answer,
     ) -> Self {
-        Self { offset, interface, answer, ..Self::plain(Action::AnswerMessage, Counter::LeaseReply) }
+        Self { version, offset, interface, answer, ..Self::plain(Action::AnswerMessage, Counter::LeaseReply) }
     }
 
     #[inline(always)]
     const fn plain(action: Action, counter: Counter) -> Self {
         let answer = vote::Answer { kind: Kind::Refused, reason: 0, ballot: Ballot(0), duration: 0 };
         let (to, source) = (Mac::NONE, Mac::NONE);
-        Self { action, counter, to, source, slot: 0, offset: 0, interface: None, router: 0, answer }
+        Self {
+            action,
+            counter,
+            to,
+            source,
+            slot: 0,
+            offset: 0,
+            version: Version::V4,
+            interface: None,
+            router: 0,
+            answer,
+        }
     }
 }

@@ -12,7 +12,8 @@ use vip_common::wire::{Invalid, Kind, Message};
 
 use crate::decide::{EMPTY_EVENT, interface, is_home, now, report};
 use crate::maps::{ACCEPTORS, GROUPS, PEERS, RENEWALS, SLOTS};
-use crate::parse::{Datagram, Ethernet, Packet, is_multicast};
+use crate::parse::ndp::is_multicast;
+use crate::parse::{Datagram, Ethernet, Ip, Ipv4, Ipv6, Packet, Version};
 use crate::shared::shared;
 use crate::verdict::Verdict;
 
@@ -21,56 +22,79 @@ const LOOPBACK: u32 = 1;
 /// How often an extension is tried again when another CPU changed the word meanwhile.
 const EXTENSION_TRIES: u32 = 4;
 
-/// Where a message came from.
-struct Source {
-    mac: [u8; 6],
-    address: [u8; 4],
-}
-
 /// Decides on a datagram to the protocol's port; `None` if it is addressed to nobody here, or came in where the nodes do not
 /// talk to each other: it would be answered from the wrong address, and its source taken for where the holder is.
 ///
 /// One that the stack would put right before it reached the daemon, with IP options or in fragments, goes no further:
-/// what comes to the daemon has been verified.
+/// what comes to the daemon has been verified. One with IPv6 extension headers is a packet like any other here; the daemon
+/// takes none that had some.
 #[inline(always)]
-pub(crate) fn message(
-    packet: &Packet<'_>,
-    ipv4: usize,
-    destination: [u8; 4],
-    config: &Config,
-) -> Option<Verdict> {
+pub(crate) fn message(packet: &Packet<'_>, ip: Ip, config: &Config) -> Option<Verdict> {
     let interface = interface(packet);
     let own = interface.is_none() && packet.interface() == LOOPBACK;
-    let is_for = |interface: &Interface| {
-        is_home(interface) && (is_multicast(destination) || interface.address == destination)
-    };
-    if !own && !interface.is_some_and(is_for) {
+    if !own && !interface.is_some_and(|interface| is_for(packet, ip, interface).unwrap_or(false)) {
         return None;
     }
     let ethernet = packet.at::<Ethernet>(0)?;
-    let Some(datagram) = packet.at::<Datagram>(ipv4) else {
+    let Some(datagram) = packet.at::<Datagram>(ip.payload()) else {
         return Some(Verdict::drop(Counter::RejectedMalformed));
     };
     let message = &datagram.message;
-    let kind = match verify(message, datagram, config) {
+    let kind = match verify(message, is_whole(packet, ip, datagram).unwrap_or(false), config) {
         Ok(kind) => kind,
         Err(invalid) => return Some(Verdict::drop(rejection(invalid))),
     };
-    let mut maps = Maps(Source { mac: ethernet.source, address: datagram.ipv4.source });
+    let mut maps = Maps { packet, ip, mac: ethernet.source };
     Some(match vote::message(message, kind, own, config, &mut maps) {
         vote::Verdict::Pass(counter) => Verdict::pass(counter),
         vote::Verdict::Drop(counter) => Verdict::drop(counter),
-        vote::Verdict::Reply(answer) => Verdict::answer_message(ipv4, interface, answer),
+        vote::Verdict::Reply(answer) => Verdict::answer_message(ip, interface, answer),
+    })
+}
+
+/// Whether a packet is for all nodes, or for this one, where they talk to each other by this version of IP.
+#[inline(always)]
+fn is_for(packet: &Packet<'_>, ip: Ip, interface: &Interface) -> Option<bool> {
+    if interface.home != ip.version as u16 {
+        return Some(false);
+    }
+    Some(match ip.version {
+        Version::V4 => {
+            let destination = packet.at::<Ipv4>(ip.offset)?.destination;
+            // RFC 5771.
+            Ipv4Addr::from(destination).is_multicast() || destination == interface.ipv4()
+        }
+        Version::V6 => {
+            let destination = packet.at::<Ipv6>(ip.offset)?.destination;
+            is_multicast(destination)
+                || u128::from_ne_bytes(destination) == u128::from_ne_bytes(interface.address)
+        }
+    })
+}
+
+/// Whether the datagram is all that the packet carries, and all of it is in the packet.
+#[inline(always)]
+fn is_whole(packet: &Packet<'_>, ip: Ip, datagram: &Datagram) -> Option<bool> {
+    Some(match ip.version {
+        Version::V4 => {
+            let ipv4 = packet.at::<Ipv4>(ip.offset)?;
+            let payload_len = usize::from(ipv4.total_len.get()).checked_sub(size_of::<Ipv4>())?;
+            ipv4.is_plain() && datagram.fits(payload_len)
+        }
+        Version::V6 => {
+            let ipv6 = packet.at::<Ipv6>(ip.offset)?;
+            ipv6.is_version_6() && datagram.fits(usize::from(ipv6.payload_len.get()))
+        }
     })
 }
 
 /// The tag comes before anything that the message says; protocol and cluster come before the tag only to be counted
 /// apart from forgeries.
 #[inline(always)]
-fn verify(message: &Message, datagram: &Datagram, config: &Config) -> Result<Kind, Invalid> {
+fn verify(message: &Message, is_whole: bool, config: &Config) -> Result<Kind, Invalid> {
     let kind = message.kind_for(config.cluster)?;
     let body_is_as_it_may = message.body_len.get() == 0 || kind.may_have_body();
-    if !datagram.ipv4.is_plain() || !datagram.fits_body() || !body_is_as_it_may {
+    if !is_whole || !body_is_as_it_may {
         return Err(Invalid::Malformed);
     }
     let tag = message.tag.get();
@@ -98,10 +122,31 @@ fn rejection(invalid: Invalid) -> Counter {
     }
 }
 
-/// The node's memory, for one message from this source.
-struct Maps(Source);
+/// ::ffff:0:0, before an IPv4 address (RFC 4291, section 2.5.5.2).
+const MAPPED: u128 = 0xffff_0000_0000;
 
-impl vote::Memory for Maps {
+/// The node's memory, for the message behind this IP header, which came from this MAC address.
+struct Maps<'a> {
+    packet: &'a Packet<'a>,
+    ip: Ip,
+    mac: [u8; 6],
+}
+
+impl Maps<'_> {
+    /// In network order, as a number, which is moved in words. One of IPv4 is mapped.
+    #[inline(always)]
+    fn source_address(&self) -> Option<u128> {
+        Some(match self.ip.version {
+            Version::V4 => {
+                let source = self.packet.at::<Ipv4>(self.ip.offset)?.source;
+                (MAPPED | u128::from(u32::from_be_bytes(source))).to_be()
+            }
+            Version::V6 => u128::from_ne_bytes(self.packet.at::<Ipv6>(self.ip.offset)?.source),
+        })
+    }
+}
+
+impl vote::Memory for Maps<'_> {
     #[inline(always)]
     fn now(&self) -> u64 {
         now()
@@ -121,8 +166,7 @@ impl vote::Memory for Maps {
         let fresh = latest.locked(shared!(peer, lock), |latest| latest.admit(incarnation, sequence));
         if fresh {
             shared!(peer, last_heard).store(now);
-            shared!(peer, mac).store(self.0.mac);
-            shared!(peer, address).store(self.0.address);
+            shared!(peer, mac).store(self.mac);
         }
         fresh
     }
@@ -145,7 +189,7 @@ impl vote::Memory for Maps {
             shared!(group, holder_ballot).store(acceptor.ballot);
             shared!(group, holder).store(Ballot(acceptor.ballot).node());
             if matches!(decision, Decision::Accepted) {
-                shared!(group, holder_mac).store(self.0.mac);
+                shared!(group, holder_mac).store(self.mac);
             }
             decision
         })
@@ -182,8 +226,8 @@ impl vote::Memory for Maps {
         let event = Event { kind: kind as u32, slot, node, value, ..EMPTY_EVENT };
         report(match kind {
             EventKind::DuplicateId => {
-                let address = Ipv4Addr::from(self.0.address).to_ipv6_mapped().octets();
-                Event { address, mac: self.0.mac, ..event }
+                let address = self.source_address().unwrap_or(0).to_ne_bytes();
+                Event { address, mac: self.mac, ..event }
             }
             _ => event,
         });

@@ -20,14 +20,16 @@ mod group;
 mod keys;
 mod name;
 mod node;
+mod transport;
 mod vip;
 
 pub use self::{
-    cluster::{Cluster, Keys, Transport},
+    cluster::{Cluster, Keys},
     duration::format_duration,
     group::{FLAG_GROUP, Group, MAX_GROUPS, MAX_VIPS, Presence},
     keys::{KEY_LEN, KeyFault, KeyFileError, KeyRing},
     node::{InterfaceNameError, Node, XdpMode, parse_interface_name},
+    transport::Transport,
     vip::{Vip, VipError},
 };
 

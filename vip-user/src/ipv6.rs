@@ -6,9 +6,17 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use socket2::{Domain, Protocol, Socket, Type};
+
+/// An address as one of IPv6: one of IPv4 is mapped (RFC 4291, section 2.5.5.2).
+pub fn mapped(address: IpAddr) -> Ipv6Addr {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
+}
 
 /// Switches IPv6 on for an interface, unless it is.
 ///

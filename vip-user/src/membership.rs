@@ -29,7 +29,7 @@ mod succession;
 mod tests;
 
 use std::collections::VecDeque;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 pub use change::{Removal, RemovalRefused, WISH_TIME};
 pub use configuration::{Configuration, ConfigurationError, FIRST_EPOCH, MAX_VOTERS};
@@ -72,7 +72,7 @@ pub struct Identity {
     /// The daemon's start in Unix ns, as `Store::next_incarnation` gives it.
     pub incarnation: u64,
     /// The address that it sends from.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// See [`Hello::name`].
     pub name: String,
     /// See [`Hello::version`].
@@ -108,7 +108,7 @@ pub struct Sender {
     /// The start of its daemon, in Unix ns.
     pub incarnation: u64,
     /// The source address of the packet.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
 }
 
 /// What the driver must do, in the order in which the actions come.

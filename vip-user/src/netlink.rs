@@ -29,7 +29,7 @@ use rtnetlink::packet_route::neighbour::{
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
 use tokio::time::timeout;
 
-use self::address::{host_prefix, is_link_local, local, share};
+use self::address::{host_prefix, is_link_local, is_tentative, local, share};
 pub use self::changes::{Change, Changes, changes_in};
 use crate::ipv6;
 
@@ -109,6 +109,9 @@ pub struct Interface {
     pub mac: [u8; 6],
     /// Addresses and prefix lengths, in the kernel's order: those of IPv4 first, and of these the primary ones.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// Those of them that the kernel is still looking for duplicates of, or has found one of (RFC 4862, section 5.4).
+    /// Nothing can be sent from these.
+    pub tentative: Vec<IpAddr>,
     /// Switched on by the operator (`IFF_UP`).
     pub up: bool,
     /// On, and the other side of the cable is there (`IFF_LOWER_UP`).
@@ -225,6 +228,7 @@ impl Netlink {
             name: link_name(&link).to_owned(),
             mac,
             addresses: messages.iter().filter_map(|m| Some((local(m)?, m.header.prefix_len))).collect(),
+            tentative: messages.iter().filter(|m| is_tentative(m)).filter_map(local).collect(),
             up: link.header.flags.contains(LinkFlags::Up),
             carrier: link.header.flags.contains(LinkFlags::LowerUp),
             veth: link_kind(&link) == Some(&InfoKind::Veth),

@@ -13,7 +13,7 @@ mod board;
 pub mod record;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use vip_common::lease::{Acceptor, Ballot, Decision, Freshness, Renewal, Request};
@@ -24,6 +24,7 @@ use vip_common::wire::{Invalid, Kind, Message};
 
 pub use self::board::Board;
 use crate::dataplane::Words;
+use crate::ipv6::mapped;
 
 /// What a node does without, beside the fence.
 pub const MISSING: &str =
@@ -109,7 +110,7 @@ impl UserPlane {
 
     /// Verifies a datagram that came from this address, decides on it, and counts what came of it. `now` is
     /// CLOCK_BOOTTIME in ns, read after it came.
-    pub fn receive<'a>(&mut self, datagram: &'a [u8], source: Ipv4Addr, now: u64) -> Received<'a> {
+    pub fn receive<'a>(&mut self, datagram: &'a [u8], source: IpAddr, now: u64) -> Received<'a> {
         let (message, kind, body) = match Message::open(datagram, self.config.cluster, self.keys()) {
             Ok(opened) => opened,
             Err(invalid) => {
@@ -154,7 +155,7 @@ impl UserPlane {
     }
 
     /// Without a source, the message is this node's own daemon's.
-    fn decide_on(&mut self, message: &Message, kind: Kind, source: Option<Ipv4Addr>, now: u64) -> Verdict {
+    fn decide_on(&mut self, message: &Message, kind: Kind, source: Option<IpAddr>, now: u64) -> Verdict {
         let config = self.config;
         let verdict =
             vote::message(message, kind, source.is_none(), &config, &mut At { plane: self, source, now });
@@ -175,7 +176,7 @@ impl UserPlane {
 /// The plane while it decides on one message.
 struct At<'a> {
     plane: &'a mut UserPlane,
-    source: Option<Ipv4Addr>,
+    source: Option<IpAddr>,
     now: u64,
 }
 
@@ -229,7 +230,7 @@ impl Memory for At<'_> {
 
     fn report(&mut self, kind: EventKind, slot: u32, node: u16, value: u64) {
         let address = match (kind, self.source) {
-            (EventKind::DuplicateId, Some(source)) => source.to_ipv6_mapped().octets(),
+            (EventKind::DuplicateId, Some(source)) => mapped(source).octets(),
             _ => [0; 16],
         };
         if self.plane.events.len() == MAX_EVENTS {

@@ -78,7 +78,7 @@ impl Node {
 
     pub(super) fn hear(&mut self, other: &Self, number: usize) {
         let Some((incarnation, hello)) = other.said.get(number) else { return };
-        let from = Sender { id: other.id, incarnation: *incarnation, address: Ipv4Addr::LOCALHOST };
+        let from = Sender { id: other.id, incarnation: *incarnation, address: Ipv4Addr::LOCALHOST.into() };
         self.heard[usize::from(other.id) - 1] = number + 1;
         self.membership.handle_hello(from, Hello::clone(hello), self.now);
         self.act();
@@ -184,7 +184,7 @@ fn identity(id: u16, incarnation: u64) -> Identity {
     Identity {
         id,
         incarnation,
-        address: Ipv4Addr::LOCALHOST,
+        address: Ipv4Addr::LOCALHOST.into(),
         name: id.to_string(),
         version: String::new(),
         priority: 1,

@@ -283,7 +283,7 @@ impl World<'_> {
         Identity {
             id: machine.id,
             incarnation,
-            address: std::net::Ipv4Addr::LOCALHOST,
+            address: std::net::Ipv4Addr::LOCALHOST.into(),
             name: format!("lb{}", machine.id),
             version: String::new(),
             priority: 100,

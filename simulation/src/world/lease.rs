@@ -67,7 +67,7 @@ impl World<'_> {
                         let from = Sender {
                             id: message.sender.get(),
                             incarnation: message.incarnation.get(),
-                            address: std::net::Ipv4Addr::LOCALHOST,
+                            address: std::net::Ipv4Addr::LOCALHOST.into(),
                         };
                         self.news(node, News::Hello(from, body));
                     }

@@ -247,7 +247,7 @@ fn node_with_id(id: u16) -> Node {
     let mut node = Node::new();
     let tables = &mut node.plane.tables;
     tables.set_config(Config { node: id, ..config() }).unwrap();
-    let interface = Interface { mac: host(id).mac, address: host(id).ip.octets(), ..HOME };
+    let interface = Interface { mac: host(id).mac, address: host(id).ip.to_ipv6_mapped().octets(), ..HOME };
     tables.set_interface(LOOPBACK, interface).unwrap();
     node
 }

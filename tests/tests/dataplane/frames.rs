@@ -234,3 +234,8 @@ pub(super) fn lease(from: Host, to: Host, port: u16, message: &Message, body: &[
 pub(super) fn payload(frame: &[u8]) -> &[u8] {
     &frame[ETHERNET_LEN + 20 + 8..]
 }
+
+/// The same of a frame without IPv6 extension headers.
+pub(super) fn payload6(frame: &[u8]) -> &[u8] {
+    &frame[ETHERNET_LEN + 40 + 8..]
+}

@@ -1,13 +1,13 @@
 //! Several interfaces on one set of maps: what holds of those where the nodes do not talk to each other, and of VIPs that
 //! lie elsewhere than a frame comes in.
 
-use vip_common::maps::{Counter, EventKind, Interface, Stale, Vip, Vip6};
+use vip_common::maps::{Counter, EventKind, Stale, Vip, Vip6};
 use vip_user::dataplane::Action;
 
 use super::frames::{ETHERTYPE_IPV4, Host, Ipv4, Neighbour, PROTOCOL_UDP, arp_request, ethernet};
 use super::node::{
-    CLIENT, HOME, LEASE, LOOPBACK, NODE_HOST, Node, Outcome, Peer, WEB, WEB_VIP, WEB_VIP6, host, multicast,
-    now,
+    CLIENT, HOME, LEASE, LOOPBACK, NODE_HOST, Node, Outcome, Peer, SIDE, WEB, WEB_VIP, WEB_VIP6, host,
+    multicast, now,
 };
 
 /// Not the one that frames come in on.
@@ -93,7 +93,6 @@ fn an_interface_that_is_not_kept_is_not_served_any_more() {
 }
 
 /// An interface with VIPs, and no more.
-const SIDE: Interface = Interface { home: 0, address: [0; 4], ..HOME };
 
 fn on_the_side() -> Node {
     let mut node = Node::new();

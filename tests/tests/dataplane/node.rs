@@ -28,6 +28,8 @@ pub(super) const MOMENT: u64 = 1;
 /// Where the nodes of the cluster listen.
 pub(super) const EVERYBODY: Host =
     Host { mac: [0x01, 0x00, 0x5e, 0x7f, 0x56, 0x50], ip: Ipv4Addr::new(239, 255, 86, 80) };
+/// The same, where they talk IPv6.
+pub(super) const EVERYBODY6: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 0x5680);
 /// No node of the cluster.
 pub(super) const CLIENT: Host = host(200);
 
@@ -56,7 +58,12 @@ pub(super) fn vips6() -> BTreeMap<Ipv6Addr, Vip6> {
 }
 
 /// The interface where the nodes talk to each other.
-pub(super) const HOME: Interface = Interface { mac: NODE_HOST.mac, home: 1, address: NODE_HOST.ip.octets() };
+pub(super) const HOME: Interface =
+    Interface { mac: NODE_HOST.mac, home: 4, address: NODE_HOST.ip.to_ipv6_mapped().octets() };
+/// The same, where they talk IPv6.
+pub(super) const HOME6: Interface = Interface { home: 6, address: NODE_HOST.ip6().octets(), ..HOME };
+/// An interface where they do not talk to each other.
+pub(super) const SIDE: Interface = Interface { home: 0, address: [0; 16], ..HOME };
 
 /// The loopback interface, which the kernel lets TEST_RUN's frames come in on.
 pub(super) const LOOPBACK: u32 = 1;
@@ -105,6 +112,13 @@ impl Node {
     pub(super) fn on_the_wire(mut self) -> Self {
         self.plane.tables.set_interface(LOOPBACK, HOME).unwrap();
         self
+    }
+
+    /// As [`Self::new`], among nodes that talk IPv6.
+    pub(super) fn talking_ipv6() -> Self {
+        let mut node = Self::alone();
+        node.plane.tables.set_interface(LOOPBACK, HOME6).unwrap();
+        node
     }
 
     /// A node that holds group "web".

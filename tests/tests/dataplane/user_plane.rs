@@ -177,7 +177,7 @@ fn see_process(plane: &mut UserPlane, words: &Words, message: &Message, own: boo
     let before = plane.board().counters();
     let answer = match own {
         true => plane.cast(message, now()),
-        false => match plane.receive(&message.to_bytes(), host(message.sender.get()).ip, now()) {
+        false => match plane.receive(&message.to_bytes(), host(message.sender.get()).ip.into(), now()) {
             Received::Answered(answer) => Some(answer),
             Received::Passed(..) | Received::Done => None,
         },

@@ -6,7 +6,7 @@
 
 use vip_common::wire::Be32;
 
-use super::{Ethernet, Header, Ipv6, Packet};
+use super::{Ethernet, Header, Ipv6, PROTOCOL_ICMPV6, Packet};
 use crate::checksum::Sum;
 use crate::mac::Mac;
 
@@ -100,13 +100,13 @@ impl Neighbour {
     /// right to be one (RFC 4291, section 2.7).
     #[inline(always)]
     fn is_sensible(&self) -> bool {
-        let Ipv6 { version_class_flow, hop_limit, source, destination, .. } = self.ipv6;
+        let Ipv6 { hop_limit, source, destination, .. } = self.ipv6;
         let is_addressed = if self.is_advertisement() {
             !is_multicast(destination) || self.flags.get() & Self::SOLICITED == 0
         } else {
             !is_unspecified(source) || u128::from_be_bytes(destination) >> 24 == SOLICITED_NODE
         };
-        version_class_flow.get() >> 28 == 6
+        self.ipv6.is_version_6()
             && hop_limit == HOP_LIMIT
             && self.code == 0
             && !is_multicast(self.target)
@@ -127,8 +127,9 @@ pub(crate) fn is_unspecified(address: [u8; 16]) -> bool {
     u128::from_ne_bytes(address) == 0
 }
 
+/// Whether an address is a multicast group (RFC 4291, section 2.7).
 #[inline(always)]
-fn is_multicast(address: [u8; 16]) -> bool {
+pub(crate) fn is_multicast(address: [u8; 16]) -> bool {
     address[0] == 0xff
 }
 
@@ -164,7 +165,7 @@ fn check(packet: &Packet<'_>, offset: usize) -> Option<Mac> {
         return None;
     }
     let options = offset + size_of::<Neighbour>();
-    let covered = Sum::of_icmpv6(len).and(packet.at::<Covered>(offset + ADDRESSES)?);
+    let covered = Sum::of_pseudo_header(PROTOCOL_ICMPV6, len).and(packet.at::<Covered>(offset + ADDRESSES)?);
     if !add_options(packet, options, options_len, covered)?.is_right() {
         return None;
     }

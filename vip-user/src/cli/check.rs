@@ -1,6 +1,6 @@
 //! `vip-user check`: is the configuration valid, and what would run?
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::{SettingsArgs, client::print};
 use crate::{
@@ -32,7 +32,7 @@ fn summary(settings: &Settings) -> String {
         Transport::Multicast(group) => format!("multicast {group}"),
         Transport::Unicast { peers, port } => format!(
             "unicast to {} (port {port})",
-            peers.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ")
+            peers.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
         ),
     };
     let others: String = settings.other_interfaces().iter().map(|name| format!(" and {name}")).collect();

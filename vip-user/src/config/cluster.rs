@@ -1,18 +1,8 @@
 //! The section `[cluster]`: what all nodes share, and have to agree on.
 
-use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddrV4, SocketAddrV6},
-    path::Path,
-    time::Duration,
-};
+use std::{path::Path, time::Duration};
 
-use super::{
-    document::{Field, Section},
-    format_duration,
-    keys::KeyRing,
-    name::check_name,
-    vip::not_unicast,
-};
+use super::{document::Section, format_duration, keys::KeyRing, name::check_name, transport::Transport};
 use crate::exit::Failure;
 
 pub(super) const KEYS: &[&str] =
@@ -20,14 +10,12 @@ pub(super) const KEYS: &[&str] =
 
 const DEFAULT_NAME: &str = "default";
 const DEFAULT_KEY_FILE: &str = "/etc/vip-user/cluster.key";
-/// In the block for an organisation's own use (RFC 2365).
-const DEFAULT_GROUP_ADDRESS: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::new(239, 255, 86, 80), 5680);
 const DEFAULT_EXPECT: u8 = 3;
 const DEFAULT_INTERVAL: Duration = Duration::from_millis(10);
 const DEFAULT_LEASE: Duration = Duration::from_millis(50);
 
 /// A configuration has at most this many voters.
-const MAX_VOTERS: usize = 16;
+pub(super) const MAX_VOTERS: usize = 16;
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_LEASE: Duration = Duration::from_secs(10);
 /// A lease has to outlive two lost renewals.
@@ -59,26 +47,12 @@ pub enum Keys {
     Insecure,
 }
 
-/// How the nodes reach each other.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Transport {
-    /// By one multicast group; nodes find each other.
-    Multicast(SocketAddrV4),
-    /// By a list of addresses.
-    Unicast {
-        /// The nodes. The list may have this node's own address, so that all nodes can have the same file.
-        peers: Vec<Ipv4Addr>,
-        /// The UDP port, the same on all nodes.
-        port: u16,
-    },
-}
-
 impl Cluster {
     pub(super) fn read(section: &Section<'_>) -> Result<Self, Failure> {
         let (interval, lease) = read_times(section)?;
         Ok(Self {
             name: read_name(section)?,
-            transport: read_transport(section)?,
+            transport: Transport::read(section)?,
             expect: section.field("expect").integer(1..=MAX_VOTERS as u64)?.unwrap_or(DEFAULT_EXPECT),
             interval,
             lease,
@@ -131,64 +105,4 @@ fn read_times(section: &Section<'_>) -> Result<(Duration, Duration), Failure> {
         )));
     }
     Ok((interval, lease))
-}
-
-fn read_transport(section: &Section<'_>) -> Result<Transport, Failure> {
-    let field = section.field("group_address");
-    let group_address = match field.string()? {
-        None => DEFAULT_GROUP_ADDRESS,
-        Some(text) => parse_group_address(text).map_err(|why| field.refuse(format!("{text:?} {why}")))?,
-    };
-    match read_peers(&section.field("peers"))? {
-        None => Ok(Transport::Multicast(group_address)),
-        Some(peers) => Ok(Transport::Unicast { peers, port: group_address.port() }),
-    }
-}
-
-fn parse_group_address(text: &str) -> Result<SocketAddrV4, &'static str> {
-    if text.parse::<SocketAddrV6>().is_ok() || text.parse::<Ipv6Addr>().is_ok() {
-        return Err("is an IPv6 address; IPv6 is not supported yet, use an IPv4 multicast address");
-    }
-    let Ok(address) = text.parse::<SocketAddrV4>() else {
-        return Err("is not ADDRESS:PORT, as in 239.255.86.80:5680");
-    };
-    if !address.ip().is_multicast() {
-        return Err("is not a multicast address; use one of 239.255.0.0/16, or `peers` for unicast");
-    }
-    if address.port() == 0 {
-        return Err("has port 0; use a port from 1 to 65535");
-    }
-    Ok(address)
-}
-
-fn read_peers(field: &Field<'_>) -> Result<Option<Vec<Ipv4Addr>>, Failure> {
-    let Some(entries) = field.strings()? else { return Ok(None) };
-    if entries.is_empty() {
-        return Err(field.refuse("the list is empty; name the other nodes, or remove it for multicast"));
-    }
-    if entries.len() > MAX_VOTERS {
-        return Err(field.refuse(format!("{} peers; a cluster has at most {MAX_VOTERS}", entries.len())));
-    }
-    let mut peers = Vec::with_capacity(entries.len());
-    for (place, text) in entries {
-        let peer = parse_peer(text).map_err(|why| place.refuse(format!("{text:?} {why}")))?;
-        if peers.contains(&peer) {
-            return Err(place.refuse(format!("{peer} is there twice; remove one")));
-        }
-        peers.push(peer);
-    }
-    Ok(Some(peers))
-}
-
-fn parse_peer(text: &str) -> Result<Ipv4Addr, String> {
-    if text.parse::<Ipv6Addr>().is_ok() {
-        return Err("is an IPv6 address; IPv6 is not supported yet, use an IPv4 address".to_owned());
-    }
-    let Ok(address) = text.parse::<Ipv4Addr>() else {
-        return Err("is not an IPv4 address without a port; the port is group_address' port".to_owned());
-    };
-    match not_unicast(address) {
-        Some(kind) => Err(format!("is {kind}; name a node's address")),
-        None => Ok(address),
-    }
 }

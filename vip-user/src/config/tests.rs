@@ -318,8 +318,11 @@ fn a_group_address_that_is_none_is_refused() {
         ("10.0.0.1:5680", "is not a multicast address"),
         ("239.255.86.80", "is not ADDRESS:PORT"),
         ("239.255.86.80:0", "has port 0"),
-        ("[ff02::1]:5680", "IPv6 is not supported yet"),
-        ("ff02::1", "IPv6 is not supported yet"),
+        ("[fd77::1]:5680", "is not a multicast address"),
+        ("ff02::5680", "is not ADDRESS:PORT"),
+        ("[ff02::5680]:0", "has port 0"),
+        ("[ff02::5680%2]:5680", "that is node.iface"),
+        ("[ff01::5680]:5680", "no packet leaves the machine"),
     ];
     for (address, expected) in cases {
         cluster_refuses(&format!("group_address = {address:?}"), "cluster.group_address", expected);
@@ -327,14 +330,26 @@ fn a_group_address_that_is_none_is_refused() {
 }
 
 #[test]
+fn nodes_talk_ipv6_by_a_group_or_by_a_list() {
+    let transport = |text| parse_with(text, "").unwrap().cluster.transport;
+    let group = transport("group_address = \"[ff02::5680]:99\"");
+    assert_eq!(group, Transport::Multicast("[ff02::5680]:99".parse().unwrap()));
+    let list = transport("peers = [\"fd77::1\", \"fe80::2\"]");
+    let peers = vec!["fd77::1".parse().unwrap(), "fe80::2".parse().unwrap()];
+    assert_eq!(list, Transport::Unicast { peers, port: 5680 });
+}
+
+#[test]
 fn peers_that_cannot_be_are_refused() {
     cluster_refuses("peers = []", "cluster.peers", "the list is empty");
     cluster_refuses("peers = [\"10.0.0.1\", \"10.0.0.1\"]", "cluster.peers", "10.0.0.1 is there twice");
-    cluster_refuses("peers = [\"fe80::1\"]", "cluster.peers", "IPv6 is not supported yet");
-    cluster_refuses("peers = [\"10.0.0.1:5680\"]", "cluster.peers", "is not an IPv4 address without a port");
+    cluster_refuses("peers = [\"10.0.0.1:5680\"]", "cluster.peers", "is not an IP address without a port");
+    cluster_refuses("peers = [\"::ffff:10.0.0.1\"]", "cluster.peers", "is an IPv4 address; write 10.0.0.1");
+    cluster_refuses("peers = [\"ff02::5680\"]", "cluster.peers", "is a multicast address");
+    cluster_refuses("peers = [\"10.0.0.1\", \"fd77::2\"]", "cluster.peers", "fd77::2 is of another version");
     cluster_refuses("peers = [\"239.255.86.80\"]", "cluster.peers", "is a multicast address");
     let why = refused(parse_with("peers = [\n\"10.0.0.1\",\n\"x\"]", ""), CLUSTER_LINE + 2, "cluster.peers");
-    assert!(why.starts_with("\"x\" is not an IPv4 address"), "the line is the entry's own: {why}");
+    assert!(why.starts_with("\"x\" is not an IP address"), "the line is the entry's own: {why}");
     let many: Vec<_> = (1..=17).map(|host| format!("10.0.0.{host}")).collect();
     cluster_refuses(&format!("peers = {many:?}"), "cluster.peers", "17 peers; a cluster has at most 16");
 }

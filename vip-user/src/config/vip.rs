@@ -105,7 +105,8 @@ fn not_shareable(address: IpAddr) -> Option<&'static str> {
     }
 }
 
-fn not_unicast6(address: Ipv6Addr) -> Option<&'static str> {
+/// As [`not_unicast`].
+pub(super) fn not_unicast6(address: Ipv6Addr) -> Option<&'static str> {
     if address.is_unspecified() {
         Some("the unspecified address")
     } else if address.is_loopback() {

@@ -3,7 +3,7 @@
 //! Two voters of one id would be counted as one, so the later one must not start. Nobody answers where nobody is: a
 //! node that cannot be reached now, or hangs, is found later, when its messages come in (see the lease thread).
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -19,7 +19,7 @@ const PROBES: u32 = 3;
 const PATIENCE: u64 = 60_000_000;
 
 /// The address of the node that has this id already, if one says so.
-pub(super) fn owner_of_id(transport: &mut Transport, signer: &mut Signer) -> Option<Ipv4Addr> {
+pub(super) fn owner_of_id(transport: &mut Transport, signer: &mut Signer) -> Option<IpAddr> {
     (0..PROBES).find_map(|_| {
         let probe = signer.letter(Kind::Probe, b"");
         // Without a carrier nobody can hear it, or answer.
@@ -28,7 +28,7 @@ pub(super) fn owner_of_id(transport: &mut Transport, signer: &mut Signer) -> Opt
     })
 }
 
-fn await_objection(transport: &mut Transport, signer: &Signer) -> Option<Ipv4Addr> {
+fn await_objection(transport: &mut Transport, signer: &Signer) -> Option<IpAddr> {
     let deadline = clock::now() + PATIENCE;
     let mut buffer = [0; MAX_DATAGRAM];
     loop {

@@ -3,7 +3,7 @@
 //! One value, which all tasks of the daemon share: see `shared`.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 
 use nix::net::if_::if_indextoname;
 use tracing::{debug, error, info, warn};
@@ -125,6 +125,7 @@ impl ControlPlane {
         // Without XDP, they come and go here.
         addresses.retain(|(address, _)| !self.is_vip(*address));
         let now = Interface { addresses, ..now.clone() };
+        let own_before = self.interfaces.own_address();
         let Some(before) = self.interfaces.update(&now) else { return Ok(false) };
         if now.mac != before.mac {
             return Err(Failure::refused(format!(
@@ -132,7 +133,7 @@ impl ControlPlane {
                 now.name
             )));
         }
-        if self.interfaces.is_home(now.index) && before.first_ipv4() != now.first_ipv4() {
+        if self.interfaces.own_address() != own_before {
             self.readdress();
         }
         if before.mtu != now.mtu {
@@ -343,8 +344,8 @@ impl ControlPlane {
     /// The home interface has another address: answers come from there, and membership says so.
     fn readdress(&mut self) {
         let home = &self.interfaces.home;
-        let Some(address) = home.first_ipv4() else {
-            warn!("{} has lost its IPv4 address: lease messages cannot be answered from it", home.name);
+        let Some(address) = self.interfaces.own_address() else {
+            warn!("{} has lost its address: lease messages cannot be answered from it", home.name);
             return;
         };
         self.orders.give(Order::Readdress { own: address });
@@ -514,7 +515,7 @@ impl ControlPlane {
 }
 
 /// The failure of a node whose id another one has.
-pub(super) fn id_taken(id: u16, by: Ipv4Addr) -> Failure {
+pub(super) fn id_taken(id: u16, by: IpAddr) -> Failure {
     Failure::configuration(format!(
         "node id {id} is taken by the node at {by}: set another node.id on one of the two"
     ))

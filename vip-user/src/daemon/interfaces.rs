@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 use std::iter;
+use std::net::IpAddr;
 
 use nix::net::if_::if_nameindex;
 use vip_common::maps;
 
 use super::start::netlink_failure;
-use crate::config::{Settings, Vip, XdpMode};
+use crate::config::{Settings, Transport, Vip, XdpMode};
 use crate::exit::Failure;
+use crate::ipv6::mapped;
 use crate::netlink::{Interface, Netlink};
 use crate::status::{InterfaceState, InterfaceStatus};
 
@@ -17,6 +19,8 @@ use crate::status::{InterfaceState, InterfaceStatus};
 #[derive(Clone, Debug)]
 pub(super) struct Interfaces {
     pub(super) home: Interface,
+    /// How the nodes talk to each other there.
+    transport: Transport,
     /// By the names that the configuration has for them.
     others: BTreeMap<String, Interface>,
 }
@@ -28,7 +32,7 @@ impl Interfaces {
     /// There is none, or it cannot be served.
     pub(super) async fn at_home(netlink: &Netlink, settings: &Settings) -> Result<Self, Failure> {
         let home = find(netlink, &settings.node.iface, "set node.iface or --iface").await?;
-        Ok(Self { home, others: BTreeMap::new() })
+        Ok(Self { home, transport: settings.cluster.transport.clone(), others: BTreeMap::new() })
     }
 
     /// Finds the others, too.
@@ -99,9 +103,25 @@ impl Interfaces {
 
     /// What the data plane is told of one of them.
     pub(super) fn entry(&self, interface: &Interface) -> maps::Interface {
-        let is_home = self.is_home(interface.index);
-        let address = interface.first_ipv4().filter(|_| is_home).map_or([0; 4], |address| address.octets());
-        maps::Interface { mac: interface.mac, home: is_home.into(), address }
+        if !self.is_home(interface.index) {
+            return maps::Interface { mac: interface.mac, home: 0, address: [0; 16] };
+        }
+        let home = if self.transport.is_ipv6() { 6 } else { 4 };
+        let address = self.own_address().map_or([0; 16], |address| mapped(address).octets());
+        maps::Interface { mac: interface.mac, home, address }
+    }
+
+    /// The address that this node sends from and is answered at. If there is no other, one that the kernel is still
+    /// looking for duplicates of.
+    pub(super) fn own_address(&self) -> Option<IpAddr> {
+        let all = self.home.addresses.iter().map(|(address, _)| *address);
+        let usable = all.clone().filter(|address| !self.home.tentative.contains(address));
+        self.transport.own_address(usable).or_else(|| self.transport.own_address(all))
+    }
+
+    /// Whether that is such an address.
+    pub(super) fn is_own_address_tentative(&self) -> bool {
+        self.own_address().is_some_and(|own| self.home.tentative.contains(&own))
     }
 
     /// What `status` shows of them; `mode` is the home one's.

@@ -9,7 +9,7 @@
 mod incoming;
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::IpAddr;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -55,7 +55,7 @@ pub(super) enum Order {
     /// Whether this node may hold a group.
     Eligible { slot: u32, eligible: bool },
     /// The interface has this address from now on.
-    Readdress { own: Ipv4Addr },
+    Readdress { own: IpAddr },
     /// Send this to all nodes.
     Letter { kind: Kind, body: Vec<u8> },
     /// Announce this VIP against a machine that claims it.
@@ -76,7 +76,7 @@ pub(super) enum Report {
     /// The data plane has something to say.
     Event(Event),
     /// A node that was there before has this node's id.
-    IdTaken { by: Ipv4Addr },
+    IdTaken { by: IpAddr },
 }
 
 /// Where orders for the thread are given.

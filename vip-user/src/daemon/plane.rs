@@ -2,7 +2,7 @@
 //! this process ([`crate::userplane`]). All that differs between the two, once a daemon has started, is here.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::os::fd::{AsFd as _, BorrowedFd};
 use std::sync::Arc;
 
@@ -90,7 +90,7 @@ impl LeaseSide {
     pub(super) fn receive<'a>(
         &mut self,
         datagram: &'a [u8],
-        source: Ipv4Addr,
+        source: IpAddr,
         signer: &Signer,
     ) -> Received<'a> {
         match self {

@@ -7,12 +7,13 @@ mod with_xdp;
 mod without_xdp;
 
 use std::mem;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep};
 use tracing::warn;
 use vip_common::wire::name_hash;
 
@@ -36,7 +37,7 @@ use crate::config::{Keys, Settings, Transport as TransportSettings, Vip, XdpMode
 use crate::control::Server;
 use crate::dataplane::{Pins, ProgramLogger, Words};
 use crate::exit::Failure;
-use crate::ipv6;
+use crate::ipv6::{self, mapped};
 use crate::membership::{Durable, Identity, Membership};
 use crate::netlink::{Changes, Interface, Netlink, NetlinkError, dummy_name};
 use crate::signer::{Origin, Signer, WireKeys};
@@ -45,6 +46,9 @@ use crate::sysctl::ArpSysctls;
 use crate::transport::Transport;
 use crate::userplane::record::Record;
 
+/// How long a start waits until the node's IPv6 address can be used; the kernel takes one to two seconds.
+const DUPLICATES_PATIENCE: Duration = Duration::from_secs(4);
+const DUPLICATES_LOOK: Duration = Duration::from_millis(50);
 /// Why XDP is not native where nobody asked for that.
 const AS_CONFIGURED: &str = "as configured (node.xdp, --xdp)";
 
@@ -87,7 +91,7 @@ struct Place {
     netlink: Netlink,
     changes: Changes,
     interfaces: Interfaces,
-    address: Ipv4Addr,
+    address: IpAddr,
     id: u16,
 }
 
@@ -108,12 +112,7 @@ impl Place {
             expose_no_vips(&netlink, &interfaces).await?;
         }
         others?;
-        let Some(address) = interfaces.home.first_ipv4() else {
-            return Err(Failure::configuration(format!(
-                "{} has no IPv4 address: give it one that the other nodes reach, or choose another node.iface",
-                interfaces.home.name
-            )));
-        };
+        let address = own_address(&netlink, &mut interfaces, &settings.cluster.transport).await?;
         for interface in interfaces.iter() {
             if let Some(vip) = own_address_as_vip(settings, interface) {
                 return Err(Failure::configuration(format!(
@@ -123,7 +122,7 @@ impl Place {
             }
         }
         check_ipv6(settings, &interfaces)?;
-        let id = node_id(settings, address)?;
+        let id = node_id(settings, interfaces.home.first_ipv4().map_or(address, IpAddr::V4))?;
         Ok(Self { server, netlink, changes, interfaces, address, id })
     }
 }
@@ -165,8 +164,28 @@ fn check_ipv6_for(vip: Ipv6Addr, iface: &str) -> Result<(), Failure> {
     }
 }
 
-fn node_id(settings: &Settings, address: Ipv4Addr) -> Result<u16, Failure> {
-    let [.., high, low] = address.octets();
+/// Where the others find this node. A new IPv6 address can be used when nobody has objected to it for a second or so.
+async fn own_address(
+    netlink: &Netlink,
+    interfaces: &mut Interfaces,
+    transport: &TransportSettings,
+) -> Result<IpAddr, Failure> {
+    let deadline = Instant::now() + DUPLICATES_PATIENCE;
+    while interfaces.home.carrier && interfaces.is_own_address_tentative() && Instant::now() < deadline {
+        sleep(DUPLICATES_LOOK).await;
+        interfaces.refresh(netlink).await?;
+    }
+    let version = if transport.is_ipv6() { 6 } else { 4 };
+    interfaces.own_address().ok_or_else(|| {
+        Failure::configuration(format!(
+            "{} has no IPv{version} address: give it one that the other nodes reach, or choose another node.iface",
+            interfaces.home.name
+        ))
+    })
+}
+
+fn node_id(settings: &Settings, address: IpAddr) -> Result<u16, Failure> {
+    let [.., high, low] = mapped(address).octets();
     match settings.node.id.map_or(u16::from_be_bytes([high, low]), Into::into) {
         0 => {
             Err(Failure::configuration(format!("{address} gives the node id 0, which is none: set node.id")))
@@ -211,7 +230,7 @@ impl Own {
             cluster: self.origin.cluster,
             epoch: self.epoch(),
             node: self.origin.node,
-            port: port(&settings.cluster.transport),
+            port: settings.cluster.transport.port(),
         }
     }
 }
@@ -219,13 +238,6 @@ impl Own {
 /// Takes off the VIPs that a former run has left: they must not be there without a fence.
 async fn expose_no_vips(netlink: &Netlink, interfaces: &Interfaces) -> Result<(), Failure> {
     netlink.remove_dummy(&dummy_name(&interfaces.home.name)).await.map_err(netlink_failure)
-}
-
-fn port(transport: &TransportSettings) -> u16 {
-    match transport {
-        TransportSettings::Multicast(group) => group.port(),
-        TransportSettings::Unicast { port, .. } => *port,
-    }
 }
 
 fn open_transport(place: &Place, settings: &TransportSettings) -> Result<Transport, Failure> {

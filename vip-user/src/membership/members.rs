@@ -3,7 +3,7 @@
 //! What a change means for the cluster is decided in the parent module.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::configuration::Configuration;
 use super::hello::{Hello, Standing};
@@ -26,7 +26,7 @@ pub struct Member {
     /// The start of its daemon, in Unix ns.
     pub incarnation: u64,
     /// The source of its last Hello.
-    pub address: Ipv4Addr,
+    pub address: IpAddr,
     /// Whether it takes part now.
     pub status: Status,
     /// CLOCK_BOOTTIME in ns of the last message of any kind; for this node itself, of its own last Hello.

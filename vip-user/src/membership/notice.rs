@@ -3,7 +3,7 @@
 //! When a notice is due is decided in the parent module; writing it to the log is the driver's.
 
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::configuration::Configuration;
 use super::members::MAX_MEMBERS;
@@ -16,7 +16,7 @@ pub enum Notice {
         /// The node.
         node: Node,
         /// Where it was heard from.
-        address: Ipv4Addr,
+        address: IpAddr,
     },
     /// A node said that it is about to stop.
     Leaving(Node),

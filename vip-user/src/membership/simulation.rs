@@ -205,7 +205,7 @@ impl World {
         let identity = Identity {
             id,
             incarnation: node.incarnation,
-            address: Ipv4Addr::LOCALHOST,
+            address: Ipv4Addr::LOCALHOST.into(),
             name: format!("lb{id}"),
             version: String::new(),
             priority: 100,
@@ -295,7 +295,7 @@ impl World {
         node.hellos += 1;
         let (incarnation, number) = (node.incarnation, node.hellos);
         let Some(hello) = self.running(id).map(|running| running.hello()) else { return };
-        let from = Sender { id, incarnation, address: Ipv4Addr::LOCALHOST };
+        let from = Sender { id, incarnation, address: Ipv4Addr::LOCALHOST.into() };
         self.check_said(id, &hello);
         let others: Vec<u16> = self.nodes.keys().copied().filter(|other| *other != id).collect();
         for to in others {

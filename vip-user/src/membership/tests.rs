@@ -16,7 +16,7 @@ fn identity(id: u16, expect: u8) -> Identity {
     Identity {
         id,
         incarnation: 1,
-        address: Ipv4Addr::new(10, 0, 0, id.to_be_bytes()[1]),
+        address: Ipv4Addr::new(10, 0, 0, id.to_be_bytes()[1]).into(),
         name: format!("lb{id}"),
         version: "0.1.0".into(),
         priority: 100,

@@ -26,6 +26,17 @@ pub(super) fn is_link_local(message: &AddressMessage) -> bool {
     matches!(local(message), Some(IpAddr::V6(address)) if address.is_unicast_link_local())
 }
 
+/// Whether the address may turn out to be another station's (RFC 4862, section 5.4).
+pub(super) fn is_tentative(message: &AddressMessage) -> bool {
+    let tentative = AddressFlags::Tentative | AddressFlags::Dadfailed;
+    message.attributes.iter().any(|attribute| match attribute {
+        AddressAttribute::Flags(flags) => {
+            flags.intersects(tentative) && !flags.contains(AddressFlags::Optimistic)
+        }
+        _ => false,
+    })
+}
+
 /// Length of the prefix that is all of an address.
 pub(super) fn host_prefix(address: &IpAddr) -> u8 {
     match address {

@@ -1,5 +1,7 @@
 //! The plane of node 1 of three, which has one group; messages by the others' signers.
 
+use std::net::Ipv4Addr;
+
 use vip_common::lease::serving_time;
 use vip_common::maps::Role;
 use vip_common::wire::Reason;
@@ -16,7 +18,7 @@ const INCARNATION: u64 = 5;
 const LEASE: u64 = 1_000_000;
 /// When the quarantine is over.
 const NOW: u64 = 50_000_000;
-const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 2);
+const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
 
 fn plane() -> (UserPlane, Words) {
     let (keys, count) = WireKeys::new(&Keys::Insecure).as_array();
@@ -179,6 +181,6 @@ fn another_node_of_the_same_id_is_told_with_its_address() {
     assert!(plane.has_events());
     let event = plane.next_event().unwrap();
     assert_eq!(EventKind::from_u32(event.kind), Some(EventKind::DuplicateId));
-    assert_eq!(event.address, NEIGHBOUR.to_ipv6_mapped().octets());
+    assert_eq!(event.address, mapped(NEIGHBOUR).octets());
     assert_eq!(plane.next_event(), None);
 }

@@ -65,6 +65,7 @@ impl Generator {
         let way = match self.rng.random_range(0..100) {
             0..10 => Way::Own,
             10..20 => Way::Side,
+            20..40 => Way::Wire6,
             _ => Way::Wire,
         };
         let mut frame = match self.rng.random_range(0..100) {

@@ -7,7 +7,9 @@ use vip_common::lease::{Acceptor, Decision};
 use vip_common::maps::{Config, Counter, Event, Group, Interface, LockedAcceptor, bpf_spin_lock};
 use vip_user::dataplane::{self, ProgramLog};
 
-use super::super::node::{HOME, LOOPBACK, MAIL, MAIL_ID, Node, WEB, WEB_ID, config, now, vips, vips6};
+use super::super::node::{
+    HOME, HOME6, LOOPBACK, MAIL, MAIL_ID, Node, SIDE, WEB, WEB_ID, config, now, vips, vips6,
+};
 use super::super::pins::BpfDirectory;
 use super::bpf::{LOCKED, Map};
 use super::reference::{Clock, Expected, Setting, receive};
@@ -18,6 +20,8 @@ use super::state::{Maps, Move, Seen, State, hex, index};
 pub(super) enum Way {
     /// The interface where the nodes talk to each other.
     Wire,
+    /// The same, and they talk IPv6.
+    Wire6,
     /// Another one, where the VIPs of "web" lie, and those of "mail" do not.
     Side,
     /// The node's own daemon, for its vote.
@@ -183,7 +187,8 @@ impl Pair {
         let tables = &mut self.node.plane.tables;
         self.setting.interface = match way {
             Way::Wire => Some(HOME),
-            Way::Side => Some(Interface { home: 0, address: [0; 4], ..HOME }),
+            Way::Wire6 => Some(HOME6),
+            Way::Side => Some(SIDE),
             Way::Own => None,
         };
         match self.setting.interface {

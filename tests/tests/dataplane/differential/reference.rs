@@ -32,7 +32,7 @@ use vip_user::dataplane::Action;
 
 use super::super::frames::{
     ARP_REPLY, ARP_REQUEST, DONT_FRAGMENT, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, MORE_FRAGMENTS,
-    PROTOCOL_UDP, ones_complement_sum,
+    PROTOCOL_UDP, checksum_over_ipv6, ones_complement_sum,
 };
 use super::super::node::LOOPBACK;
 use super::state::{Seen, State, adopt, index};
@@ -44,6 +44,7 @@ const VLAN_ETHERTYPES: [u16; 2] = [0x8100, 0x88a8];
 /// Of the fragment field (RFC 791, section 3.1).
 const FRAGMENT_OFFSET: u16 = 0x1fff;
 const IPV4_LEN: usize = 20;
+const IPV6_LEN: usize = 40;
 const UDP_LEN: usize = 8;
 const ARP_LEN: usize = 28;
 /// Bytes of a message before its tag.
@@ -206,7 +207,7 @@ impl Run<'_> {
 
     /// Whether the nodes talk to each other where the frame came in, so that the MAC addresses of holders are good here.
     fn is_home(&self) -> bool {
-        self.setting.interface.is_some_and(|interface| interface.home == 1)
+        self.setting.interface.is_some_and(|interface| interface.home != 0)
     }
 
     /// Where neighbours have the VIPs of a group.
@@ -226,15 +227,34 @@ impl Run<'_> {
         let destination = ip(&packet[16..20]);
         let is_message = match self.setting.interface {
             Some(interface) => {
-                self.is_home() && (interface.address == destination.octets() || destination.is_multicast())
+                let own = interface.address == destination.to_ipv6_mapped().octets();
+                interface.home == 4 && (own || destination.is_multicast())
             }
             None => true,
         };
         if udp_port(packet) == Some(self.setting.config.port) && is_message {
-            return Some(self.datagram(at).unwrap_or_else(|counter| (Action::Drop, counter)));
+            return Some(self.datagram(Envelope::V4, at).unwrap_or_else(|counter| (Action::Drop, counter)));
         }
         let slot = self.setting.vips.get(&destination)?.slot;
         Some(self.for_vip(slot))
+    }
+
+    /// A lease message in an IPv6 packet: a datagram right behind the header.
+    fn message6(&mut self, at: usize) -> Option<Outcome> {
+        let packet = &self.frame[at..];
+        let destination = ip6(packet.get(24..40)?);
+        let is_message = match self.setting.interface {
+            Some(interface) => {
+                let own = interface.address == destination.octets();
+                interface.home == 6 && (own || destination.is_multicast())
+            }
+            None => true,
+        };
+        let port = be16(packet.get(IPV6_LEN..IPV6_LEN + UDP_LEN)?.get(2..4)?);
+        if packet[6] != PROTOCOL_UDP || port != self.setting.config.port || !is_message {
+            return None;
+        }
+        Some(self.datagram(Envelope::V6, at).unwrap_or_else(|counter| (Action::Drop, counter)))
     }
 
     /// A packet to a VIP of this group, of whatever version and with whatever in it.
@@ -298,15 +318,15 @@ impl Run<'_> {
     }
 
     /// A datagram to this node's port for lease messages.
-    fn datagram(&mut self, at: usize) -> Result<Outcome, Counter> {
-        let (bytes, kind) = verified(&self.frame[at..], &self.setting.config)?;
+    fn datagram(&mut self, envelope: Envelope, at: usize) -> Result<Outcome, Counter> {
+        let (bytes, kind) = verified(envelope, &self.frame[at..], &self.setting.config)?;
         let config = &self.setting.config;
         let mut message = Message::from_bytes(bytes);
         let mut memory = Memory {
             setting: self.setting,
             clock: &self.clock,
             state: &mut self.state,
-            source: Source { mac: mac(&self.frame[6..12]), address: ip(&self.frame[at + 12..at + 16]) },
+            source: Source { mac: mac(&self.frame[6..12]), address: envelope.source(&self.frame[at..]) },
             events: &mut self.events,
             decision: None,
         };
@@ -317,16 +337,17 @@ impl Run<'_> {
             vote::Verdict::Pass(counter) => (Action::Pass, counter),
             vote::Verdict::Drop(counter) => (Action::Drop, counter),
             vote::Verdict::Reply(answer) => {
-                self.reply(at, &mut message, &answer);
+                self.reply(envelope, at, &mut message, &answer);
                 (Action::Tx, Counter::LeaseReply)
             }
         })
     }
 
     /// The answer takes the request's place; on the wire, it goes back to where that came from.
-    fn reply(&mut self, at: usize, message: &mut Message, answer: &Answer) {
+    fn reply(&mut self, envelope: Envelope, at: usize, message: &mut Message, answer: &Answer) {
         answer.put_into(message, &self.setting.config);
-        let message_at = at + IPV4_LEN + UDP_LEN;
+        let udp_at = at + envelope.len();
+        let message_at = udp_at + UDP_LEN;
         self.frame[message_at..][..MESSAGE_LEN].copy_from_slice(&message.to_bytes());
         sign(&mut self.frame[message_at..], self.setting);
         self.answer = Some(message_at);
@@ -335,18 +356,76 @@ impl Run<'_> {
         let requester = mac(&self.frame[6..12]);
         self.frame[..6].copy_from_slice(&requester);
         self.frame[6..12].copy_from_slice(&interface.mac);
+        let udp = &mut self.frame[udp_at..][..UDP_LEN];
+        udp[..4].rotate_left(2);
+        udp[6..8].fill(0);
+        match envelope {
+            Envelope::V4 => self.send_back(at, &interface),
+            Envelope::V6 => self.send_back6(at, &interface),
+        }
+    }
+
+    fn send_back(&mut self, at: usize, interface: &Interface) {
         let header = &mut self.frame[at..at + IPV4_LEN];
         header[4..6].fill(0);
         header[6..8].copy_from_slice(&DONT_FRAGMENT.to_be_bytes());
         header[8] = 64;
         header[10..12].fill(0);
         header.copy_within(12..16, 16);
-        header[12..16].copy_from_slice(&interface.address);
+        header[12..16].copy_from_slice(&interface.address[12..]);
         let checksum = !ones_complement_sum(header);
         header[10..12].copy_from_slice(&checksum.to_be_bytes());
-        let udp = &mut self.frame[at + IPV4_LEN..][..UDP_LEN];
-        udp[..4].rotate_left(2);
-        udp[6..8].fill(0);
+    }
+
+    /// RFC 8200, section 8.1: here, UDP has a checksum, and none is 0.
+    fn send_back6(&mut self, at: usize, interface: &Interface) {
+        let header = &mut self.frame[at..at + IPV6_LEN];
+        header[7] = 64;
+        header.copy_within(8..24, 24);
+        header[8..24].copy_from_slice(&interface.address);
+        let [source, destination] = [ip6(&header[8..24]), ip6(&header[24..40])];
+        let datagram = &mut self.frame[at + IPV6_LEN..][..UDP_LEN + MESSAGE_LEN];
+        let checksum = match !checksum_over_ipv6(source, destination, PROTOCOL_UDP, datagram) {
+            0 => 0xffff,
+            checksum => checksum,
+        };
+        datagram[6..8].copy_from_slice(&checksum.to_be_bytes());
+    }
+}
+
+/// The IP header before a lease message.
+#[derive(Clone, Copy)]
+enum Envelope {
+    V4,
+    V6,
+}
+
+impl Envelope {
+    fn len(self) -> usize {
+        match self {
+            Self::V4 => IPV4_LEN,
+            Self::V6 => IPV6_LEN,
+        }
+    }
+
+    /// One of IPv4 is mapped (RFC 4291, section 2.5.5.2).
+    fn source(self, packet: &[u8]) -> Ipv6Addr {
+        match self {
+            Self::V4 => ip(&packet[12..16]).to_ipv6_mapped(),
+            Self::V6 => ip6(&packet[8..24]),
+        }
+    }
+
+    /// Whether the header is a plain one, and has a payload of this length behind it.
+    fn is_plain(self, packet: &[u8], payload_len: usize) -> bool {
+        match self {
+            Self::V4 => {
+                packet[0] == 0x45
+                    && be16(&packet[6..8]) & (FRAGMENT_OFFSET | MORE_FRAGMENTS) == 0
+                    && usize::from(be16(&packet[2..4])) == IPV4_LEN + payload_len
+            }
+            Self::V6 => packet[0] >> 4 == 6 && usize::from(be16(&packet[4..6])) == payload_len,
+        }
     }
 }
 
@@ -362,8 +441,12 @@ fn udp_port(packet: &[u8]) -> Option<u16> {
 }
 
 /// The message in a whole datagram without IP options, tagged under a valid key.
-fn verified(packet: &[u8], config: &Config) -> Result<([u8; MESSAGE_LEN], Kind), Counter> {
-    let message = packet.get(IPV4_LEN + UDP_LEN..).and_then(<[u8]>::first_chunk::<MESSAGE_LEN>);
+fn verified(
+    envelope: Envelope,
+    packet: &[u8],
+    config: &Config,
+) -> Result<([u8; MESSAGE_LEN], Kind), Counter> {
+    let message = packet.get(envelope.len() + UDP_LEN..).and_then(<[u8]>::first_chunk::<MESSAGE_LEN>);
     let message = message.ok_or(Counter::RejectedMalformed)?;
     if message[..5] != *b"VIPL\x01" {
         return Err(Counter::RejectedMalformed);
@@ -374,10 +457,8 @@ fn verified(packet: &[u8], config: &Config) -> Result<([u8; MESSAGE_LEN], Kind),
     let kind = Kind::from_u8(message[5]).ok_or(Counter::RejectedMalformed)?;
     let body_len = usize::from(be16(&message[18..20]));
     let udp_len = UDP_LEN + MESSAGE_LEN + body_len;
-    let is_whole = packet[0] == 0x45
-        && be16(&packet[6..8]) & (FRAGMENT_OFFSET | MORE_FRAGMENTS) == 0
-        && usize::from(be16(&packet[2..4])) == IPV4_LEN + udp_len
-        && usize::from(be16(&packet[24..26])) == udp_len;
+    let is_whole = envelope.is_plain(packet, udp_len)
+        && usize::from(be16(&packet[envelope.len() + 4..][..2])) == udp_len;
     let may_have_body = [Kind::Hello, Kind::Probe, Kind::Taken].contains(&kind);
     if !is_whole || (body_len > 0 && !may_have_body) {
         return Err(Counter::RejectedMalformed);
@@ -410,4 +491,8 @@ fn mac(bytes: &[u8]) -> [u8; 6] {
 
 fn ip(bytes: &[u8]) -> Ipv4Addr {
     <[u8; 4]>::try_from(bytes).unwrap().into()
+}
+
+fn ip6(bytes: &[u8]) -> Ipv6Addr {
+    <[u8; 16]>::try_from(bytes).unwrap().into()
 }

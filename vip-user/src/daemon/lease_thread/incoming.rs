@@ -1,6 +1,6 @@
 //! What comes in from the network: answers and handovers for the elections, letters for the daemon.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use tracing::{debug, warn};
 use vip_common::lease::Ballot;
@@ -26,7 +26,7 @@ impl Driver {
         }
     }
 
-    fn read(&mut self, datagram: &[u8], source: Ipv4Addr) {
+    fn read(&mut self, datagram: &[u8], source: IpAddr) {
         let (message, kind, body) = match self.parts.plane.receive(datagram, source, &self.parts.signer) {
             Received::Passed(message, kind, body) => (message, kind, body),
             Received::Answered(answer) => return self.answer(&answer, source),
@@ -61,7 +61,7 @@ impl Driver {
         }
     }
 
-    fn answer(&mut self, answer: &Message, to: Ipv4Addr) {
+    fn answer(&mut self, answer: &Message, to: IpAddr) {
         if let Err(error) = self.parts.transport.send_to(&answer.to_bytes(), to)
             && self.paces.send.allows(clock::now())
         {

@@ -10,7 +10,7 @@ use vip_common::forward;
 use super::{
     AS_CONFIGURED, ControlSide, Footprint, LeaseSide, Mode, Node, Own, Pins, Place, Settings, Sides, Signer,
     Slots, Words, announcer, assemble, claim, clock, expose_no_vips, group_vips, id_taken, netlink_failure,
-    open_transport, port, presence, refused, restore_sysctls, saved_sysctls, vips, vips6_on,
+    open_transport, presence, refused, restore_sysctls, saved_sysctls, vips, vips6_on,
 };
 use crate::announce::Announcer;
 use crate::config::XdpMode;
@@ -294,7 +294,7 @@ fn sides(
     let courier =
         Courier::spawn(&place.interfaces.home, source, plane.kept, words.clone()).map_err(refused)?;
     let logger = plane.program.take_logger().map_err(plane_failure)?;
-    let own_vote = OwnVote::new(plane.program, port(&settings.cluster.transport));
+    let own_vote = OwnVote::new(plane.program, settings.cluster.transport.port());
     Ok(Sides {
         lease: LeaseSide::Xdp { renewals: plane.renewals, events: plane.events, own_vote, courier },
         control: ControlSide::Xdp(plane.tables),

@@ -1,6 +1,6 @@
 //! Lease messages: such as nodes send in this state of affairs, and such as nobody should.
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use rand::Rng as _;
 use vip_common::lease::{Ballot, Freshness};
@@ -8,14 +8,16 @@ use vip_common::siphash::Key;
 use vip_common::wire::{Kind, Message};
 
 use super::super::super::frames::{
-    DONT_FRAGMENT, ETHERTYPE_IPV4, Ipv4, MORE_FRAGMENTS, PROTOCOL_UDP, SOURCE_PORT, ethernet, udp,
+    ALL_NODES, DONT_FRAGMENT, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ipv4, MORE_FRAGMENTS, PROTOCOL_UDP,
+    SOURCE_PORT, ethernet, ipv6, multicast_mac, udp,
 };
 use super::super::super::node::{
-    CLUSTER, EPOCH, EVERYBODY, INCARNATION, KEY, MAIL, MAIL_ID, MOMENT, NODE, NODE_HOST, PORT, SECOND_KEY,
-    WEB, WEB_ID, host, multicast,
+    CLUSTER, EPOCH, EVERYBODY, EVERYBODY6, INCARNATION, KEY, MAIL, MAIL_ID, MOMENT, NODE, NODE_HOST, PORT,
+    SECOND_KEY, WEB, WEB_ID, host, multicast,
 };
 use super::super::pair::{Pair, Way};
 use super::super::state::index;
+use super::packets6::{NEIGHBOUR6, VIPS6};
 use super::{Generator, NEIGHBOUR, VIPS};
 
 /// The other nodes.
@@ -51,7 +53,8 @@ impl Generator {
         if self.chance(1) {
             body.truncate(self.rng.random_range(0..=body.len()));
         }
-        self.enveloped(&message, &body)
+        let six = if way == Way::Wire6 { 95 } else { 5 };
+        if self.chance(six) { self.enveloped6(&message, &body) } else { self.enveloped(&message, &body) }
     }
 
     /// Messages of two nodes on one group, which may come at the same time.
@@ -83,7 +86,7 @@ impl Generator {
         use Kind::*;
         match (way, self.rng.random_range(0..10)) {
             (Way::Own, 0..9) => self.pick(&[Prepare, Propose, Propose, Propose, Release, Transfer]),
-            (Way::Wire | Way::Side, 0..7) => {
+            (Way::Wire | Way::Wire6 | Way::Side, 0..7) => {
                 self.pick(&[Prepare, Prepare, Propose, Propose, Release, Transfer, Accepted, Accepted])
             }
             _ => self.pick(&[Promise, Accepted, Refused, Hello, Probe, Taken, Transfer, Offer, Ask, Grant]),
@@ -97,8 +100,10 @@ impl Generator {
         let node = match way {
             Way::Own => NODE,
             // Only a holder can release, renew or transfer.
-            Way::Wire | Way::Side if ![NODE, 0].contains(&lease.node()) && self.chance(40) => lease.node(),
-            Way::Wire | Way::Side => self.pick(&NODES),
+            Way::Wire | Way::Wire6 | Way::Side if ![NODE, 0].contains(&lease.node()) && self.chance(40) => {
+                lease.node()
+            }
+            Way::Wire | Way::Wire6 | Way::Side => self.pick(&NODES),
         };
         let own_proposal = Ballot(pair.state.renewals[index(slot)].ballot);
         let round = match self.rng.random_range(0..10) {
@@ -231,6 +236,33 @@ impl Generator {
             frame[at] = frame[at].wrapping_add(self.pick(&[1, 255]));
         }
         frame
+    }
+
+    /// As [`Self::enveloped`], where the nodes talk IPv6.
+    fn enveloped6(&mut self, message: &Message, body: &[u8]) -> Vec<u8> {
+        let from = host(message.sender.get());
+        let mut to = EVERYBODY6;
+        let (mut port, mut next_header, mut source) = (PORT, PROTOCOL_UDP, from.ip6());
+        match self.rng.random_range(0..40) {
+            0..4 => to = NODE_HOST.ip6(),
+            4 => to = self.pick(&[NEIGHBOUR6, VIPS6[0], VIPS6[1], ALL_NODES, Ipv6Addr::UNSPECIFIED]),
+            5 => port = self.rng.random(),
+            6 => source = Ipv6Addr::from_bits(self.rng.random()),
+            7 => next_header = self.pick(&[0, 6, 43, 44, 60]),
+            _ => {}
+        }
+        let datagram = udp(SOURCE_PORT, port, &[&message.to_bytes(), body].concat());
+        let mut packet = ipv6(source, to, next_header, 1, &datagram);
+        match self.rng.random_range(0..100) {
+            0 => {
+                let [payload_len, udp_len] = [4, 40 + 4];
+                let at = self.pick(&[payload_len, udp_len]) + 1;
+                packet[at] = packet[at].wrapping_add(self.pick(&[1, 255]));
+            }
+            1 => packet[0] = self.rng.random(),
+            _ => {}
+        }
+        ethernet(multicast_mac(to).unwrap_or(NODE_HOST.mac), from.mac, ETHERTYPE_IPV6, &packet)
     }
 
     /// An address with which the words of the answer's header add up to all ones and a carry, so that adding that

@@ -12,9 +12,9 @@ use super::super::super::node::{MAIL_VIP6, NODE_HOST, PORT, WEB_VIP6};
 use super::super::pair::Pair;
 use super::Generator;
 
-const VIPS6: [Ipv6Addr; 2] = [WEB_VIP6, MAIL_VIP6];
+pub(super) const VIPS6: [Ipv6Addr; 2] = [WEB_VIP6, MAIL_VIP6];
 /// No VIP, no node, no client.
-const NEIGHBOUR6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0x0a4d, 0x0063);
+pub(super) const NEIGHBOUR6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0x0a4d, 0x0063);
 
 impl Generator {
     /// Solicitations, probes and advertisements by all kinds of stations, for all kinds of addresses; mostly valid.

@@ -1,7 +1,7 @@
 //! The memory of [`vip_common::vote`] in plain values, and a clock for it.
 
 use std::cell::Cell;
-use std::net::Ipv4Addr;
+use std::net::Ipv6Addr;
 
 use vip_common::lease::{Ballot, Decision, Freshness, Request, extension};
 use vip_common::maps::{Event, EventKind, MAX_PEERS, Peer, Role};
@@ -58,7 +58,8 @@ impl Clock {
 /// Where a message came from.
 pub(super) struct Source {
     pub(super) mac: [u8; 6],
-    pub(super) address: Ipv4Addr,
+    /// One of IPv4 is mapped.
+    pub(super) address: Ipv6Addr,
 }
 
 /// A node's memory, for one message.
@@ -90,8 +91,7 @@ impl vote::Memory for Memory<'_> {
         if freshness <= latest {
             return false;
         }
-        let Source { mac, address } = self.source;
-        *peer = Peer { freshness, last_heard: now, mac, address: address.octets(), ..Peer::default() };
+        *peer = Peer { freshness, last_heard: now, mac: self.source.mac, ..Peer::default() };
         true
     }
 
@@ -132,7 +132,7 @@ impl vote::Memory for Memory<'_> {
         let mut event = Event { kind: kind as u32, slot, value, node, ..Event::default() };
         if kind == EventKind::DuplicateId {
             event.mac = self.source.mac;
-            event.address = self.source.address.to_ipv6_mapped().octets();
+            event.address = self.source.address.octets();
         }
         self.events.push(event);
     }

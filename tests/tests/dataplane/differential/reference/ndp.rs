@@ -9,9 +9,8 @@ use super::super::super::frames::{
     ADVERTISEMENT, ALL_NODES, Mac, OVERRIDE, PROTOCOL_ICMPV6, ROUTER, SOLICITATION, SOLICITED,
     checksum_over_ipv6, link_layer, multicast_mac, solicited_node,
 };
-use super::{LOOPBACK, Outcome, Run, be16, mac};
+use super::{IPV6_LEN, LOOPBACK, Outcome, Run, be16, ip6, mac};
 
-const IPV6_LEN: usize = 40;
 /// Of a message without options.
 const MESSAGE_LEN: usize = 24;
 /// Longer options are not read.
@@ -31,6 +30,9 @@ struct Message {
 impl Run<'_> {
     /// A packet to a VIP is its holder's, whatever is in it.
     pub(super) fn ipv6(&mut self, at: usize) -> Option<Outcome> {
+        if let Some(outcome) = self.message6(at) {
+            return Some(outcome);
+        }
         let packet = self.frame.get(at..).filter(|packet| packet.len() >= IPV6_LEN)?;
         let destination = ip6(&packet[24..40]);
         let message = self.setting.interface.and_then(|_| read(packet, mac(&self.frame[6..12])));
@@ -161,8 +163,4 @@ fn options(mut rest: &[u8]) -> Option<Option<Mac>> {
         rest = &rest[len..];
     }
     Some(named)
-}
-
-fn ip6(bytes: &[u8]) -> Ipv6Addr {
-    <[u8; 16]>::try_from(bytes).unwrap().into()
 }
