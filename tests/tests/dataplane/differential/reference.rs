@@ -68,8 +68,15 @@ pub(super) struct Expected {
     pub(super) counter: Counter,
     /// Of the acceptor, if it was asked.
     pub(super) decision: Option<Decision>,
-    /// Where the answered message is in the frame.
-    answer: Option<usize>,
+    answer: Option<Answered>,
+}
+
+/// Where the answer to a message is in the frame.
+#[derive(Clone, Copy, Debug)]
+struct Answered {
+    envelope: Envelope,
+    /// Of the IP header.
+    at: usize,
 }
 
 /// The frame on a node in this state, in a run by this clock.
@@ -93,15 +100,16 @@ impl Expected {
     /// Whether this is what was seen, but for how far the clock had gone, at most by `slack` ns.
     pub(super) fn explains(&self, setting: &Setting, actual: &Seen, slack: u64) -> bool {
         let mut expected = self.seen.clone().at_the_times_of(actual, slack);
-        if let Some(at) = self.answer
+        if let Some(answer) = self.answer
             && actual.frame.len() == expected.frame.len()
         {
             // What remains of a lease is told by the clock.
-            let duration = at + 56..at + 64;
+            let message_at = answer.message_at();
+            let duration = message_at + 56..message_at + 64;
             let mut remaining = be64(&expected.frame[duration.clone()]);
             adopt(&mut remaining, be64(&actual.frame[duration.clone()]), slack);
             expected.frame[duration].copy_from_slice(&remaining.to_be_bytes());
-            sign(&mut expected.frame[at..], setting);
+            answer.seal(&mut expected.frame, setting);
         }
         expected == *actual
     }
@@ -116,7 +124,7 @@ struct Run<'a> {
     frame: Vec<u8>,
     events: Vec<Event>,
     decision: Option<Decision>,
-    answer: Option<usize>,
+    answer: Option<Answered>,
 }
 
 /// `None` is no concern of ours.
@@ -346,45 +354,58 @@ impl Run<'_> {
     /// The answer takes the request's place; on the wire, it goes back to where that came from.
     fn reply(&mut self, envelope: Envelope, at: usize, message: &mut Message, answer: &Answer) {
         answer.put_into(message, &self.setting.config);
-        let udp_at = at + envelope.len();
-        let message_at = udp_at + UDP_LEN;
-        self.frame[message_at..][..MESSAGE_LEN].copy_from_slice(&message.to_bytes());
-        sign(&mut self.frame[message_at..], self.setting);
-        self.answer = Some(message_at);
-        let Some(interface) = self.setting.interface else { return };
+        let answer = Answered { envelope, at };
+        self.answer = Some(answer);
+        self.frame[answer.message_at()..][..MESSAGE_LEN].copy_from_slice(&message.to_bytes());
+        if let Some(interface) = self.setting.interface {
+            self.send_back(answer, &interface);
+        }
+        answer.seal(&mut self.frame, self.setting);
+    }
 
+    fn send_back(&mut self, Answered { envelope, at }: Answered, interface: &Interface) {
         let requester = mac(&self.frame[6..12]);
         self.frame[..6].copy_from_slice(&requester);
         self.frame[6..12].copy_from_slice(&interface.mac);
-        let udp = &mut self.frame[udp_at..][..UDP_LEN];
-        udp[..4].rotate_left(2);
-        udp[6..8].fill(0);
+        let (header, datagram) = self.frame[at..].split_at_mut(envelope.len());
+        datagram[..4].rotate_left(2);
+        datagram[6..8].fill(0);
         match envelope {
-            Envelope::V4 => self.send_back(at, &interface),
-            Envelope::V6 => self.send_back6(at, &interface),
+            Envelope::V4 => {
+                header[4..6].fill(0);
+                header[6..8].copy_from_slice(&DONT_FRAGMENT.to_be_bytes());
+                header[8] = 64;
+                header[10..12].fill(0);
+                header.copy_within(12..16, 16);
+                header[12..16].copy_from_slice(&interface.address[12..]);
+                let checksum = !ones_complement_sum(header);
+                header[10..12].copy_from_slice(&checksum.to_be_bytes());
+            }
+            Envelope::V6 => {
+                header[7] = 64;
+                header.copy_within(8..24, 24);
+                header[8..24].copy_from_slice(&interface.address);
+            }
         }
     }
+}
 
-    fn send_back(&mut self, at: usize, interface: &Interface) {
-        let header = &mut self.frame[at..at + IPV4_LEN];
-        header[4..6].fill(0);
-        header[6..8].copy_from_slice(&DONT_FRAGMENT.to_be_bytes());
-        header[8] = 64;
-        header[10..12].fill(0);
-        header.copy_within(12..16, 16);
-        header[12..16].copy_from_slice(&interface.address[12..]);
-        let checksum = !ones_complement_sum(header);
-        header[10..12].copy_from_slice(&checksum.to_be_bytes());
+impl Answered {
+    fn message_at(self) -> usize {
+        self.at + self.envelope.len() + UDP_LEN
     }
 
-    /// RFC 8200, section 8.1: here, UDP has a checksum, and none is 0.
-    fn send_back6(&mut self, at: usize, interface: &Interface) {
-        let header = &mut self.frame[at..at + IPV6_LEN];
-        header[7] = 64;
-        header.copy_within(8..24, 24);
-        header[8..24].copy_from_slice(&interface.address);
+    /// Tags the message, and adds it up where that has to be (RFC 8200, section 8.1): with IPv6, on the wire, where no
+    /// checksum is 0.
+    fn seal(self, frame: &mut [u8], setting: &Setting) {
+        sign(&mut frame[self.message_at()..], setting);
+        if matches!(self.envelope, Envelope::V4) || setting.interface.is_none() {
+            return;
+        }
+        let (header, datagram) = frame[self.at..].split_at_mut(IPV6_LEN);
+        let datagram = &mut datagram[..UDP_LEN + MESSAGE_LEN];
+        datagram[6..8].fill(0);
         let [source, destination] = [ip6(&header[8..24]), ip6(&header[24..40])];
-        let datagram = &mut self.frame[at + IPV6_LEN..][..UDP_LEN + MESSAGE_LEN];
         let checksum = match !checksum_over_ipv6(source, destination, PROTOCOL_UDP, datagram) {
             0 => 0xffff,
             checksum => checksum,
@@ -394,7 +415,7 @@ impl Run<'_> {
 }
 
 /// The IP header before a lease message.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 enum Envelope {
     V4,
     V6,
