@@ -53,6 +53,7 @@ pub struct Group {
 #[expect(missing_docs, reason = "the names are the documented ones")]
 pub struct Member {
     pub id: u16,
+    pub address: String,
     pub status: String,
     pub voter: bool,
 }

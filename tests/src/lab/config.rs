@@ -4,7 +4,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::Write as _,
-    net::Ipv4Addr,
+    net::IpAddr,
     os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     time::Duration,
@@ -37,11 +37,9 @@ fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<Stri
     let (interval, lease) = (duration(*interval), duration(*lease));
     let id = options.id.unwrap_or_else(|| node.into());
     let secrecy = if options.insecure { "insecure = true".to_owned() } else { format!("key_file = {key:?}") };
-    let peers = if options.peers.is_empty() {
-        String::new()
-    } else {
-        format!("peers = {:?}\n", addresses(&options.peers))
-    };
+    let group = options.group_address.iter().map(|group| format!("group_address = {group:?}\n"));
+    let peers = (!options.peers.is_empty()).then(|| format!("peers = {:?}\n", addresses(&options.peers)));
+    let transport: String = group.chain(peers).collect();
     let [pins, runtime, state] = [lab.pins(node), runtime(lab, node), lab.home(node).join("state")];
     let mut text = String::new();
     write!(
@@ -56,7 +54,7 @@ priority = {priority}
 [cluster]
 name = {cluster:?}
 {secrecy}
-{peers}expect = {expect}
+{transport}expect = {expect}
 interval = "{interval}"
 lease = "{lease}"
 
@@ -74,8 +72,8 @@ state = {state:?}
     Ok(text)
 }
 
-fn addresses(peers: &[Ipv4Addr]) -> Vec<String> {
-    peers.iter().map(Ipv4Addr::to_string).collect()
+fn addresses(peers: &[IpAddr]) -> Vec<String> {
+    peers.iter().map(IpAddr::to_string).collect()
 }
 
 pub(super) fn runtime(lab: &Lab, node: u8) -> PathBuf {

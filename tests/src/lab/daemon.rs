@@ -4,7 +4,7 @@ use std::{
     env,
     ffi::OsStr,
     fs::{self, File},
-    net::Ipv4Addr,
+    net::IpAddr,
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
@@ -51,8 +51,10 @@ pub struct DaemonOptions {
     pub key: String,
     /// `[cluster] insecure`, in place of a key.
     pub insecure: bool,
+    /// `[cluster] group_address`; none: the product's default.
+    pub group_address: Option<String>,
     /// `[cluster] peers`; none: multicast.
-    pub peers: Vec<Ipv4Addr>,
+    pub peers: Vec<IpAddr>,
     /// `[cluster] expect`.
     pub expect: u8,
     /// `[cluster] interval`; whole microseconds.
@@ -79,6 +81,7 @@ impl Default for DaemonOptions {
             id: None,
             key: KEY.to_owned(),
             insecure: false,
+            group_address: None,
             peers: Vec::new(),
             priority: 100,
             expect: 3,

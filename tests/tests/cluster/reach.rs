@@ -7,7 +7,7 @@ use crate::{PATIENCE, cluster::watch::Watch, three_with};
 #[test]
 fn nodes_with_a_list_of_peers_form_a_cluster_and_fail_over() {
     // The list has the node's own address as well, so that all nodes can have the same file.
-    let peers = [1, 2, 3].map(|node| std::net::Ipv4Addr::new(10, 77, 0, node)).to_vec();
+    let peers = [1, 2, 3].map(|node| std::net::IpAddr::from([10, 77, 0, node])).to_vec();
     let (mut cluster, holder) = three_with(&DaemonOptions { peers, ..DaemonOptions::default() });
     let watch = Watch::start(cluster.lab());
     let broken = Stamp::now();

@@ -114,14 +114,22 @@ impl Interfaces {
     /// The address that this node sends from and is answered at. If there is no other, one that the kernel is still
     /// looking for duplicates of.
     pub(super) fn own_address(&self) -> Option<IpAddr> {
-        let all = self.home.addresses.iter().map(|(address, _)| *address);
-        let usable = all.clone().filter(|address| !self.home.tentative.contains(address));
-        self.transport.own_address(usable).or_else(|| self.transport.own_address(all))
+        let usable = self.addresses().filter(|address| !self.home.tentative.contains(address));
+        self.transport.own_address(usable).or_else(|| self.best_address())
     }
 
-    /// Whether that is such an address.
-    pub(super) fn is_own_address_tentative(&self) -> bool {
-        self.own_address().is_some_and(|own| self.home.tentative.contains(&own))
+    /// Whether a better one is going to be there in a moment.
+    pub(super) fn awaits_address(&self) -> bool {
+        self.home.carrier && self.best_address().is_some_and(|best| self.home.tentative.contains(&best))
+    }
+
+    /// The own address, if all could be used.
+    fn best_address(&self) -> Option<IpAddr> {
+        self.transport.own_address(self.addresses())
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> + Clone {
+        self.home.addresses.iter().map(|(address, _)| *address)
     }
 
     /// What `status` shows of them; `mode` is the home one's.

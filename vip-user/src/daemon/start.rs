@@ -171,7 +171,7 @@ async fn own_address(
     transport: &TransportSettings,
 ) -> Result<IpAddr, Failure> {
     let deadline = Instant::now() + DUPLICATES_PATIENCE;
-    while interfaces.home.carrier && interfaces.is_own_address_tentative() && Instant::now() < deadline {
+    while interfaces.awaits_address() && Instant::now() < deadline {
         sleep(DUPLICATES_LOOK).await;
         interfaces.refresh(netlink).await?;
     }
