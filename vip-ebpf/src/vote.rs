@@ -10,7 +10,7 @@ use vip_common::maps::{Config, Counter, Event, EventKind, Interface, Peer, Role}
 use vip_common::vote;
 use vip_common::wire::{Invalid, Kind, Message};
 
-use crate::decide::{EMPTY_EVENT, interface, is_home, now, report};
+use crate::decide::{EMPTY_EVENT, interface, now, report};
 use crate::maps::{ACCEPTORS, GROUPS, PEERS, RENEWALS, SLOTS};
 use crate::parse::ndp::is_multicast;
 use crate::parse::{Datagram, Ethernet, Ip, Ipv4, Ipv6, Packet, Version};

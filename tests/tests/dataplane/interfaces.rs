@@ -92,8 +92,6 @@ fn an_interface_that_is_not_kept_is_not_served_any_more() {
     assert_eq!(node.receives(&arp_request(CLIENT, WEB_VIP)).counter, Counter::Other);
 }
 
-/// An interface with VIPs, and no more.
-
 fn on_the_side() -> Node {
     let mut node = Node::new();
     node.plane.tables.set_interface(LOOPBACK, SIDE).unwrap();

@@ -1,6 +1,6 @@
 //! What a configuration file may say, and how each mistake in it is answered.
 
-use std::{fs, net::SocketAddrV4, os::unix::fs::PermissionsExt, time::Duration};
+use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, time::Duration};
 
 use vip_common::maps::MAX_INTERFACES;
 
@@ -71,7 +71,7 @@ fn what_is_left_out_has_the_documented_default() {
     assert!(node.egress_fence);
     assert_eq!((cluster.name.as_str(), cluster.expect), ("default", 3));
     assert_eq!((cluster.interval, cluster.lease), (Duration::from_millis(10), Duration::from_millis(50)));
-    let multicast: SocketAddrV4 = "239.255.86.80:5680".parse().unwrap();
+    let multicast: SocketAddr = "239.255.86.80:5680".parse().unwrap();
     assert_eq!(cluster.transport, Transport::Multicast(multicast));
     let group = Group {
         name: "web".to_owned(),

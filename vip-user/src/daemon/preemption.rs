@@ -79,7 +79,7 @@ mod tests {
             remove: None,
             leaving: false,
         };
-        let address = Ipv4Addr::LOCALHOST;
+        let address = Ipv4Addr::LOCALHOST.into();
         Member {
             id,
             incarnation: 1,

@@ -8,6 +8,7 @@ mod without_xdp;
 
 use std::mem;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -122,7 +123,7 @@ impl Place {
             }
         }
         check_ipv6(settings, &interfaces)?;
-        let id = node_id(settings, interfaces.home.first_ipv4().map_or(address, IpAddr::V4))?;
+        let id = node_id(settings.node.id, interfaces.home.first_ipv4().map_or(address, IpAddr::V4))?;
         Ok(Self { server, netlink, changes, interfaces, address, id })
     }
 }
@@ -184,9 +185,9 @@ async fn own_address(
     })
 }
 
-fn node_id(settings: &Settings, address: IpAddr) -> Result<u16, Failure> {
+fn node_id(given: Option<NonZeroU16>, address: IpAddr) -> Result<u16, Failure> {
     let [.., high, low] = mapped(address).octets();
-    match settings.node.id.map_or(u16::from_be_bytes([high, low]), Into::into) {
+    match given.map_or(u16::from_be_bytes([high, low]), Into::into) {
         0 => {
             Err(Failure::configuration(format!("{address} gives the node id 0, which is none: set node.id")))
         }
@@ -378,5 +379,19 @@ pub(super) fn netlink_failure(error: NetlinkError) -> Failure {
         NetlinkError::Permission { .. } => Failure::no_privilege(error.to_string()),
         NetlinkError::NotEthernet { .. } => Failure::configuration(error.to_string()),
         _ => refused(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_is_given_no_id_takes_the_last_16_bits_of_its_address() {
+        let id = |address: &str| node_id(None, address.parse().unwrap()).ok();
+        assert_eq!(id("10.77.1.2"), Some(0x0102));
+        assert_eq!(id("fe80::77:aff:fe4d:3"), Some(3));
+        assert_eq!(id("10.77.0.0"), None);
+        assert_eq!(node_id(NonZeroU16::new(9), "10.77.1.2".parse().unwrap()).ok(), Some(9));
     }
 }
