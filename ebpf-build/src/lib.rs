@@ -88,10 +88,12 @@ impl Toolchain {
 
 /// Builds the XDP object and puts it into `out_dir`; gives its path. Cargo's own output goes to standard error.
 ///
+/// What is built on the way is in one place, whoever asks for the object: `core` takes most of the time.
+///
 /// # Errors
 /// When a tool is missing (the message has the command to run), or the program does not compile.
 pub fn build(out_dir: &Path) -> Result<PathBuf> {
-    let target_dir = out_dir.join("ebpf-target");
+    let target_dir = target_dir().join("ebpf");
     let toolchain = Toolchain::find()?;
     let status =
         toolchain.cargo("build", &target_dir)?.status().context("cannot run cargo for the eBPF crate")?;
@@ -112,8 +114,15 @@ pub fn sources() -> impl Iterator<Item = PathBuf> {
         .map(|path| workspace().join(path))
 }
 
-fn workspace() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+/// Where this workspace's build results go.
+pub fn target_dir() -> PathBuf {
+    workspace().join(env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| OsString::from("target")))
+}
+
+/// The root of this repository.
+pub fn workspace() -> PathBuf {
+    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
+    own.parent().unwrap_or(own).to_owned()
 }
 
 /// Headers in packets lie at any alignment; the kernel takes such accesses where the machine does.

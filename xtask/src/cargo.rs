@@ -4,11 +4,12 @@ use std::{
     collections::BTreeMap,
     env,
     ffi::OsString,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
+pub(crate) use ebpf_build::{target_dir, workspace};
 use serde::Deserialize;
 use vip_tests::interrupt;
 
@@ -60,11 +61,6 @@ fn build(mut command: Command) -> Result<BTreeMap<String, PathBuf>> {
     Ok(artifacts.map(|artifact| (artifact.target.name, artifact.executable)).collect())
 }
 
-/// Where build results go.
-pub(crate) fn target_dir() -> PathBuf {
-    env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
-}
-
 /// What cargo says about a program that it has built.
 #[derive(Deserialize)]
 struct Artifact {
@@ -75,10 +71,4 @@ struct Artifact {
 #[derive(Deserialize)]
 struct Target {
     name: String,
-}
-
-/// The root of this repository.
-pub(crate) fn workspace() -> PathBuf {
-    let own = Path::new(env!("CARGO_MANIFEST_DIR"));
-    own.parent().unwrap_or(own).to_owned()
 }
