@@ -6,6 +6,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 fn main() -> Result<()> {
+    if env::var_os("CARGO_FEATURE_DAEMON").is_none() {
+        return Ok(());
+    }
     for source in ebpf_build::sources() {
         println!("cargo:rerun-if-changed={}", source.display());
     }

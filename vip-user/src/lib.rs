@@ -1,29 +1,56 @@
 //! The daemon's modules, as a library so that tests and tools use the same code.
+//!
+//! Without the feature `daemon`, only what decides is here, and nothing that touches the machine: for the simulation and
+//! the model.
 
+#[cfg(feature = "daemon")]
 pub mod announce;
+#[cfg(feature = "daemon")]
 pub mod cli;
+#[cfg(feature = "daemon")]
 pub mod clock;
+#[cfg(feature = "daemon")]
 pub mod config;
+#[cfg(feature = "daemon")]
 pub mod control;
+#[cfg(feature = "daemon")]
 mod courier;
+#[cfg(feature = "daemon")]
 pub mod daemon;
+#[cfg(feature = "daemon")]
 pub mod dataplane;
+#[cfg(feature = "daemon")]
 pub mod departure;
+#[cfg(feature = "daemon")]
 mod descriptor;
 pub mod election;
+#[cfg(feature = "daemon")]
 pub mod exit;
+#[cfg(feature = "daemon")]
 pub mod ipv6;
+#[cfg(feature = "daemon")]
 pub mod logging;
 pub mod membership;
+#[cfg(feature = "daemon")]
 pub mod netlink;
 pub mod pace;
+#[cfg(feature = "daemon")]
 mod packet_socket;
+#[cfg(feature = "daemon")]
 pub mod realtime;
+#[cfg(feature = "daemon")]
 pub mod signer;
+#[cfg(feature = "daemon")]
 pub mod status;
+#[cfg(feature = "daemon")]
 pub mod store;
+#[cfg(feature = "daemon")]
 pub mod supervisor;
+#[cfg(feature = "daemon")]
 pub mod sysctl;
+#[cfg(feature = "daemon")]
 pub mod transport;
+#[cfg(feature = "daemon")]
 pub mod userplane;
+#[cfg(feature = "daemon")]
 mod virtual_mac;
