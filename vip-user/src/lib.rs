@@ -27,6 +27,9 @@ pub mod election;
 #[cfg(feature = "daemon")]
 pub mod exit;
 #[cfg(feature = "daemon")]
+#[cfg(test)]
+mod folder;
+#[cfg(feature = "daemon")]
 pub mod ipv6;
 #[cfg(feature = "daemon")]
 pub mod logging;

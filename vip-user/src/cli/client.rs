@@ -139,7 +139,7 @@ mod tests {
     use std::{fs, path::Path};
 
     use super::*;
-    use crate::exit::Exit;
+    use crate::{exit::Exit, folder::Folder};
 
     #[test]
     fn a_socket_that_is_named_is_used_without_a_configuration() {
@@ -150,14 +150,14 @@ mod tests {
 
     #[test]
     fn an_interface_names_its_socket_in_the_configured_folder() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let args = args_for(folder.path(), Some("eth0"));
         assert_eq!(find_daemon(&args).unwrap(), folder.path().join("eth0.sock"));
     }
 
     #[test]
     fn the_only_daemon_needs_no_name() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         fs::write(folder.path().join("eth1.sock"), "").unwrap();
         fs::write(folder.path().join("notes.txt"), "").unwrap();
         assert_eq!(find_daemon(&args_for(folder.path(), None)).unwrap(), folder.path().join("eth1.sock"));
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn of_several_daemons_one_has_to_be_named() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         for name in ["eth1.sock", "eth0.sock"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn without_a_daemon_the_folder_that_was_looked_at_is_named() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         for runtime in [folder.path().to_owned(), folder.path().join("missing")] {
             let mut args = args_for(folder.path(), None);
             let config = folder.path().join("other.toml");

@@ -195,6 +195,7 @@ mod tests {
     use std::fs::{self, Permissions};
 
     use super::*;
+    use crate::folder::Folder;
 
     const FIRST: &str = "000102030405060708090a0b0c0d0e0f";
     const SECOND: &str = "F0F1F2F3F4F5F6F7F8F9FAFBFCFDFEFF";
@@ -255,7 +256,7 @@ mod tests {
 
     #[test]
     fn a_missing_key_file_is_refused_with_the_command_that_makes_one() {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let path = folder.path().join("none");
         let message = KeyRing::load(&path).unwrap_err().to_string();
         assert!(message.contains(&format!("(umask 077; vip-user keygen > {})", path.display())), "{message}");
@@ -263,8 +264,8 @@ mod tests {
         assert!(message.ends_with("is not a regular file"), "{message}");
     }
 
-    fn key_file(text: &str, mode: u32) -> (tempfile::TempDir, PathBuf) {
-        let folder = tempfile::tempdir().unwrap();
+    fn key_file(text: &str, mode: u32) -> (Folder, PathBuf) {
+        let folder = Folder::new();
         let path = folder.path().join("cluster.key");
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();

@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, os::unix::fs::PermissionsExt, time::Duration};
 use vip_common::maps::MAX_INTERFACES;
 
 use super::*;
-use crate::exit::Exit;
+use crate::{exit::Exit, folder::Folder};
 
 const NODE: &str = "[node]\nname = \"lb1\"\niface = \"eth0\"\n";
 const INSECURE: &str = "[cluster]\ninsecure = true\n";
@@ -150,7 +150,7 @@ fn every_key_is_taken_from_the_file() {
 
 #[test]
 fn each_example_file_is_valid() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let key = folder.path().join("cluster.key");
     fs::write(&key, "000102030405060708090a0b0c0d0e0f\n").unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
@@ -544,7 +544,7 @@ fn vips_of_flags_join_a_group_of_that_name_and_may_not_contradict_the_file() {
 
 #[test]
 fn a_file_that_was_named_has_to_be_there() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let missing = folder.path().join("none.toml");
     for failure in [
         Settings::load(Some(&missing), &Overrides::default()).unwrap_err(),
@@ -560,7 +560,7 @@ fn a_file_that_was_named_has_to_be_there() {
 
 #[test]
 fn a_client_needs_the_paths_alone_to_be_valid() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let file = folder.path().join("vip.toml");
     fs::write(&file, "[cluster]\nlease = 3\n[paths]\nruntime = \"/elsewhere\"").unwrap();
     let paths = Paths::load(Some(&file)).unwrap();

@@ -14,21 +14,23 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::*;
-use crate::exit::{Exit, Failure};
+use crate::{
+    exit::{Exit, Failure},
+    folder::Folder,
+};
 
 /// A daemon's server on a thread of its own, on a current-thread runtime. Dropping it stops it.
 struct Daemon {
-    folder: TempDir,
+    folder: Folder,
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Daemon {
     fn start(handler: impl Fn(Request) -> Reply + Send + Sync + 'static) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let server = Server::bind(&folder.path().join("eth0.sock")).unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
         let thread = thread::spawn(move || {
@@ -163,7 +165,7 @@ fn a_client_over_the_limit_waits_until_silent_ones_are_dropped() {
 
 #[test]
 fn the_socket_is_for_owner_and_group_and_its_folder_is_made() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let path = folder.path().join("run/vip-user/eth0.sock");
     let _server = Server::bind(&path).unwrap();
     assert_eq!(mode(&path), 0o660);
@@ -184,7 +186,7 @@ fn a_second_daemon_is_refused_and_leaves_the_first_alone() {
 fn of_daemons_that_start_at_once_one_runs() {
     // Many rounds, since a race is lost in some of them only.
     for _ in 0..50 {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Folder::new();
         let path = folder.path().join("eth0.sock");
         drop(UnixListener::bind(&path).unwrap());
         let start = Barrier::new(4);
@@ -202,7 +204,7 @@ fn of_daemons_that_start_at_once_one_runs() {
 
 #[test]
 fn the_socket_of_a_dead_daemon_is_replaced() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let path = folder.path().join("eth0.sock");
     drop(UnixListener::bind(&path).unwrap());
     let failure = request::<Value>(&path, Request::Status).unwrap_err();
@@ -213,7 +215,7 @@ fn the_socket_of_a_dead_daemon_is_replaced() {
 
 #[test]
 fn a_file_that_is_no_socket_is_not_removed() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let path = folder.path().join("eth0.sock");
     fs::write(&path, "precious").unwrap();
     let failure = Server::bind(&path).unwrap_err();
@@ -244,7 +246,7 @@ fn a_socket_that_is_not_there_is_no_daemon() {
 
 #[test]
 fn a_daemon_that_hangs_is_no_daemon_after_two_seconds() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     let path = folder.path().join("eth0.sock");
     let _hanging = UnixListener::bind(&path).unwrap();
     let failure = request::<Value>(&path, Request::Status).unwrap_err();
@@ -254,7 +256,7 @@ fn a_daemon_that_hangs_is_no_daemon_after_two_seconds() {
 
 #[test]
 fn sockets_are_found_by_their_names() {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = Folder::new();
     for name in ["eth1.sock", "eth0.sock", "eth0.sock.old", "sock"] {
         fs::write(folder.path().join(name), "").unwrap();
     }
