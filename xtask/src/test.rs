@@ -1,6 +1,9 @@
 //! `cargo xtask test`: every test there is.
 
-use std::process::{Command, ExitCode};
+use std::{
+    path::Path,
+    process::{Command, ExitCode},
+};
 
 use anyhow::{Context, Result};
 use vip_tests::{interrupt, lab};
@@ -9,6 +12,10 @@ use crate::{
     cargo::{Profile, build_daemon, cargo},
     fuzz, model, mutate, setup, simulate, vm,
 };
+
+const ONE_BY_ONE: &str = "--test-threads=1";
+/// Tests of the data plane that have two processors meet in the program.
+const RACES: [&str; 2] = ["dataplane::races::", "dataplane::differential::concurrency::"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -41,26 +48,44 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let mut searches = model::tests();
     searches.args(&arguments.filter).arg("--").args(&arguments.options);
 
-    // One after the other: a cluster's nodes share two cores at times, and their leases are milliseconds long.
-    let mut clusters = cargo("test");
-    clusters.args(["--package", "vip-tests", "--no-fail-fast"]).env("VIP_USER_BIN", daemon);
-    clusters.args(&arguments.filter).args(["--", "--test-threads=1"]).args(&arguments.options);
-
     let simulation = simulate::command(&simulate::Arguments::default());
 
     let fuzzed = || fuzz::run_briefly(arguments.filter.as_deref());
     // Simulation, mutations and other kernels have no names that a filter could go by.
     let is_filtered = arguments.filter.is_some();
-    let passed = [
+    let mut passed = vec![
         passes(units)?,
         passes(searches)?,
         is_filtered || passes(simulation)?,
         is_filtered || mutate::passes_in_short()?,
         fuzzed()?,
-        passes(clusters)?,
-        is_filtered || vm::passes_where_it_runs()?,
     ];
-    Ok(exit_code(passed == [true; 7]))
+    for tests in test_bed(&daemon, arguments) {
+        passed.push(passes(tests)?);
+    }
+    passed.push(is_filtered || vm::passes_where_it_runs()?);
+    Ok(exit_code(passed.into_iter().all(|passed| passed)))
+}
+
+/// The tests of the test bed. A cluster's nodes share two cores at times, and their leases are milliseconds long: so its
+/// tests run one after the other. Each test of the data plane has a program and maps of its own and is in no haste: they
+/// run side by side, but for those that want two processors for themselves.
+fn test_bed(daemon: &Path, arguments: &Arguments) -> Vec<Command> {
+    let tests = |target: &[&str], options: &[&str]| {
+        let mut command = cargo("test");
+        command.args(["--package", "vip-tests", "--no-fail-fast"]).args(target).env("VIP_USER_BIN", daemon);
+        command.args(&arguments.filter).arg("--").args(options).args(&arguments.options);
+        command
+    };
+    if arguments.filter.is_some() {
+        return vec![tests(&[], &[ONE_BY_ONE])];
+    }
+    let data_plane = ["--test", "dataplane"];
+    vec![
+        tests(&[], &[ONE_BY_ONE, "--skip", "dataplane::"]),
+        tests(&data_plane, RACES.map(|name| ["--skip", name]).as_flattened()),
+        tests(&data_plane, &[&[ONE_BY_ONE], &RACES[..]].concat()),
+    ]
 }
 
 fn exit_code(passed: bool) -> ExitCode {
