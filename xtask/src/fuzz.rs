@@ -7,7 +7,14 @@ mod build;
 mod report;
 mod session;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    num::NonZero,
+    panic::resume_unwind,
+    path::PathBuf,
+    process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+};
 
 use anyhow::{Context, Result, bail};
 use clap::builder::{PossibleValue, PossibleValuesParser};
@@ -15,7 +22,7 @@ use vip_tests::interrupt;
 
 use self::{
     build::{Instrumentation, Program},
-    report::Report,
+    report::{Outcome, Report},
     session::Scratch,
 };
 use crate::setup;
@@ -104,13 +111,27 @@ pub(crate) fn run_briefly(filter: Option<&str>) -> Result<bool> {
     Ok(report.is_good())
 }
 
+/// Runs one target on each processor at a time.
 fn fuzz(instrumentation: &Instrumentation, programs: &[Program], seconds: u32) -> Result<Report> {
     let scratch = Scratch::new().context("cannot make a directory for the targets' files")?;
+    let next = AtomicUsize::new(0);
+    let run_some = || {
+        let mut outcomes = Vec::new();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(program) = programs.get(number) else { return Ok(outcomes) };
+            outcomes.push((number, session::run(program, seconds, &scratch)?));
+        }
+    };
+    let processors = thread::available_parallelism().map_or(1, NonZero::get);
+    let outcomes: Result<Vec<_>> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..processors).map(|_| scope.spawn(run_some)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic))).collect()
+    });
+    let mut outcomes: Vec<(usize, Outcome)> = outcomes?.into_iter().flatten().collect();
+    outcomes.sort_by_key(|(number, _)| *number);
     let mut report = Report::new(instrumentation.has_sanitizer());
-    for program in programs {
-        let outcome = session::run(program, seconds, &scratch)?;
-        report.add(outcome);
-    }
+    outcomes.into_iter().for_each(|(_, outcome)| report.add(outcome));
     Ok(report)
 }
 
