@@ -9,6 +9,8 @@ use std::{
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::{Command, Output},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
     time::Duration,
 };
 
@@ -199,16 +201,24 @@ mod privileges {
     fn a_kernel_that_refuses_bpf_at_any_point_of_the_start_is_told_in_one_line() {
         // Input: from the n-th call on, the kernel refuses every bpf(2) with E2BIG. Expected: the start fails, until n
         // is past what it takes; meanwhile maps, program and link have each been refused.
-        let mut said = Vec::new();
-        for first in 1.. {
-            let attempt = Attempt::new();
-            let inject = format!("--inject=bpf:error=E2BIG:when={first}+");
-            let wrapper = ["strace", "-f", "-o", "/dev/null", "--trace=bpf", &inject].map(str::to_owned);
-            match attempt.under(&wrapper).outcome() {
-                Outcome::Serves => break,
-                Outcome::Refused(line) => said.push(line),
+        let next = AtomicU32::new(1);
+        let refused_until_it_serves = || {
+            let mut said = Vec::new();
+            loop {
+                let first = next.fetch_add(1, Ordering::Relaxed);
+                let inject = format!("--inject=bpf:error=E2BIG:when={first}+");
+                let wrapper = ["strace", "-f", "-o", "/dev/null", "--trace=bpf", &inject].map(str::to_owned);
+                match Attempt::new().under(&wrapper).outcome() {
+                    Outcome::Serves => return said,
+                    Outcome::Refused(line) => said.push(line),
+                }
             }
-        }
+        };
+        let said: Vec<String> = thread::scope(|scope| {
+            // Each start is on a machine of its own, and waits for the kernel for half of its time.
+            let threads = [(); 3].map(|()| scope.spawn(refused_until_it_serves));
+            threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+        });
         let parts = [
             "cannot load the XDP program",
             "refuses the XDP program",
