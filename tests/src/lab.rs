@@ -46,6 +46,8 @@ pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
 pub const VIP6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x100);
 /// See [`VIP6`].
 pub const CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x200);
+/// A VIP for tests with IPv6 on a second interface: see [`Lab::add_back_ipv6`].
+pub const BACK_VIP6: Ipv6Addr = Ipv6Addr::new(0xfd88, 0, 0, 0, 0, 0, 0, 0x100);
 /// The port of the nodes' messages: the product's default.
 pub const MESSAGE_PORT: u16 = 5680;
 /// Where the BPF file system belongs.
@@ -121,6 +123,11 @@ impl Lab {
         (1..=MAX_NODES).find(|node| topology::mac(Side::Front.node_address(*node)) == mac)
     }
 
+    /// The MAC of node `node` on eth1 after [`Lab::add_back`].
+    pub fn back_mac(&self, node: u8) -> [u8; 6] {
+        topology::mac(Side::Back.node_address(node))
+    }
+
     /// The address of node `node` on eth0.
     pub fn address(&self, node: u8) -> Ipv4Addr {
         Side::Front.node_address(node)
@@ -128,7 +135,7 @@ impl Lab {
 
     /// The address of node `node` on eth0 after [`Lab::add_ipv6`].
     pub fn address6(&self, node: u8) -> Ipv6Addr {
-        Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, node.into())
+        Side::Front.node_address6(node)
     }
 
     /// Connects client and nodes a second time, by a switch of its own: their interfaces are eth1, in 10.88.0.0/24. The
@@ -144,8 +151,12 @@ impl Lab {
 
     /// Gives client and nodes IPv6, with addresses in fd77::/64.
     pub fn add_ipv6(&self) -> Result<()> {
-        topology::add_ipv6(&self.client_netns(), CLIENT6)?;
-        self.nodes().try_for_each(|node| topology::add_ipv6(&self.node_netns(node), self.address6(node)))
+        topology::add_ipv6(self, Side::Front)
+    }
+
+    /// Gives client and nodes IPv6 on the second segment, with addresses in fd88::/64.
+    pub fn add_back_ipv6(&self) -> Result<()> {
+        topology::add_ipv6(self, Side::Back)
     }
 
     /// Where node `node` has its files.

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-use super::{BPFFS, CLIENT, Lab, xdp};
+use super::{BPFFS, CLIENT, CLIENT6, Lab, xdp};
 use crate::{
     machine,
     net::{command_in, in_netns, ip, run},
@@ -23,6 +23,7 @@ use crate::{
 const CLIENT_PORT: &str = "client";
 const BACK_CLIENT_PORT: &str = "back-client";
 const BACK_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 200);
+const BACK_CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd88, 0, 0, 0, 0, 0, 0, 0x200);
 
 /// Makes the BPF file system available where it belongs, as systemd does at boot; gives whether it was missing.
 pub fn mount_bpffs() -> Result<bool> {
@@ -100,6 +101,18 @@ impl Side {
         }
     }
 
+    pub(super) fn node_address6(self, node: u8) -> Ipv6Addr {
+        let network = self.client6().segments()[0];
+        Ipv6Addr::new(network, 0, 0, 0, 0, 0, 0, node.into())
+    }
+
+    const fn client6(self) -> Ipv6Addr {
+        match self {
+            Self::Front => CLIENT6,
+            Self::Back => BACK_CLIENT6,
+        }
+    }
+
     const fn bridge(self) -> &'static str {
         match self {
             Self::Front => "br0",
@@ -167,10 +180,14 @@ fn lead_to_oracle(netns: &str) -> Result<()> {
     ip(netns, &["route", "add", oracle::SENDERS, "dev", "eth0"])
 }
 
-/// Switches IPv6 on again (see [`disable_ipv6`]) and gives eth0 an address.
-pub(super) fn add_ipv6(netns: &str, address: Ipv6Addr) -> Result<()> {
-    in_netns(netns, || switch_ipv6("0"))?;
-    ip(netns, &["address", "add", &format!("{address}/64"), "dev", "eth0", "nodad"])
+/// Switches IPv6 on again (see [`disable_ipv6`]) and gives all addresses on this segment.
+pub(super) fn add_ipv6(lab: &Lab, side: Side) -> Result<()> {
+    let nodes = lab.nodes().map(|node| (lab.node_netns(node), side.node_address6(node)));
+    for (netns, address) in [(lab.client_netns(), side.client6())].into_iter().chain(nodes) {
+        in_netns(&netns, || switch_ipv6("0"))?;
+        ip(&netns, &["address", "add", &format!("{address}/64"), "dev", side.interface(), "nodad"])?;
+    }
+    Ok(())
 }
 
 /// Bridges of kernels with br_netfilter drop IP packets that are not as they should be; switches do not.

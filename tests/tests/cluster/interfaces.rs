@@ -6,7 +6,7 @@ use std::{net::UdpSocket, os::fd::OwnedFd, time::Duration};
 use nix::sys::signal::Signal;
 use vip_tests::{
     cluster::{Cluster, Status},
-    lab::{BACK_VIP, DaemonOptions, VIP},
+    lab::{BACK_VIP, BACK_VIP6, DaemonOptions, Lab, VIP},
     net::{self, in_netns},
     responder::{PORT, PROBE_LEN, Responder, parse_answer},
     traces::Traces,
@@ -16,6 +16,7 @@ use crate::{
     PATIENCE,
     cluster::{
         handover::{assert_done, hand_over},
+        ipv6::{wait_neighbour_of, wait_ping_of},
         watch::{Watch, wait_until},
     },
     others, with_long_leases,
@@ -113,6 +114,37 @@ fn a_holder_that_loses_the_carrier_of_one_side_hands_over_and_votes_on() {
     // A lease that had run out would have cost nearly its length.
     let gap = watch.finish();
     assert!(gap < with_long_leases().lease / 4, "{gap:?}{}", cluster.log_tails());
+}
+
+/// Expected: the client reaches the VIP at the back, at the MAC of the holder there, whichever of the holder's cables is pulled.
+#[test]
+fn an_ipv6_vip_at_the_back_is_answered_there_and_moves_when_either_cable_is_pulled() {
+    let vips = vec![format!("{VIP}/24"), format!("{BACK_VIP6}/64 dev eth1")];
+    let mut back = Back::of(3, DaemonOptions { vips, ..with_long_leases() });
+    back.cluster.lab().add_back_ipv6().unwrap();
+    back.start();
+    let cluster = &back.cluster;
+    let lab = cluster.lab();
+    let mut holder = cluster.wait_whole(PATIENCE).unwrap();
+    let watch = Watch::start(lab);
+    let assert_served = |by| {
+        watch.wait_served(cluster, |node| node == by);
+        wait_ping_of(cluster, BACK_VIP6);
+        wait_neighbour_of(cluster, BACK_VIP6, lab.back_mac(by));
+    };
+    assert_served(holder);
+    for cable_of in [Lab::cable, Lab::back_cable] {
+        let cable = cable_of(lab, holder);
+        cable.pull().unwrap();
+        let successor = watch.wait_served(cluster, |node| node != holder).node;
+        assert_served(successor);
+        cable.plug().unwrap();
+        assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), successor, "{}", cluster.log_tails());
+        holder = successor;
+    }
+    assert_served(holder);
+    assert!(cluster.status(holder).unwrap().counters["nd_replies"] > 0);
+    watch.finish();
 }
 
 /// Input: the back's switch is gone. Expected: nobody serves one side alone; whoever was master is it no more.

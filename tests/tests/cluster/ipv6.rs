@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Read as _,
-    net::SocketAddrV6,
+    net::{Ipv6Addr, SocketAddrV6},
     process::Stdio,
     time::Duration,
 };
@@ -13,7 +13,7 @@ use socket2::{Domain, Protocol, Socket, Type};
 use vip_tests::{
     clock::Stamp,
     cluster::Cluster,
-    lab::{CLIENT6, DaemonOptions, Lab, VIP6},
+    lab::{DaemonOptions, Lab, VIP6},
     net::{command_in, in_netns, ip},
     oracle::{NdpOracle, NdpReport},
     traces::Traces,
@@ -144,18 +144,22 @@ pub(super) fn three_with_ipv6(options: &DaemonOptions) -> (Cluster, u8) {
     (cluster, holder)
 }
 
-/// Waits until the client gets an answer to an echo request (RFC 4443, section 4).
+/// Waits until the client gets an answer of the VIP to an echo request.
 pub(super) fn wait_ping(cluster: &Cluster) {
+    wait_ping_of(cluster, VIP6);
+}
+
+/// Waits until the client gets an answer of this address to an echo request (RFC 4443, section 4).
+pub(super) fn wait_ping_of(cluster: &Cluster, address: Ipv6Addr) {
     let open = || Ok(Socket::new(Domain::IPV6, Type::RAW, Some(Protocol::ICMPV6))?);
     let socket = in_netns(&cluster.lab().client_netns(), open).unwrap();
     socket.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
-    socket.bind(&SocketAddrV6::new(CLIENT6, 0, 0, 0).into()).unwrap();
-    wait::until("an answer to a ping", PATIENCE, || ping(&socket).map(Some)).unwrap();
+    wait::until("an answer to a ping", PATIENCE, || ping(&socket, address).map(Some)).unwrap();
 }
 
-fn ping(mut socket: &Socket) -> Result<()> {
+fn ping(mut socket: &Socket, address: Ipv6Addr) -> Result<()> {
     let question = [ECHO_REQUEST, 0, 0, 0, 0x56, 0x49, 0, 1, b'v', b'i', b'p'];
-    socket.send_to(&question, &SocketAddrV6::new(VIP6, 0, 0, 0).into())?;
+    socket.send_to(&question, &SocketAddrV6::new(address, 0, 0, 0).into())?;
     let mut answer = [0; 64];
     loop {
         let length = socket.read(&mut answer)?;
@@ -168,10 +172,15 @@ fn ping(mut socket: &Socket) -> Result<()> {
 
 /// Waits until the client's neighbour entry for the VIP has the MAC of `node`.
 pub(super) fn wait_neighbour(cluster: &Cluster, node: u8) {
-    let wanted = mac(node).map(|byte| format!("{byte:02x}")).join(":");
+    wait_neighbour_of(cluster, VIP6, mac(node));
+}
+
+/// Waits until the client's neighbour entry for this address has this MAC.
+pub(super) fn wait_neighbour_of(cluster: &Cluster, address: Ipv6Addr, mac: [u8; 6]) {
+    let wanted = mac.map(|byte| format!("{byte:02x}")).join(":");
     wait::until_equal("the client's neighbour entry", PATIENCE, &Some(wanted), || {
         let mut command = command_in(&cluster.lab().client_netns(), "ip")?;
-        let output = command.args(["-6", "-json", "neighbour", "show", &VIP6.to_string()]).output()?;
+        let output = command.args(["-6", "-json", "neighbour", "show", &address.to_string()]).output()?;
         let entries: Vec<serde_json::Value> = serde_json::from_slice(&output.stdout)?;
         Ok(entries.first().and_then(|entry| Some(entry["lladdr"].as_str()?.to_owned())))
     })
