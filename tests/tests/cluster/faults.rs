@@ -56,21 +56,32 @@ fn when_one_holder_after_the_other_fails_the_client_is_always_served_by_one() {
     watch.finish();
 }
 
-type Change = fn(&mut Cluster, u8) -> Result<()>;
-
-/// Input: a holder that fails, and is put right once another node serves. Expected: that other node still holds when
-/// all is whole (`preempt` is off), and from its first answer on the former holder has not answered.
+/// Input: the holder of three nodes with the product's defaults.
 fn fails_over(inflict: Change, repair: Change) {
-    let (mut cluster, victim) = three_whole();
-    let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == victim);
+    let (cluster, victim) = three_whole();
     for node in 1..=3 {
         assert_eq!(cluster.status(node).unwrap().xdp, "native");
     }
+    another_serves(cluster, victim, inflict, repair, |_, _| ());
+}
 
+pub(super) type Change = fn(&mut Cluster, u8) -> Result<()>;
+
+/// Input: a holder that fails, and is put right once another node serves. Expected: `must_hold` of that other node; it
+/// still holds when all is whole (`preempt` is off), and from its first answer on the former holder has not answered.
+pub(super) fn another_serves(
+    mut cluster: Cluster,
+    victim: u8,
+    inflict: Change,
+    repair: Change,
+    must_hold: impl Fn(&Cluster, u8),
+) {
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |node| node == victim);
     let broken = Stamp::now();
     inflict(&mut cluster, victim).unwrap();
     let successor = watch.wait_served_after(&cluster, broken, |node| node != victim);
+    must_hold(&cluster, successor.node);
     watch.let_it_ask();
     repair(&mut cluster, victim).unwrap();
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), successor.node, "{}", cluster.log_tails());

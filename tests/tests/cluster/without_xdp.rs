@@ -18,6 +18,7 @@ use vip_tests::{
 use crate::{
     PATIENCE,
     cluster::{
+        faults::{Change, another_serves},
         handover::{assert_done, hand_over},
         ipv6::{three_with_ipv6, wait_neighbour, wait_ping},
         watch::{Watch, wait_until},
@@ -271,22 +272,10 @@ fn alone() -> DaemonOptions {
     DaemonOptions { expect: 1, ..off(with_long_leases()) }
 }
 
-type Change = fn(&mut Cluster, u8) -> Result<()>;
-
 /// As in `faults`, and the VIP is an address of the new holder alone.
 fn fails_over(inflict: Change, repair: Change) {
-    let (mut cluster, victim) = three_with(&off(with_long_leases()));
-    let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == victim);
-    let broken = Stamp::now();
-    inflict(&mut cluster, victim).unwrap();
-    let successor = watch.wait_served_after(&cluster, broken, |node| node != victim);
-    wait_on(&cluster, &[successor.node]);
-    repair(&mut cluster, victim).unwrap();
-    assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), successor.node, "{}", cluster.log_tails());
-    watch.let_it_ask();
-    assert!(watch.was_served_by(successor.node, successor.sent));
-    watch.finish_after_takeover(victim, successor);
+    let (cluster, victim) = three_with(&off(with_long_leases()));
+    another_serves(cluster, victim, inflict, repair, |cluster, node| wait_on(cluster, &[node]));
 }
 
 fn status(cluster: &mut Cluster, node: u8) -> Value {
