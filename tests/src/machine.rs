@@ -9,6 +9,14 @@ pub const EMULATED: &str = "VIP_TESTS_EMULATED";
 /// cables: the client the first, node k the k-th after it.
 pub const CARDS: &str = "VIP_TESTS_CARDS";
 
+/// When this is in the environment, the kernel is to have a driver for every kind of interface that a test asks for.
+pub const COMPLETE: &str = "VIP_TESTS_COMPLETE";
+
+/// Whether a test fails whose kind of interface the kernel does not have.
+pub(crate) fn is_complete() -> bool {
+    env::var_os(COMPLETE).is_some()
+}
+
 /// How many times slower than others the machine counts as: leases are so many times longer, and clients ask so many times
 /// less often.
 pub(crate) fn slowness() -> u32 {

@@ -52,13 +52,12 @@ fn three_with(options: &DaemonOptions) -> (Cluster, u8) {
     (cluster, holder)
 }
 
-/// Leases that a busy machine does not let lapse, where a test is about a holder that keeps its lease.
+/// Leases that a busy machine does not let lapse, where a test is about a holder that keeps its lease: of a second, and
+/// more on an emulated machine.
 fn with_long_leases() -> DaemonOptions {
-    DaemonOptions {
-        interval: Duration::from_millis(50),
-        lease: Duration::from_secs(1),
-        ..DaemonOptions::default()
-    }
+    let options = DaemonOptions::default();
+    let interval = options.interval.max(Duration::from_millis(50));
+    DaemonOptions { interval, lease: 20 * interval, ..options }
 }
 
 /// The other two of three nodes.

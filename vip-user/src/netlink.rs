@@ -118,6 +118,8 @@ pub struct Interface {
     pub carrier: bool,
     /// One end of a virtual cable (veth(4)).
     pub veth: bool,
+    /// Several interfaces that count as one (Documentation/networking/bonding.rst).
+    pub bond: bool,
     /// Where it is a macvlan: the name of the link in this namespace that it is on. That hears the same
     /// segment.
     pub parent: Option<String>,
@@ -232,6 +234,7 @@ impl Netlink {
             up: link.header.flags.contains(LinkFlags::Up),
             carrier: link.header.flags.contains(LinkFlags::LowerUp),
             veth: link_kind(&link) == Some(&InfoKind::Veth),
+            bond: link_kind(&link) == Some(&InfoKind::Bond),
             parent,
             mtu: mtu(&link),
             generic_xdp: xdp(&link).any(|fact| *fact == LinkXdp::Attached(XdpAttached::SocketBuffer)),

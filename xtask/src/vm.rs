@@ -25,7 +25,7 @@ use crate::{
 /// Debian's lines of kernels for virtual machines.
 const LINES: [&str; 2] = ["6.1", "6.12"];
 /// What the kernels may have as modules, each behind those that it needs.
-const MODULES: [&str; 15] = [
+const MODULES: [&str; 21] = [
     "failover",
     "net_failover",
     "virtio_ring",
@@ -41,6 +41,12 @@ const MODULES: [&str; 15] = [
     "dummy",
     "sch_ingress",
     "cls_bpf",
+    "garp",
+    "mrp",
+    "8021q",
+    "tls",
+    "bonding",
+    "macvlan",
 ];
 /// What the tests run.
 const TOOLS: [&str; 3] = ["ip", "ethtool", "timeout"];
@@ -74,10 +80,18 @@ const DATA_PLANE: &[&str] = &[
 ];
 const FAILOVER: &[&str] =
     &["cluster::faults::when_the_holder_is_killed_another_node_serves_and_keeps_serving"];
-const CHECKS: [Check; 3] = [
+/// The kinds of interfaces that the kernels of other machines may lack.
+const STACKS: &[&str] = &["cluster::stacks::a_vip_moves_from_a_vlan_to_a_bond_and_a_macvlan"];
+const CHECKS: [Check; 4] = [
     Check { name: "data plane", program: "dataplane", tests: DATA_PLANE, on_cards: false },
     Check { name: "failover, native XDP on veth", program: "cluster", tests: FAILOVER, on_cards: false },
     Check { name: "failover, native XDP on virtio-net", program: "cluster", tests: FAILOVER, on_cards: true },
+    Check {
+        name: "VLAN, bond and macvlan, with XDP and without",
+        program: "cluster",
+        tests: STACKS,
+        on_cards: false,
+    },
 ];
 
 /// Runs the checks on every kernel, and says what came out; `false` if something failed.
@@ -169,7 +183,7 @@ fn init() -> String {
     let mut script = format!(
         r#"#!/bin/busybox sh
 /bin/busybox --install -s /bin
-export PATH=/usr/bin:/bin VIP_USER_BIN=/{DAEMON} {emulated}=1
+export PATH=/usr/bin:/bin VIP_USER_BIN=/{DAEMON} {emulated}=1 {complete}=1
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
@@ -180,6 +194,7 @@ ip link set lo up
 (sleep {limit}; poweroff -f) &
 "#,
         emulated = machine::EMULATED,
+        complete = machine::COMPLETE,
         limit = guest::LIMIT.as_secs(),
     );
     for Check { name, program, tests, on_cards } in CHECKS {

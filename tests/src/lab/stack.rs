@@ -3,10 +3,11 @@
 
 use std::fs;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use super::{Lab, topology};
 use crate::{
+    machine,
     net::{command_in, in_netns, ip, run},
     oracle,
 };
@@ -33,6 +34,7 @@ pub enum Stack {
 pub(super) fn put(lab: &Lab, node: u8, kind: Stack) -> Result<Result<(), String>> {
     let netns = lab.node_netns(node);
     if let Some(reason) = missing(&netns, kind)? {
+        ensure!(!machine::is_complete(), reason);
         return Ok(Err(reason));
     }
     if kind == Stack::MacvlanParent {

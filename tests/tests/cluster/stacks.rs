@@ -5,7 +5,14 @@ use vip_tests::{
     lab::{DaemonOptions, Stack},
 };
 
-use crate::{PATIENCE, cluster::watch::Watch, with_long_leases};
+use crate::{
+    PATIENCE,
+    cluster::{
+        handover::{assert_done, hand_over},
+        watch::Watch,
+    },
+    others, with_long_leases,
+};
 
 #[test]
 fn a_vip_on_a_vlan_is_served_and_fails_over() {
@@ -14,7 +21,7 @@ fn a_vip_on_a_vlan_is_served_and_fails_over() {
 
 #[test]
 fn a_vip_on_a_bond_is_served_and_fails_over() {
-    serves_and_fails_over(Stack::Bond, "native");
+    serves_and_fails_over(Stack::Bond, "generic");
 }
 
 #[test]
@@ -25,6 +32,41 @@ fn a_vip_on_a_macvlan_is_served_and_fails_over() {
 #[test]
 fn a_vip_on_the_parent_of_a_macvlan_is_served_and_fails_over() {
     serves_and_fails_over(Stack::MacvlanParent, "native");
+}
+
+/// Input: one cluster on a VLAN, a bond and a macvlan. Expected: each of them serves, in the mode that auto finds, and
+/// without XDP; and another one when the holder ends.
+#[test]
+fn a_vip_moves_from_a_vlan_to_a_bond_and_a_macvlan() {
+    let kinds = [(1, Stack::Vlan, "generic"), (2, Stack::Bond, "generic"), (3, Stack::Macvlan, "generic")];
+    for mode in ["auto", "off"] {
+        let args = vec!["--xdp".to_owned(), mode.to_owned()];
+        let mut cluster =
+            Cluster::prepare(3, |_| DaemonOptions { args: args.clone(), ..with_long_leases() }).unwrap();
+        for (node, kind, _) in kinds {
+            if let Err(reason) = cluster.lab().stack(node, kind).unwrap() {
+                return println!("skipped: {reason}");
+            }
+        }
+        (1..=3).for_each(|node| cluster.restart(node).unwrap());
+        let first = cluster.wait_whole(PATIENCE).unwrap();
+        for (node, _, best) in kinds {
+            let expected = if mode == "off" { "off" } else { best };
+            assert_eq!(cluster.status(node).unwrap().xdp, expected, "node {node}");
+        }
+
+        let watch = Watch::start(cluster.lab());
+        let mut holder = first;
+        for next in others(first).into_iter().chain([first]) {
+            watch.wait_served(&cluster, |node| node == holder);
+            assert_done(&hand_over(&cluster, holder, &["--to", &format!("lb{next}")]), &[("web", next)]);
+            holder = next;
+        }
+        watch.wait_served(&cluster, |node| node == first);
+        assert!(cluster.daemon(first).unwrap().terminate().unwrap().success());
+        let successor = watch.wait_served(&cluster, |node| node != first);
+        watch.finish_after_takeover(first, successor);
+    }
 }
 
 /// Frames to all stations would come in by the parent, past the program.

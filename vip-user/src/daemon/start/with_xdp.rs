@@ -232,21 +232,31 @@ fn tell_fenced(settings: &Settings, place: &Place, interface: &Interface, fenced
 }
 
 /// The mode to try, and why not a better one.
+fn xdp_mode(settings: &Settings, interface: &Interface) -> Result<(XdpMode, Option<String>), Failure> {
+    match (settings.node.xdp, why_generic(settings, interface)) {
+        (XdpMode::Native, Some(why)) => {
+            Err(Failure::configuration(format!("{why}: set node.xdp to auto or generic")))
+        }
+        (XdpMode::Auto, Some(why)) => Ok((XdpMode::Generic, Some(why))),
+        (XdpMode::Generic, _) => Ok((XdpMode::Generic, Some(AS_CONFIGURED.to_owned()))),
+        (wished, _) => Ok((wished, None)),
+    }
+}
+
+/// Why native XDP, though the driver has it, could not serve here.
 ///
 /// A frame for a virtual MAC address counts as somebody else's when it comes in on a veth, and native XDP comes too late to
-/// change that (`veth_forward_skb` in drivers/net/veth.c).
-fn xdp_mode(settings: &Settings, interface: &Interface) -> Result<(XdpMode, Option<String>), Failure> {
-    let needs_generic = interface.veth && settings.groups.iter().any(|group| group.virtual_mac);
-    let why =
-        || format!("{} is a veth, on which native XDP cannot serve a group with virtual_mac", interface.name);
-    match settings.node.xdp {
-        XdpMode::Native if needs_generic => {
-            Err(Failure::configuration(format!("{}: set node.xdp to auto or generic", why())))
-        }
-        XdpMode::Auto if needs_generic => Ok((XdpMode::Generic, Some(why()))),
-        XdpMode::Generic => Ok((XdpMode::Generic, Some(AS_CONFIGURED.to_owned()))),
-        wished => Ok((wished, None)),
+/// change that (`veth_forward_skb` in drivers/net/veth.c). A bond has the program run by its ports' drivers, which name the
+/// port as where a frame came in, and also for what comes in by a port that is not in use (`bond_xdp_set` in
+/// drivers/net/bonding/bond_main.c).
+fn why_generic(settings: &Settings, interface: &Interface) -> Option<String> {
+    let name = &interface.name;
+    if interface.bond {
+        return Some(format!("{name} is a bond, whose frames native XDP sees as those of its ports"));
     }
+    let virtual_mac = settings.groups.iter().any(|group| group.virtual_mac);
+    (interface.veth && virtual_mac)
+        .then(|| format!("{name} is a veth, on which native XDP cannot serve a group with virtual_mac"))
 }
 
 /// Keeps what is from a VIP from leaving while another node serves it, if that is wished and the kernel can; `false` if not.
