@@ -26,8 +26,7 @@ mod descriptor;
 pub mod election;
 #[cfg(feature = "daemon")]
 pub mod exit;
-#[cfg(feature = "daemon")]
-#[cfg(test)]
+#[cfg(all(test, feature = "daemon"))]
 mod folder;
 #[cfg(feature = "daemon")]
 pub mod ipv6;
