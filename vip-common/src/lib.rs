@@ -5,6 +5,7 @@
 //! - [`vote`]: what a node does with a message: who may speak, what is decided on, what is answered.
 //! - [`forward`]: how a frame is marked that was sent on to the holder.
 //! - [`maps`]: the layouts of the BPF maps.
+//! - [`table`]: where the VIPs and the interfaces lie in theirs, and how they are found.
 //!
 //! Nothing here knows a clock, a socket, a map or a packet: every function takes plain state and `now`, or memory
 //! that its caller has. The XDP program, the daemon, the simulator and the tests run these functions and no copies
@@ -16,5 +17,6 @@ pub mod forward;
 pub mod lease;
 pub mod maps;
 pub mod siphash;
+pub mod table;
 pub mod vote;
 pub mod wire;

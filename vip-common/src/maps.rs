@@ -3,8 +3,11 @@
 //! Who writes what: XDP alone writes `ACCEPTORS`, `PEERS`, `COUNTERS`, `EVENTS` and the holder's part of `GROUPS`;
 //! the daemon writes the rest. The lease word has both as writers, see [`Group::lease_until`].
 
+use core::mem::offset_of;
+
 use crate::lease::{Acceptor, Freshness, Renewal};
 use crate::siphash::Key;
+use crate::table::{Entry, Shape};
 
 /// Changes with every layout below; pins live in a directory of this name, so a daemon never adopts another layout.
 pub const LAYOUT_VERSION: u32 = 6;
@@ -133,30 +136,93 @@ pub struct Peer {
     pub last_heard: u64,
 }
 
-/// Value of `VIPS` (IPv4 address, network order → this).
+/// Value of `VIPS`, a [table](crate::table) of the IPv4 VIPs.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Vip {
-    /// Slot of the group that it belongs to.
-    pub slot: u32,
-    /// Index of the interface that it lies on: questions for it are answered there alone.
-    pub interface: u32,
+    /// In network order.
+    pub address: [u8; 4],
+    /// Slot of the group that it belongs to. 0, which has no VIPs: nothing is here.
+    pub slot: u16,
+    /// [`Served::number`] of the interface that it lies on: questions for it are answered there alone.
+    pub interface: u16,
 }
 
-/// Value of `VIPS6` (IPv6 address, network order → this).
+impl Entry for Vip {
+    type Key = u32;
+    const SHAPE: Shape = Shape::for_entries(MAX_VIPS);
+
+    #[inline(always)]
+    fn key(&self) -> u32 {
+        u32::from_ne_bytes(self.address)
+    }
+
+    #[inline(always)]
+    fn is_free(&self) -> bool {
+        self.slot == 0
+    }
+}
+
+/// Value of `VIPS6`, a [table](crate::table) of the IPv6 VIPs.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-#[repr(C)]
+#[repr(C, align(8))]
 pub struct Vip6 {
-    /// Slot of the group that it belongs to.
-    pub slot: u32,
+    /// In network order.
+    pub address: [u8; 16],
+    /// As [`Vip::slot`].
+    pub slot: u16,
+    /// As [`Vip::interface`].
+    pub interface: u16,
     /// 1 = answers say that a router has it (RFC 4861, section 4.4, "R"), else 0.
     pub router: u32,
-    /// As [`Vip::interface`].
-    pub interface: u32,
 }
 
-/// Value of `INTERFACES` (interface index → this): the interfaces that the program serves.
-#[derive(Clone, Copy, Default, Debug)]
+impl Entry for Vip6 {
+    type Key = u128;
+    const SHAPE: Shape = Shape::for_entries(MAX_VIPS);
+
+    #[inline(always)]
+    fn key(&self) -> u128 {
+        u128::from_ne_bytes(self.address)
+    }
+
+    #[inline(always)]
+    fn is_free(&self) -> bool {
+        self.slot == 0
+    }
+}
+
+/// Value of `INTERFACES`, a [table](crate::table) of the interfaces that the program serves.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C, align(8))]
+pub struct Served {
+    /// The interface's index. 0, which none has: nothing is here.
+    pub index: u32,
+    /// What VIPs name it by.
+    pub number: u16,
+    /// 0.
+    pub reserved: u16,
+    /// What the program is told of it.
+    pub interface: Interface,
+}
+
+impl Entry for Served {
+    type Key = u32;
+    const SHAPE: Shape = Shape::for_entries(MAX_INTERFACES);
+
+    #[inline(always)]
+    fn key(&self) -> u32 {
+        self.index
+    }
+
+    #[inline(always)]
+    fn is_free(&self) -> bool {
+        self.index == 0
+    }
+}
+
+/// An interface that the program serves.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 #[repr(C)]
 pub struct Interface {
     /// Own MAC address.
@@ -178,16 +244,16 @@ impl Interface {
     }
 }
 
-/// The only value of `CONFIG`.
+/// The only value of `CONFIG`. What every frame takes comes first, in one cache line.
 #[derive(Clone, Copy, Default, Debug)]
 #[repr(C)]
 pub struct Config {
+    /// What is in the tables, at this time.
+    pub editions: Editions,
     /// Start of this daemon, Unix ns.
     pub incarnation: u64,
     /// Longest lease of the cluster, in ns.
     pub longest_lease: u64,
-    /// Keys that verify; the first one signs.
-    pub keys: [Key; 2],
     /// How many of `keys` are used, 1 or 2.
     pub key_count: u32,
     /// Hash of the cluster's name.
@@ -198,6 +264,20 @@ pub struct Config {
     pub node: u16,
     /// UDP port of the messages, native order.
     pub port: u16,
+    /// Keys that verify; the first one signs.
+    pub keys: [Key; 2],
+}
+
+/// The words of the [editions](crate::table::Edition) that are in use. The daemon alone changes them, each by one store.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Editions {
+    /// Of `VIPS`.
+    pub vips: u64,
+    /// Of `VIPS6`.
+    pub vips6: u64,
+    /// Of `INTERFACES`.
+    pub interfaces: u64,
 }
 
 /// An entry of `EVENTS`.
@@ -329,8 +409,10 @@ const _: () = {
     assert!(size_of::<LockedRenewal>() == 192);
     assert!(size_of::<Peer>() == 40);
     assert!(size_of::<Vip>() == 8);
-    assert!(size_of::<Vip6>() == 12);
+    assert!(size_of::<Vip6>() == 24);
     assert!(size_of::<Interface>() == 24);
-    assert!(size_of::<Config>() == 64);
+    assert!(size_of::<Served>() == 32);
+    assert!(size_of::<Config>() == 88);
+    assert!(offset_of!(Config, keys) <= 64);
     assert!(size_of::<Event>() == 40);
 };

@@ -7,7 +7,7 @@ use vip_common::vote::Answer;
 
 use crate::checksum::Sum;
 use crate::mac::Mac;
-use crate::maps::{CONFIG, COUNTERS, KEPT};
+use crate::maps::{COUNTERS, KEPT};
 use crate::parse::ndp::{self, ADDRESSES, Advertisement, LinkLayerAddress, Neighbour};
 use crate::parse::{
     Arp, Datagram, Ethernet, Ip, Ipv4, Ipv6, PROTOCOL_ICMPV6, PROTOCOL_UDP, Packet, Udp, Version,
@@ -178,7 +178,7 @@ fn answer_message(
     interface: Option<&Interface>,
     answer: &Answer,
 ) -> Option<()> {
-    let config = CONFIG.get(0)?;
+    let config = packet.config();
     let Datagram { udp, message } = packet.at_mut::<Datagram>(ip.payload())?;
     answer.put_into(message, config);
     message.tag = tag_under(message, &config.keys[0]).into();

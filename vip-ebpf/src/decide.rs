@@ -5,13 +5,16 @@ use core::net::Ipv4Addr;
 use aya_ebpf::helpers::bpf_ktime_get_boot_ns;
 use vip_common::forward;
 use vip_common::lease::held;
-use vip_common::maps::{CONFLICT_INTERVAL, Counter, Event, EventKind, Group, Interface, Stale, Vip, Vip6};
+use vip_common::maps::{
+    CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Group, Interface, Served, Stale, Vip, Vip6,
+};
 
 use crate::mac::Mac;
-use crate::maps::{CONFIG, EVENTS, GROUPS, INTERFACES, VIPS, VIPS6};
+use crate::maps::{EVENTS, GROUPS};
 use crate::parse::ndp::{self, Neighbour};
 use crate::parse::{Arp, Ethernet, Frame, Ip, Ipv4, Ipv6, Packet, Version};
 use crate::shared::shared;
+use crate::tables;
 use crate::verdict::{Action, Fate, Verdict};
 use crate::vote;
 
@@ -21,7 +24,7 @@ use crate::vote;
 pub(crate) fn traffic(packet: &Packet<'_>, frame: &Frame) -> Option<Fate> {
     let group = match *frame {
         Frame::Other => None,
-        Frame::Ipv4 { udp_port, .. } | Frame::Ipv6 { udp_port, .. } if is_message_port(udp_port) => {
+        Frame::Ipv4 { udp_port, .. } | Frame::Ipv6 { udp_port, .. } if is_message_port(packet, udp_port) => {
             return None;
         }
         Frame::Ipv4 { offset, .. } => group_of_ipv4(packet, offset).map(|(_, group)| group),
@@ -57,16 +60,16 @@ fn message(packet: &Packet<'_>, frame: &Frame) -> Option<Verdict> {
         Frame::Ipv6 { offset, udp_port } => (Ip { version: Version::V6, offset }, udp_port),
         Frame::Other | Frame::Arp { .. } | Frame::Neighbour { .. } => return None,
     };
-    if !is_message_port(udp_port) {
+    if !is_message_port(packet, udp_port) {
         return None;
     }
-    vote::message(packet, ip, CONFIG.get(0)?)
+    vote::message(packet, ip, packet.config())
 }
 
 /// Whether a datagram to this port may be a lease message.
 #[inline(always)]
-fn is_message_port(udp_port: u32) -> bool {
-    CONFIG.get(0).is_some_and(|config| udp_port == u32::from(config.port))
+fn is_message_port(packet: &Packet<'_>, udp_port: u32) -> bool {
+    udp_port == u32::from(packet.config().port)
 }
 
 /// Packets to a VIP, fragments and options included, reach the stack of the holder alone.
@@ -74,7 +77,7 @@ fn is_message_port(udp_port: u32) -> bool {
 fn ipv4(packet: &Packet<'_>, offset: usize) -> Verdict {
     match group_of_ipv4(packet, offset) {
         None => Verdict::pass(Counter::Other),
-        Some((vip, group)) => to_group(packet, vip.slot, group),
+        Some((vip, group)) => to_group(packet, vip.slot.into(), group),
     }
 }
 
@@ -83,7 +86,7 @@ fn ipv4(packet: &Packet<'_>, offset: usize) -> Verdict {
 fn ipv6(packet: &Packet<'_>, offset: usize) -> Verdict {
     match group_of_ipv6(packet, offset) {
         None => Verdict::pass(Counter::Other),
-        Some((vip, group)) => to_group(packet, vip.slot, group),
+        Some((vip, group)) => to_group(packet, vip.slot.into(), group),
     }
 }
 
@@ -142,7 +145,7 @@ fn send_on(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict>
     if wish == Stale::Drop as u32 {
         return None;
     }
-    let (config, interface, ethernet) = (CONFIG.get(0)?, interface(packet)?, packet.at::<Ethernet>(0)?);
+    let (config, interface, ethernet) = (packet.config(), interface(packet)?, packet.at::<Ethernet>(0)?);
     if !is_home(interface) {
         return None;
     }
@@ -164,20 +167,21 @@ fn send_on(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Option<Verdict>
 
 #[inline(always)]
 fn arp(packet: &Packet<'_>, offset: usize) -> Verdict {
-    let (Some(arp), Some(interface)) = (packet.at::<Arp>(offset), interface(packet)) else {
+    let (Some(arp), Some(served)) = (packet.at::<Arp>(offset), served(packet)) else {
         return Verdict::pass(Counter::Other);
     };
+    let interface = &served.interface;
     let claims = claim(packet, arp, interface);
     if arp.operation.get() == Arp::REQUEST
         && arp.sender_ip != arp.target_ip
-        && let Some((vip, group)) = group_of(arp.target_ip)
+        && let Some((vip, group)) = group_of(packet.config(), arp.target_ip)
     {
         // A probe for a held VIP is answered as well: RFC 5227, section 2.1.1 has the prober expect it.
-        if vip.interface == packet.interface() && holds(group) {
+        if vip.interface == served.number && holds(group) {
             return Verdict::answer_arp(offset, mac_of(group, interface));
         }
         if !claims {
-            return fenced_question(vip.slot, group, interface, Counter::ArpFenced);
+            return fenced_question(vip.slot.into(), group, interface, Counter::ArpFenced);
         }
     }
     Verdict::pass(if claims { Counter::ArpConflict } else { Counter::Other })
@@ -213,23 +217,24 @@ fn fenced_question(slot: u32, group: *mut Group, interface: &Interface, counter:
 fn claim(packet: &Packet<'_>, arp: &Arp, interface: &Interface) -> bool {
     let is_probe = arp.sender_ip == [0; 4] && arp.operation.get() == Arp::REQUEST;
     let address = if is_probe { arp.target_ip } else { arp.sender_ip };
-    let Some((vip, group)) = group_of(address) else { return false };
+    let Some((vip, group)) = group_of(packet.config(), address) else { return false };
     if !is_foreign(arp.sender_mac, group, interface) {
         return false;
     }
     let address = Ipv4Addr::from(address).to_ipv6_mapped().octets();
-    report_conflict(packet, vip.slot, group, address, arp.sender_mac);
+    report_conflict(packet, vip.slot.into(), group, address, arp.sender_mac);
     true
 }
 
 /// What is not about a VIP, or not on an interface that is served, is a packet like any other.
 #[inline(always)]
 fn neighbour(packet: &Packet<'_>, offset: usize) -> Verdict {
-    let (Some(message), Some(interface)) = (packet.at::<Neighbour>(offset), interface(packet)) else {
+    let (Some(message), Some(served)) = (packet.at::<Neighbour>(offset), served(packet)) else {
         return ipv6(packet, offset);
     };
-    let asked = if message.is_solicitation() { group_of6(&Address6(message.target)) } else { None };
-    let claimed = group_of6(&Address6(message.claimed()));
+    let interface = &served.interface;
+    let asked = if message.is_solicitation() { group_of6(packet.config(), message.target) } else { None };
+    let claimed = group_of6(packet.config(), message.claimed());
     if asked.is_none() && claimed.is_none() {
         return ipv6(packet, offset);
     }
@@ -243,11 +248,11 @@ fn neighbour(packet: &Packet<'_>, offset: usize) -> Verdict {
         && message.ipv6.source != message.target
     {
         // As with ARP, a probe is answered as well: RFC 4862, section 5.4.4 has the prober expect it.
-        if vip.interface == packet.interface() && holds(group) {
+        if vip.interface == served.number && holds(group) {
             return Verdict::answer_neighbour(offset, sender, mac_of(group, interface), vip.router);
         }
         if !claims {
-            return fenced_question(vip.slot, group, interface, Counter::NdFenced);
+            return fenced_question(vip.slot.into(), group, interface, Counter::NdFenced);
         }
     }
     let verdict = ipv6(packet, offset);
@@ -267,7 +272,7 @@ fn claim6(
     if !is_foreign(ethernet.source, group, interface) {
         return false;
     }
-    report_conflict(packet, vip.slot, group, address, ethernet.source);
+    report_conflict(packet, vip.slot.into(), group, address, ethernet.source);
     true
 }
 
@@ -318,38 +323,34 @@ pub(crate) fn now() -> u64 {
 /// The interface that a frame came in on, if the daemon serves it.
 #[inline(always)]
 pub(crate) fn interface(packet: &Packet<'_>) -> Option<&'static Interface> {
-    // SAFETY: the daemon changes an entry only before it attaches the program to the interface.
-    unsafe { INTERFACES.get(packet.interface()) }
+    served(packet).map(|served| &served.interface)
 }
 
 #[inline(always)]
-pub(crate) fn group_of(address: [u8; 4]) -> Option<(&'static Vip, *mut Group)> {
-    // SAFETY: an entry deleted meanwhile stays readable until this run of the program ends (RCU).
-    let vip = unsafe { VIPS.get(address) }?;
-    Some((vip, GROUPS.get_ptr_mut(vip.slot)?))
+fn served(packet: &Packet<'_>) -> Option<&'static Served> {
+    tables::served(packet.config(), packet.interface())
 }
 
-/// An IPv6 address on the stack: moved in words, which the verifier wants at their alignment there.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-pub(crate) struct Address6(pub(crate) [u8; 16]);
+#[inline(always)]
+pub(crate) fn group_of(config: &Config, address: [u8; 4]) -> Option<(&'static Vip, *mut Group)> {
+    let vip = tables::vip(config, address)?;
+    Some((vip, GROUPS.get_ptr_mut(vip.slot.into())?))
+}
 
 #[inline(always)]
-pub(crate) fn group_of6(address: &Address6) -> Option<(&'static Vip6, *mut Group)> {
-    #[expect(clippy::needless_borrows_for_generic_args, reason = "a copy would lie anywhere")]
-    // SAFETY: as above.
-    let vip = unsafe { VIPS6.get(&address.0) }?;
-    Some((vip, GROUPS.get_ptr_mut(vip.slot)?))
+pub(crate) fn group_of6(config: &Config, address: [u8; 16]) -> Option<(&'static Vip6, *mut Group)> {
+    let vip = tables::vip6(config, address)?;
+    Some((vip, GROUPS.get_ptr_mut(vip.slot.into())?))
 }
 
 #[inline(always)]
 fn group_of_ipv4(packet: &Packet<'_>, offset: usize) -> Option<(&'static Vip, *mut Group)> {
-    group_of(packet.at::<Ipv4>(offset)?.destination)
+    group_of(packet.config(), packet.at::<Ipv4>(offset)?.destination)
 }
 
 #[inline(always)]
 fn group_of_ipv6(packet: &Packet<'_>, offset: usize) -> Option<(&'static Vip6, *mut Group)> {
-    group_of6(&Address6(packet.at::<Ipv6>(offset)?.destination))
+    group_of6(packet.config(), packet.at::<Ipv6>(offset)?.destination)
 }
 
 /// Whether this node serves the group, now.

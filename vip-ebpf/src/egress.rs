@@ -5,7 +5,8 @@ use aya_ebpf::programs::TcContext;
 use vip_common::maps::{Group, Stale};
 use vip_common::wire::Be16;
 
-use crate::decide::{Address6, group_of, group_of6, holds};
+use crate::decide::{group_of, group_of6, holds};
+use crate::maps::CONFIG;
 use crate::parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, MAX_TAGS, is_vlan_tag};
 use crate::shared::shared;
 
@@ -15,6 +16,10 @@ const TAG: usize = 4;
 /// Where the source address is behind the EtherType of an IPv4 packet, and of one of IPv6.
 const IPV4_SOURCE: usize = 2 + 12;
 const IPV6_SOURCE: usize = 2 + 8;
+
+/// An IPv6 address on the stack: read in words, which the verifier wants at their alignment there.
+#[repr(C, align(8))]
+struct Address6([u8; 16]);
 
 /// Whether a packet may leave. One from a VIP may if this node serves that; or has just given it away, since then answers to
 /// what came before are under way.
@@ -37,9 +42,12 @@ fn group_of_source(context: &TcContext) -> Option<*mut Group> {
         ethertype = context.load::<Be16>(offset).ok()?.get();
     }
     match ethertype {
-        ETHERTYPE_IPV4 => group_of(context.load(offset + IPV4_SOURCE).ok()?).map(|(_, group)| group),
+        ETHERTYPE_IPV4 => {
+            group_of(CONFIG.get(0)?, context.load(offset + IPV4_SOURCE).ok()?).map(|(_, group)| group)
+        }
         ETHERTYPE_IPV6 => {
-            group_of6(&context.load::<Address6>(offset + IPV6_SOURCE).ok()?).map(|(_, group)| group)
+            let Address6(address) = context.load(offset + IPV6_SOURCE).ok()?;
+            group_of6(CONFIG.get(0)?, address).map(|(_, group)| group)
         }
         _ => None,
     }

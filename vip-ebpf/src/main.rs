@@ -21,21 +21,26 @@ mod mac;
 mod maps;
 mod parse;
 mod shared;
+mod tables;
 mod tell;
 mod verdict;
 mod vote;
 
+use aya_ebpf::bindings::xdp_action::XDP_PASS;
 use aya_ebpf::bindings::{TC_ACT_SHOT, TC_ACT_UNSPEC};
 use aya_ebpf::macros::{classifier, xdp};
 use aya_ebpf::programs::{TcContext, XdpContext};
 use vip_common::maps::Counter;
 
+use crate::maps::CONFIG;
 use crate::parse::Packet;
 
 /// Handles one received frame.
 #[xdp]
 fn vip_xdp(context: XdpContext) -> u32 {
-    let mut packet = Packet::new(&context);
+    // An array has all of its entries.
+    let Some(config) = CONFIG.get(0) else { return XDP_PASS };
+    let mut packet = Packet::new(&context, config);
     let frame = parse::frame(&packet);
     if let Some(fate) = decide::traffic(&packet, &frame) {
         return act::let_be(&mut packet, &fate);

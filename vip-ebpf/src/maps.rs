@@ -4,27 +4,31 @@ use aya_ebpf::bindings::BPF_F_MMAPABLE;
 use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, PerfEventArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vip_common::maps::{
-    COUNTERS as COUNTER_COUNT, Config, EVENTS_BYTES, Event, Group, Interface, LockedAcceptor, LockedRenewal,
-    MAX_INTERFACES, MAX_PEERS, MAX_VIPS, Peer, SLOTS as SLOT_COUNT, Vip, Vip6,
+    COUNTERS as COUNTER_COUNT, Config, EVENTS_BYTES, Event, Group, LockedAcceptor, LockedRenewal, MAX_PEERS,
+    Peer, SLOTS as SLOT_COUNT, Served, Vip, Vip6,
 };
+use vip_common::table::Entry;
+
+/// An array in the daemon's memory as well.
+type Mapped<T, const LEN: usize> = Array<T, LEN, { BPF_F_MMAPABLE as usize }>;
 
 #[btf_map]
-pub(crate) static CONFIG: Array<Config, 1> = Array::new();
+pub(crate) static CONFIG: Mapped<Config, 1> = Array::new();
 
 #[btf_map]
-pub(crate) static INTERFACES: HashMap<u32, Interface, MAX_INTERFACES> = HashMap::new();
+pub(crate) static INTERFACES: Mapped<Served, { Served::SHAPE.places() }> = Array::new();
 
 #[btf_map]
-pub(crate) static VIPS: HashMap<[u8; 4], Vip, MAX_VIPS> = HashMap::new();
+pub(crate) static VIPS: Mapped<Vip, { Vip::SHAPE.places() }> = Array::new();
 
 #[btf_map]
-pub(crate) static VIPS6: HashMap<[u8; 16], Vip6, MAX_VIPS> = HashMap::new();
+pub(crate) static VIPS6: Mapped<Vip6, { Vip6::SHAPE.places() }> = Array::new();
 
 #[btf_map]
 pub(crate) static SLOTS: HashMap<u32, u32, SLOT_COUNT> = HashMap::new();
 
 #[btf_map]
-pub(crate) static GROUPS: Array<Group, SLOT_COUNT, { BPF_F_MMAPABLE as usize }> = Array::new();
+pub(crate) static GROUPS: Mapped<Group, SLOT_COUNT> = Array::new();
 
 #[btf_map]
 pub(crate) static ACCEPTORS: Array<LockedAcceptor, SLOT_COUNT> = Array::new();

@@ -3,6 +3,7 @@
 pub(crate) mod ndp;
 
 use aya_ebpf::programs::XdpContext;
+use vip_common::maps::Config;
 use vip_common::wire::{Be16, Be32, Message};
 
 pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -206,16 +207,17 @@ pub(crate) enum Frame {
     Neighbour { offset: usize },
 }
 
-/// The bytes of the frame that the program was called for.
+/// The bytes of the frame that the program was called for, and what the daemon has said of the node.
 pub(crate) struct Packet<'a> {
     context: &'a XdpContext,
+    config: &'static Config,
 }
 
 impl<'a> Packet<'a> {
     /// The frame of this call.
     #[inline(always)]
-    pub(crate) fn new(context: &'a XdpContext) -> Self {
-        Self { context }
+    pub(crate) fn new(context: &'a XdpContext, config: &'static Config) -> Self {
+        Self { context, config }
     }
 
     /// The header at this offset, if the frame is long enough. Offsets stay below the verifier's bound for packets.
@@ -243,6 +245,12 @@ impl<'a> Packet<'a> {
     #[expect(clippy::cast_possible_truncation, reason = "a frame lies in one buffer, of less than 64 KiB")]
     pub(crate) fn len(&self) -> u32 {
         (self.context.data_end() - self.context.data()) as u32
+    }
+
+    /// What the daemon has said.
+    #[inline(always)]
+    pub(crate) fn config(&self) -> &'static Config {
+        self.config
     }
 
     /// What the kernel called the program with.

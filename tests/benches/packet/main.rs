@@ -27,10 +27,10 @@ use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use serde::Serialize;
-use vip_common::maps::{Counter, Vip, Vip6};
+use vip_common::maps::Counter;
 use vip_tests::bpf;
 use vip_tests::lab::program_that_passes;
-use vip_user::dataplane::Action;
+use vip_user::dataplane::{Action, Vip, Vip6};
 
 use frames::{ETHERTYPE_IPV4, Ipv4, Neighbour, PROTOCOL_UDP, arp_request, ethernet, link_layer, udp};
 use node::{CLIENT, COUNTERS, LEASE, LOOPBACK, NODE_HOST, Node, Peer, WEB, multicast, now};

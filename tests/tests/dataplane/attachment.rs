@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use nix::net::if_::if_nametoindex;
 use nix::sched::{CloneFlags, unshare};
 use pnet::datalink::{self, Channel, DataLinkReceiver, DataLinkSender};
-use vip_common::maps::{Counter, Vip};
+use vip_common::maps::Counter;
 use vip_user::config::XdpMode;
-use vip_user::dataplane::{self, Attached, Error, Pins, ProgramLog};
+use vip_user::dataplane::{self, Attached, Error, Pins, ProgramLog, Vip};
 
 use super::frames::{ARP_REPLY, ETHERTYPE_ARP, Host, arp, arp_request, ethernet};
 use super::node::{CLIENT, HOME, LEASE, NODE_HOST, Node, WEB, WEB_VIP, now};

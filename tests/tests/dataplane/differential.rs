@@ -13,6 +13,7 @@ mod generator;
 mod pair;
 mod reference;
 mod state;
+mod ways;
 
 use std::env;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,7 +25,8 @@ use vip_common::maps::{Counter, MAX_PEERS};
 use super::node::{Peer, multicast};
 use coverage::Coverage;
 use generator::{Generator, Step};
-use pair::{Pair, Way};
+use pair::Pair;
+use ways::Way;
 
 const FRAMES: u64 = 1_000_000;
 /// Steps of a node's life, most of them frames.

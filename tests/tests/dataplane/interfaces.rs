@@ -1,8 +1,8 @@
 //! Several interfaces on one set of maps: what holds of those where the nodes do not talk to each other, and of VIPs that
 //! lie elsewhere than a frame comes in.
 
-use vip_common::maps::{Counter, EventKind, Stale, Vip, Vip6};
-use vip_user::dataplane::Action;
+use vip_common::maps::{Counter, EventKind, Stale};
+use vip_user::dataplane::{Action, Vip, Vip6};
 
 use super::frames::{ETHERTYPE_IPV4, Host, Ipv4, Neighbour, PROTOCOL_UDP, arp_request, ethernet};
 use super::node::{
@@ -86,9 +86,9 @@ fn where_the_nodes_do_not_talk_only_the_holder_sees_a_conflict() {
 #[test]
 fn an_interface_that_is_not_kept_is_not_served_any_more() {
     let mut node = Node::holding();
-    node.plane.tables.keep_interfaces(&[LOOPBACK]).unwrap();
+    node.plane.tables.set_interfaces(&[(ELSEWHERE, SIDE), (LOOPBACK, HOME)].into()).unwrap();
     assert_eq!(node.receives(&arp_request(CLIENT, WEB_VIP)).counter, Counter::ArpReply);
-    node.plane.tables.keep_interfaces(&[ELSEWHERE]).unwrap();
+    node.plane.tables.set_interfaces(&[(ELSEWHERE, SIDE)].into()).unwrap();
     assert_eq!(node.receives(&arp_request(CLIENT, WEB_VIP)).counter, Counter::Other);
 }
 

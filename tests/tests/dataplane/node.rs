@@ -5,10 +5,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nix::time::{ClockId, clock_gettime};
 use vip_common::lease::Ballot;
-use vip_common::maps::{self, Config, Counter, Event, EventKind, Interface, Vip, Vip6};
+use vip_common::maps::{self, Config, Counter, Event, EventKind, Interface};
 use vip_common::siphash::Key;
 use vip_common::wire::{Kind, Message, name_hash};
-use vip_user::dataplane::{self, Action, DataPlane, ProgramLog};
+use vip_user::dataplane::{self, Action, DataPlane, ProgramLog, Vip, Vip6};
 
 use super::frames::{self, Host};
 
@@ -199,6 +199,7 @@ pub(super) fn config() -> Config {
         epoch: EPOCH,
         node: NODE,
         port: PORT,
+        ..Config::default()
     }
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use vip_common::maps::{Role, SLOTS, Stale, Vip, Vip6};
+use vip_common::maps::{Role, SLOTS, Stale};
 use vip_common::wire::name_hash;
 
 use super::control_plane::nanoseconds;
@@ -12,7 +12,7 @@ use super::groups::Group;
 use super::interfaces::Interfaces;
 use super::lease_thread::GroupLease;
 use crate::config::{self, Settings};
-use crate::dataplane::{DataPlane, Error};
+use crate::dataplane::{DataPlane, Error, Vip, Vip6};
 use crate::election::{self, Election};
 use crate::exit::Failure;
 use crate::virtual_mac;

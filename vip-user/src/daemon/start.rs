@@ -232,6 +232,7 @@ impl Own {
             epoch: self.epoch(),
             node: self.origin.node,
             port: settings.cluster.transport.port(),
+            ..vip_common::maps::Config::default()
         }
     }
 }

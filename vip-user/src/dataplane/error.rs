@@ -81,6 +81,29 @@ pub enum Error {
     /// Mapping a map into memory failed.
     #[error("cannot map {0} into memory: {1}")]
     Mmap(&'static str, io::Error),
+    /// More entries than a table has room for.
+    #[error("{count} {what} are more than the {most} that one node can have")]
+    TooMany {
+        /// What the entries are.
+        what: &'static str,
+        /// How many there are to be.
+        count: usize,
+        /// How many there can be.
+        most: usize,
+    },
+    /// No multiplier brings all entries near enough to where the program looks for them.
+    #[error(
+        "these {count} {what} cannot be laid out so that the XDP program finds them: take one out, or add one"
+    )]
+    NoLayout {
+        /// As in [`Self::TooMany`].
+        what: &'static str,
+        /// As in [`Self::TooMany`].
+        count: usize,
+    },
+    /// The kernel does not tell when a table can be changed.
+    #[error("cannot wait for the end of the XDP program's runs: {0}")]
+    Wait(io::Error),
     /// Another operation on the program failed.
     #[error("XDP program: {}", chain(.0))]
     Program(ProgramError),
@@ -135,6 +158,10 @@ impl Error {
 
     pub(super) fn map(name: &'static str) -> impl FnOnce(MapError) -> Self {
         move |source| Self::Map { name, source }
+    }
+
+    pub(super) fn mmap(name: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Mmap(name, source)
     }
 
     pub(super) fn pin(path: &Path, error: PinError) -> Self {

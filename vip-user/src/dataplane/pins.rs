@@ -3,7 +3,7 @@
 use std::ffi::CString;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,9 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 use vip_common::maps;
+use vip_common::table::Entry as _;
 
+use super::syscall::{bpf, descriptor, number};
 use super::{Error, remove_egress};
 use crate::descriptor::release_early;
 
@@ -33,9 +35,9 @@ const fn layout(name: &'static str, key: usize, value: usize, entries: usize) ->
 /// Every map of the program.
 pub const MAPS: [MapLayout; 11] = [
     layout("CONFIG", 4, size_of::<maps::Config>(), 1),
-    layout("INTERFACES", 4, size_of::<maps::Interface>(), maps::MAX_INTERFACES),
-    layout("VIPS", 4, size_of::<maps::Vip>(), maps::MAX_VIPS),
-    layout("VIPS6", 16, size_of::<maps::Vip6>(), maps::MAX_VIPS),
+    layout("INTERFACES", 4, size_of::<maps::Served>(), maps::Served::SHAPE.places()),
+    layout("VIPS", 4, size_of::<maps::Vip>(), maps::Vip::SHAPE.places()),
+    layout("VIPS6", 4, size_of::<maps::Vip6>(), maps::Vip6::SHAPE.places()),
     layout("SLOTS", 4, 4, maps::SLOTS),
     layout("GROUPS", 4, size_of::<maps::Group>(), maps::SLOTS),
     layout("ACCEPTORS", 4, size_of::<maps::LockedAcceptor>(), maps::SLOTS),
@@ -287,16 +289,13 @@ pub(super) fn link_info(link: &OwnedFd) -> io::Result<LinkInfo> {
     const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
     let mut info = LinkInfo::default();
     let attributes = InfoByFd {
-        fd: u32::try_from(link.as_raw_fd()).map_err(io::Error::other)?,
+        fd: number(link.as_fd())?,
         len: u32::try_from(size_of::<LinkInfo>()).map_err(io::Error::other)?,
         info: (&raw mut info).expose_provenance() as u64,
     };
-    // SAFETY: the kernel reads `attributes`, of the given size, and writes `len` bytes at most to `info`, which
-    // outlives the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<InfoByFd>())
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(info) }
+    // SAFETY: of this command; the kernel writes `len` bytes at most to `info`, which outlives the call.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &attributes) }?;
+    Ok(info)
 }
 
 /// Opens what is pinned at a path; aya's own handle does not show its descriptor.
@@ -310,12 +309,8 @@ pub(super) fn open_pin(pin: &Path) -> io::Result<OwnedFd> {
     const BPF_OBJ_GET: libc::c_int = 7;
     let path = CString::new(pin.as_os_str().as_bytes())?;
     let attributes = ObjectGet { path: path.as_ptr().expose_provenance() as u64, fd: 0, flags: 0 };
-    // SAFETY: the kernel reads `attributes`, of the given size, and the terminated string, which outlives the call.
-    let fd =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<ObjectGet>()) };
-    match RawFd::try_from(fd) {
-        // SAFETY: the kernel has just opened the descriptor for this caller alone.
-        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
-        _ => Err(io::Error::last_os_error()),
-    }
+    // SAFETY: of this command; the kernel reads the terminated string, which outlives the call.
+    let opened = unsafe { bpf(BPF_OBJ_GET, &attributes) }?;
+    // SAFETY: the result of a command that opens what it finds.
+    unsafe { descriptor(opened) }
 }

@@ -1,15 +1,20 @@
-//! The maps that the daemon fills and reads by system calls. None of them is touched between two heartbeats.
+//! The maps that the daemon fills and reads outside of the lease's time. None of them is touched between two heartbeats.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::mem::offset_of;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::os::fd::AsFd as _;
 
 use aya::Pod;
-use aya::maps::{Array, HashMap, MapData, MapError, PerCpuArray};
+use aya::maps::{Array, HashMap, IterableMap as _, MapData, PerCpuArray};
 use vip_common::lease::{Acceptor, Renewal};
 use vip_common::maps::{
-    COUNTERS, Config, Counter, Interface, LockedAcceptor, LockedRenewal, Peer, Vip, Vip6, bpf_spin_lock,
+    self, COUNTERS, Config, Counter, Interface, LockedAcceptor, LockedRenewal, Peer, SLOTS, Served,
+    bpf_spin_lock,
 };
 
+use super::lookup::{EditionWords, Table};
+use super::mapping::Mapping;
 use super::{Error, Maps};
 
 /// Take the value's spin lock (`BPF_F_LOCK`, Linux 5.1).
@@ -28,14 +33,36 @@ macro_rules! plain {
         )+
     };
 }
-plain!(Config, Interface, LockedAcceptor, LockedRenewal, Peer, Vip, Vip6);
+plain!(Config, LockedAcceptor, LockedRenewal, Peer);
+
+/// What the program is told of an IPv4 VIP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Vip {
+    /// Slot of the group that it belongs to.
+    pub slot: u32,
+    /// Index of the interface that it lies on.
+    pub interface: u32,
+}
+
+/// What the program is told of an IPv6 VIP.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Vip6 {
+    /// As [`Vip::slot`].
+    pub slot: u32,
+    /// 1 = answers say that a router has it, else 0.
+    pub router: u32,
+    /// As [`Vip::interface`].
+    pub interface: u32,
+}
 
 /// The maps of the daemon's control side.
 pub struct Tables {
     config: Array<MapData, Plain<Config>>,
-    interfaces: HashMap<MapData, u32, Plain<Interface>>,
-    vips: HashMap<MapData, [u8; 4], Plain<Vip>>,
-    vips6: HashMap<MapData, [u8; 16], Plain<Vip6>>,
+    editions: EditionWords,
+    interfaces: Table<Served>,
+    vips: Table<maps::Vip>,
+    vips6: Table<maps::Vip6>,
+    numbers: Numbers,
     slots: HashMap<MapData, u32, u32>,
     acceptors: Array<MapData, Plain<LockedAcceptor>>,
     peers: HashMap<MapData, u32, Plain<Peer>>,
@@ -56,11 +83,24 @@ macro_rules! table {
 
 impl Tables {
     pub(super) fn take(maps: &mut Maps<'_>) -> Result<Self, Error> {
+        let config: Array<_, Plain<Config>> = table!(maps, "CONFIG");
+        let mapping = Mapping::of_map(config.map().fd().as_fd(), 1).map_err(Error::mmap("CONFIG"))?;
+        let editions = EditionWords::new(mapping);
+        let interfaces = Table::take(maps, "INTERFACES", "interfaces")?;
+        let vips = Table::take(maps, "VIPS", "IPv4 VIPs")?;
+        let vips6 = Table::take(maps, "VIPS6", "IPv6 VIPs")?;
+        let numbers = Numbers::of(
+            interfaces.entries(editions.at(INTERFACES)),
+            vips.entries(editions.at(VIPS)),
+            vips6.entries(editions.at(VIPS6)),
+        );
         Ok(Self {
-            config: table!(maps, "CONFIG"),
-            interfaces: table!(maps, "INTERFACES"),
-            vips: table!(maps, "VIPS"),
-            vips6: table!(maps, "VIPS6"),
+            config,
+            editions,
+            interfaces,
+            vips,
+            vips6,
+            numbers,
             slots: table!(maps, "SLOTS"),
             acceptors: table!(maps, "ACCEPTORS"),
             peers: table!(maps, "PEERS"),
@@ -68,11 +108,13 @@ impl Tables {
         })
     }
 
-    /// Sets what the program knows of its node and cluster.
+    /// Sets what the program knows of its node and cluster. The editions stay as they are: the kernel writes the same
+    /// bytes over them.
     ///
     /// # Errors
     /// [`Error::Map`], as for every access here.
     pub fn set_config(&mut self, config: Config) -> Result<(), Error> {
+        let config = Config { editions: self.config()?.editions, ..config };
         self.config.set(0, Plain(config), 0).map_err(Error::map("CONFIG"))
     }
 
@@ -84,12 +126,28 @@ impl Tables {
         self.config.get(&0, 0).map(|plain| plain.0).map_err(Error::map("CONFIG"))
     }
 
-    /// Tells the program the addresses of an interface, before it is attached there.
+    /// Has the program serve exactly these interfaces (by index).
     ///
     /// # Errors
-    /// [`Error::Map`].
+    /// As [`Self::set_vips`].
+    pub fn set_interfaces(&mut self, wanted: &BTreeMap<u32, Interface>) -> Result<(), Error> {
+        let numbered = wanted.iter().map(|(index, interface)| {
+            let number = self.numbers.of_interface(*index);
+            Served { index: *index, number, reserved: 0, interface: *interface }
+        });
+        let wanted: Vec<Served> = numbered.collect();
+        self.interfaces.set(self.editions.at(INTERFACES), &wanted)
+    }
+
+    /// Has the program serve this interface, or know other addresses of it.
+    ///
+    /// # Errors
+    /// As [`Self::set_vips`].
     pub fn set_interface(&mut self, index: u32, interface: Interface) -> Result<(), Error> {
-        self.interfaces.insert(index, Plain(interface), 0).map_err(Error::map("INTERFACES"))
+        let served = self.interfaces.entries(self.editions.at(INTERFACES));
+        let mut wanted: BTreeMap<_, _> = served.map(|one| (one.index, one.interface)).collect();
+        wanted.insert(index, interface);
+        self.set_interfaces(&wanted)
     }
 
     /// Makes the groups' slots exactly these (group id → slot).
@@ -114,34 +172,40 @@ impl Tables {
         self.slots.iter().collect::<Result<_, _>>().map_err(Error::map("SLOTS"))
     }
 
-    /// Has the program serve none but these interfaces.
+    /// Makes the IPv4 VIPs exactly these. If they are already, nothing is written; if not, this takes until no run of
+    /// the program knows the former ones any more.
     ///
     /// # Errors
-    /// [`Error::Map`].
-    pub fn keep_interfaces(&mut self, served: &[u32]) -> Result<(), Error> {
-        let known: Result<Vec<u32>, _> = self.interfaces.keys().collect();
-        for gone in known.map_err(Error::map("INTERFACES"))?.iter().filter(|index| !served.contains(index)) {
-            self.interfaces.remove(gone).map_err(Error::map("INTERFACES"))?;
-        }
-        Ok(())
-    }
-
-    /// Makes the IPv4 VIPs exactly these. What stays is not touched.
+    /// [`Error::TooMany`], [`Error::NoLayout`], [`Error::Wait`].
     ///
-    /// # Errors
-    /// [`Error::Map`].
+    /// # Panics
+    /// For a slot that no group has.
     pub fn set_vips(&mut self, wanted: &BTreeMap<Ipv4Addr, Vip>) -> Result<(), Error> {
-        let wanted = wanted.iter().map(|(vip, value)| (vip.octets(), Plain(*value))).collect();
-        replace(&mut self.vips, &wanted).map_err(Error::map("VIPS"))
+        let placed = wanted.iter().map(|(vip, value)| maps::Vip {
+            address: vip.octets(),
+            slot: group_slot(value.slot),
+            interface: self.numbers.of_interface(value.interface),
+        });
+        let wanted: Vec<_> = placed.collect();
+        self.vips.set(self.editions.at(VIPS), &wanted)
     }
 
     /// As [`Self::set_vips`], for those of IPv6.
     ///
     /// # Errors
-    /// [`Error::Map`].
+    /// As there.
+    ///
+    /// # Panics
+    /// As there.
     pub fn set_vips6(&mut self, wanted: &BTreeMap<Ipv6Addr, Vip6>) -> Result<(), Error> {
-        let wanted = wanted.iter().map(|(vip, value)| (vip.octets(), Plain(*value))).collect();
-        replace(&mut self.vips6, &wanted).map_err(Error::map("VIPS6"))
+        let placed = wanted.iter().map(|(vip, value)| maps::Vip6 {
+            address: vip.octets(),
+            slot: group_slot(value.slot),
+            interface: self.numbers.of_interface(value.interface),
+            router: value.router,
+        });
+        let wanted: Vec<_> = placed.collect();
+        self.vips6.set(self.editions.at(VIPS6), &wanted)
     }
 
     /// A group's acceptor.
@@ -192,16 +256,50 @@ impl Tables {
     }
 }
 
-/// Makes the entries of a map exactly these.
-fn replace<K: Pod + Ord, V: Pod>(
-    map: &mut HashMap<MapData, K, V>,
-    wanted: &BTreeMap<K, V>,
-) -> Result<(), MapError> {
-    let present: Vec<K> = map.keys().collect::<Result<_, MapError>>()?;
-    for gone in present.iter().filter(|key| !wanted.contains_key(key)) {
-        map.remove(gone)?;
+/// Where the editions' words are in `CONFIG`.
+const INTERFACES: usize = offset_of!(Config, editions.interfaces);
+const VIPS: usize = offset_of!(Config, editions.vips);
+const VIPS6: usize = offset_of!(Config, editions.vips6);
+
+/// A group's slot as entries have it.
+#[expect(clippy::cast_possible_truncation, reason = "below SLOTS")]
+fn group_slot(slot: u32) -> u16 {
+    assert!((1..SLOTS).contains(&(slot as usize)), "slot {slot} of {SLOTS}");
+    slot as u16
+}
+
+/// The numbers that entries have for interfaces. None is given a second time while an entry may still have it for another
+/// interface: a VIP would lie there as well.
+#[derive(Debug)]
+struct Numbers {
+    /// By index.
+    known: BTreeMap<u32, u16>,
+    taken: BTreeSet<u16>,
+}
+
+impl Numbers {
+    /// Those of a former run.
+    fn of<'a>(
+        interfaces: impl Iterator<Item = &'a Served>,
+        vips: impl Iterator<Item = &'a maps::Vip>,
+        vips6: impl Iterator<Item = &'a maps::Vip6>,
+    ) -> Self {
+        let known: BTreeMap<_, _> = interfaces.map(|served| (served.index, served.number)).collect();
+        let of_vips = vips.map(|vip| vip.interface).chain(vips6.map(|vip| vip.interface));
+        let taken = known.values().copied().chain(of_vips).collect();
+        Self { known, taken }
     }
-    wanted.iter().try_for_each(|(key, value)| map.insert(key, value, 0))
+
+    /// The number of the interface with this index.
+    fn of_interface(&mut self, index: u32) -> u16 {
+        *self.known.entry(index).or_insert_with(|| {
+            let mut free = (0..u16::MAX).filter(|number| !self.taken.contains(number));
+            // This run and the former one have `MAX_INTERFACES` each.
+            let number = free.next().unwrap_or(u16::MAX);
+            self.taken.insert(number);
+            number
+        })
+    }
 }
 
 /// Outcomes of frames.

@@ -2,23 +2,18 @@
 //! Without XDP, memory of this process alone takes its place.
 
 use std::mem::offset_of;
-use std::num::NonZeroUsize;
 use std::os::fd::AsFd as _;
-use std::ptr::NonNull;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use aya::maps::{Map, MapData};
-use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 use vip_common::lease::{Acceptor, Ballot, extension, held};
 use vip_common::maps::{Group, Role, SLOTS, Stale};
 
+use super::mapping::Mapping;
 use super::{Error, Maps};
 
 const GROUPS: &str = "GROUPS";
-const LEN: NonZeroUsize = NonZeroUsize::new(SLOTS * size_of::<Group>()).unwrap();
-
-const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
 /// Shared view of the `GROUPS` map, or of what takes its place; clones are the same memory. Slots are below
 /// [`SLOTS`].
@@ -29,23 +24,11 @@ pub struct Words {
 
 #[derive(Debug)]
 struct Memory {
-    start: NonNull<Group>,
+    /// All access to it is atomic.
+    groups: Mapping<Group>,
     /// A program of the same object that is loaded later names it by this descriptor. `None`: memory of this
     /// process.
     _map: Option<MapData>,
-}
-
-// SAFETY: the memory is a shared mapping that lives as long as the value, and every access to it is atomic.
-unsafe impl Send for Memory {}
-// SAFETY: as above.
-unsafe impl Sync for Memory {}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        // SAFETY: mapped by `Words::map` or `Words::in_process` with this length, and nobody has a reference
-        // into it any more.
-        let _ = unsafe { munmap(self.start.cast(), LEN.get()) };
-    }
 }
 
 /// What a group's entry says, read at one time. The acceptor's three fields are read one after the other: they may be
@@ -63,10 +46,8 @@ pub struct Word {
 impl Words {
     pub(super) fn map(maps: &mut Maps<'_>) -> Result<Self, Error> {
         let Map::Array(groups) = maps.take(GROUPS)? else { return Err(Error::Object(GROUPS)) };
-        // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
-        let memory = unsafe { mmap(None, LEN, PROTECTION, MapFlags::MAP_SHARED, groups.fd().as_fd(), 0) };
-        let start = memory.map_err(|error| Error::Mmap(GROUPS, error.into()))?.cast();
-        Ok(Self { memory: Arc::new(Memory { start, _map: Some(groups) }) })
+        let mapping = Mapping::of_map(groups.fd().as_fd(), SLOTS).map_err(Error::mmap(GROUPS))?;
+        Ok(Self { memory: Arc::new(Memory { groups: mapping, _map: Some(groups) }) })
     }
 
     /// Words that no program knows of, all of them disarmed: they end with this process.
@@ -74,10 +55,8 @@ impl Words {
     /// # Errors
     /// The system has no memory left.
     pub fn in_process() -> Result<Self, Error> {
-        // SAFETY: a new mapping at an address of the kernel's choice aliases nothing.
-        let memory = unsafe { mmap_anonymous(None, LEN, PROTECTION, MapFlags::MAP_PRIVATE) };
-        let start = memory.map_err(|error| Error::Mmap(GROUPS, error.into()))?.cast();
-        Ok(Self { memory: Arc::new(Memory { start, _map: None }) })
+        let groups = Mapping::of_process(SLOTS).map_err(Error::mmap(GROUPS))?;
+        Ok(Self { memory: Arc::new(Memory { groups, _map: None }) })
     }
 
     /// Reads a group's entry.
@@ -175,6 +154,6 @@ impl Words {
     /// For a slot that is not: slots come from this node's own table.
     fn field(&self, slot: u32, offset: usize) -> *mut u8 {
         assert!((slot as usize) < SLOTS, "slot {slot} of {SLOTS}");
-        self.memory.start.as_ptr().wrapping_add(slot as usize).cast::<u8>().wrapping_add(offset)
+        self.memory.groups.start().as_ptr().wrapping_add(slot as usize).cast::<u8>().wrapping_add(offset)
     }
 }

@@ -31,6 +31,7 @@ fn plane() -> (UserPlane, Words) {
         epoch: EPOCH,
         node: 1,
         port: 5680,
+        ..Config::default()
     };
     let words = Words::in_process().unwrap();
     (UserPlane::new(config, BTreeMap::from([(GROUP, SLOT)]), NOW, words.clone()), words)

@@ -11,8 +11,9 @@ use vip_common::wire::Kind;
 
 use super::super::frames::{ETHERTYPE_IPV4, Host, Ipv4, arp_request, ethernet};
 use super::super::node::{CLIENT, LEASE, MOMENT, NODE, NODE_HOST, Peer, WEB, WEB_VIP, host, multicast, now};
-use super::pair::{Pair, Side, Way};
+use super::pair::{Pair, Side};
 use super::state::Move;
+use super::ways::Way;
 
 /// How often the program is to read its clock on each side of a moment that lies within the run.
 const ENOUGH: u32 = 50;

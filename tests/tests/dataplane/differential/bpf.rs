@@ -9,12 +9,11 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use vip_common::maps::{Group, Interface, LockedAcceptor, LockedRenewal, Peer};
+use vip_common::maps::{Group, LockedAcceptor, LockedRenewal, Peer, Served, Vip, Vip6};
 
 // enum bpf_cmd of linux/bpf.h.
 const MAP_LOOKUP_ELEM: libc::c_int = 1;
 const MAP_UPDATE_ELEM: libc::c_int = 2;
-const MAP_DELETE_ELEM: libc::c_int = 3;
 const OBJ_GET: libc::c_int = 7;
 const MAP_LOOKUP_BATCH: libc::c_int = 24;
 
@@ -35,7 +34,7 @@ macro_rules! values {
         )+
     };
 }
-values!(u64, Interface, Group, LockedAcceptor, LockedRenewal, Peer);
+values!(u64, Served, Vip, Vip6, Group, LockedAcceptor, LockedRenewal, Peer);
 
 /// A map with u32 keys.
 pub(super) struct Map<V> {
@@ -65,11 +64,6 @@ impl<V: Value> Map<V> {
 
     pub(super) fn update(&self, key: u32, value: V, flags: u64) {
         self.element(MAP_UPDATE_ELEM, key, (&raw const value) as u64, flags).unwrap();
-    }
-
-    /// Removes a key that is there.
-    pub(super) fn delete(&self, key: u32) {
-        self.element(MAP_DELETE_ELEM, key, 0, 0).unwrap();
     }
 
     /// All keys, at most `most`, and the values of each, `per_key` of them.

@@ -18,8 +18,9 @@ use vip_common::maps::{Config, Role, Stale};
 
 use super::super::frames::{Host, tagged};
 use super::super::node::{EPOCH, INCARNATION, LEASE, MAIL_VIP, NODE, WEB_VIP, config, host, now};
-use super::pair::{Pair, Way};
+use super::pair::Pair;
 use super::state::{Move, SLOTS, index};
+use super::ways::Way;
 
 /// No VIP, no node, no client.
 const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 99);

@@ -4,36 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use vip_common::lease::{Acceptor, Decision};
-use vip_common::maps::{Config, Counter, Event, Group, Interface, LockedAcceptor, bpf_spin_lock};
+use vip_common::maps::{Config, Counter, Event, Group, LockedAcceptor, bpf_spin_lock};
 use vip_user::dataplane::{self, ProgramLog};
 
-use super::super::node::{
-    HOME, HOME6, LOOPBACK, MAIL, MAIL_ID, Node, SIDE, WEB, WEB_ID, config, now, vips, vips6,
-};
+use super::super::node::{HOME, MAIL, MAIL_ID, Node, WEB, WEB_ID, config, now, vips, vips6};
 use super::super::pins::BpfDirectory;
-use super::bpf::{LOCKED, Map};
+use super::bpf::LOCKED;
 use super::reference::{Clock, Expected, Setting, receive};
 use super::state::{Maps, Move, Seen, State, hex, index};
-
-/// Where a frame comes from.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Way {
-    /// The interface where the nodes talk to each other.
-    Wire,
-    /// The same, and they talk IPv6.
-    Wire6,
-    /// Another one, where the VIPs of "web" lie, and those of "mail" do not.
-    Side,
-    /// The node's own daemon, for its vote.
-    Own,
-}
+use super::ways::{Way, Ways};
 
 /// The two, and what both remember.
 pub(super) struct Pair {
     pub(super) node: Node,
     pub(super) maps: Maps,
-    interfaces: Map<Interface>,
-    way: Way,
+    ways: Ways,
     pub(super) setting: Setting,
     pub(super) state: State,
 }
@@ -79,12 +64,12 @@ impl Pair {
         let pins = directory.pins();
         let node = Node::with_plane(dataplane::load(Some(&pins), ProgramLog::Off).unwrap()).on_the_wire();
         let maps = Maps::open(&pins);
-        let interfaces = Map::open(&pins.map("INTERFACES"));
+        let ways = Ways::open(&pins);
         let groups = BTreeMap::from([(WEB_ID, WEB), (MAIL_ID, MAIL)]);
         let setting =
             Setting { config: config(), interface: Some(HOME), vips: vips(), vips6: vips6(), groups };
         let state = maps.read();
-        Self { node, maps, interfaces, way: Way::Wire, setting, state }
+        Self { node, maps, ways, setting, state }
     }
 
     /// Has the frame run through both.
@@ -179,30 +164,7 @@ impl Pair {
         self.node.plane.events.by_ref().collect()
     }
 
-    /// Frames that the kernel lets come in on an interface that the program does not serve are the daemon's own.
     pub(super) fn come_in_by(&mut self, way: Way) {
-        if way == self.way {
-            return;
-        }
-        let tables = &mut self.node.plane.tables;
-        self.setting.interface = match way {
-            Way::Wire => Some(HOME),
-            Way::Wire6 => Some(HOME6),
-            Way::Side => Some(SIDE),
-            Way::Own => None,
-        };
-        match self.setting.interface {
-            Some(interface) => tables.set_interface(LOOPBACK, interface).unwrap(),
-            None => self.interfaces.delete(LOOPBACK),
-        }
-        if (way == Way::Side) != (self.way == Way::Side) {
-            let mail_at = if way == Way::Side { LOOPBACK + 1 } else { LOOPBACK };
-            let Setting { vips, vips6, .. } = &mut self.setting;
-            vips.values_mut().filter(|vip| vip.slot == MAIL).for_each(|vip| vip.interface = mail_at);
-            vips6.values_mut().filter(|vip| vip.slot == MAIL).for_each(|vip| vip.interface = mail_at);
-            tables.set_vips(vips).unwrap();
-            tables.set_vips6(vips6).unwrap();
-        }
-        self.way = way;
+        self.ways.come_in_by(way, &mut self.setting);
     }
 }

@@ -24,11 +24,11 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vip_common::lease::Decision;
-use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface, Stale, Vip, Vip6};
+use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface, Stale};
 use vip_common::siphash::siphash;
 use vip_common::vote::{self, Answer};
 use vip_common::wire::{Kind, MESSAGE_LEN, Message};
-use vip_user::dataplane::Action;
+use vip_user::dataplane::{Action, Vip, Vip6};
 
 use super::super::frames::{
     ARP_REPLY, ARP_REQUEST, DONT_FRAGMENT, ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, MORE_FRAGMENTS,

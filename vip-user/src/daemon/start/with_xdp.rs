@@ -99,12 +99,8 @@ async fn load(
     footprint.pins = Some(pins);
     let slots = Slots::assign(settings, &place.interfaces, &mut plane, clock::now())?;
     plane.tables.set_config(own.config(settings)).map_err(plane_failure)?;
-    for interface in place.interfaces.iter() {
-        let entry = place.interfaces.entry(interface);
-        plane.tables.set_interface(interface.index, entry).map_err(plane_failure)?;
-    }
-    let indexes: Vec<u32> = place.interfaces.iter().map(|interface| interface.index).collect();
-    plane.tables.keep_interfaces(&indexes).map_err(plane_failure)?;
+    let served = place.interfaces.iter().map(|one| (one.index, place.interfaces.entry(one))).collect();
+    plane.tables.set_interfaces(&served).map_err(plane_failure)?;
     Ok((plane, slots))
 }
 

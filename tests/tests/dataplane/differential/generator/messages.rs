@@ -15,8 +15,9 @@ use super::super::super::node::{
     CLUSTER, EPOCH, EVERYBODY, EVERYBODY6, INCARNATION, KEY, MAIL, MAIL_ID, MOMENT, NODE, NODE_HOST, PORT,
     SECOND_KEY, WEB, WEB_ID, host, multicast,
 };
-use super::super::pair::{Pair, Way};
+use super::super::pair::Pair;
 use super::super::state::index;
+use super::super::ways::Way;
 use super::packets6::{NEIGHBOUR6, VIPS6};
 use super::{Generator, NEIGHBOUR, VIPS};
 

@@ -2,8 +2,9 @@
 
 use std::net::Ipv6Addr;
 
-use vip_common::maps::{Counter, Vip6};
+use vip_common::maps::Counter;
 use vip_user::dataplane::Action;
+use vip_user::dataplane::Vip6;
 
 use super::super::super::frames::{
     ADVERTISEMENT, ALL_NODES, Mac, OVERRIDE, PROTOCOL_ICMPV6, ROUTER, SOLICITATION, SOLICITED,

@@ -1,0 +1,193 @@
+//! Tables of open addressing, in BPF arrays: where an entry lies, and how it is found. The XDP program looks up in them
+//! what the daemon has put there.
+//!
+//! An array has two halves. One of them is in use, the *edition* that a word of [`Config`](crate::maps::Config) names; the
+//! daemon builds the next one in the other half, and brings it into use by one store to that word. Within an edition,
+//! entries are never moved, changed or removed.
+//!
+//! The way to a key goes through the places of one [`NEIGHBOURHOOD`], and on through others that are far away. An entry lies at
+//! the first place on the way to its key that was free; so the way ends at a free place, and after [`PROBES`] places in any
+//! case, as the verifier wants it.
+
+use core::ops::Range;
+
+/// Places that are tried next to each other: as many as a cache line has of the smallest entries.
+const NEIGHBOURHOOD: u32 = 8;
+/// Most places on the way to a key.
+pub const PROBES: u32 = 3 * NEIGHBOURHOOD;
+/// Multipliers that are tried for an edition. A full table takes two on average.
+const TRIES: usize = 64;
+
+/// How many places a table has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Shape {
+    /// Of the number of places in a half, which is a power of two.
+    bits: u32,
+}
+
+impl Shape {
+    /// For so many entries: each half has twice as many places.
+    pub const fn for_entries(most: usize) -> Self {
+        Self { bits: (2 * most).next_power_of_two().ilog2() }
+    }
+
+    /// Most entries.
+    pub const fn most(self) -> usize {
+        self.half() / 2
+    }
+
+    /// Places of one half.
+    pub const fn half(self) -> usize {
+        1 << self.bits
+    }
+
+    /// Places of the array.
+    pub const fn places(self) -> usize {
+        2 << self.bits
+    }
+}
+
+/// What entries are found by.
+pub trait Key: Copy + PartialEq {
+    /// A number whose highest bits depend on the whole key, and on a multiplier in many ways.
+    fn hash(self, multiplier: u64) -> u64;
+}
+
+impl Key for u32 {
+    #[inline(always)]
+    fn hash(self, multiplier: u64) -> u64 {
+        spread(u64::from(self).wrapping_mul(multiplier))
+    }
+}
+
+impl Key for u128 {
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "two halves")]
+    fn hash(self, multiplier: u64) -> u64 {
+        let (low, high) = (self as u64, (self >> 64) as u64);
+        spread((spread(low.wrapping_mul(multiplier)) ^ high).wrapping_mul(multiplier))
+    }
+}
+
+/// The golden ratio's fraction, times 2^64.
+const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A product's highest bits depend on all bits of its factors, the others on the lower ones alone.
+#[inline(always)]
+const fn spread(product: u64) -> u64 {
+    (product ^ product >> 32).wrapping_mul(GOLDEN)
+}
+
+/// An entry of such a table; of zeros: a free place.
+pub trait Entry: Copy + Default {
+    /// The type of [`Self::key`].
+    type Key: Key;
+    /// Of its table.
+    const SHAPE: Shape;
+
+    /// What it is found by.
+    fn key(&self) -> Self::Key;
+
+    /// Whether there is no entry at this place.
+    fn is_free(&self) -> bool;
+}
+
+/// The entries of a table at one time, as the word that names them: its lowest bit is the half, and the rest the multiplier.
+/// Zeros: a new array, and nothing in it.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Edition(pub u64);
+
+impl Edition {
+    /// Where its half begins in the array.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "one bit")]
+    pub const fn start(self, shape: Shape) -> u32 {
+        ((self.0 & 1) as u32) << shape.bits
+    }
+
+    /// The way to a key.
+    #[inline(always)]
+    pub fn way<E: Entry>(self, key: E::Key) -> Way<E> {
+        Way { edition: self, key, hash: key.hash(self.0 | 1) }
+    }
+
+    /// Puts entries of different keys into `half`, which is free. Gives the edition that is in the other half than this
+    /// one, or `None` if they do not all lie within [`PROBES`] of their keys, whatever the multiplier.
+    pub fn next<E: Entry>(self, entries: &[E], half: &mut [E]) -> Option<Self> {
+        self.successors().find(|edition| {
+            half.fill(E::default());
+            entries.iter().all(|entry| edition.put(entry, half))
+        })
+    }
+
+    fn successors(self) -> impl Iterator<Item = Self> {
+        let half = !self.0 & 1;
+        let multipliers =
+            (1..).map(move |number: u64| spread(self.0.wrapping_add(number.wrapping_mul(GOLDEN))));
+        multipliers.map(move |multiplier| Self(multiplier & !1 | half)).take(TRIES)
+    }
+
+    fn put<E: Entry>(self, entry: &E, half: &mut [E]) -> bool {
+        let way = self.way::<E>(entry.key());
+        let places = (0..PROBES).map(|probe| (way.place(probe) - self.start(E::SHAPE)) as usize);
+        match places.into_iter().find(|place| half[*place].is_free()) {
+            Some(place) => {
+                half[place] = *entry;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// The places where an entry may lie, in order.
+#[derive(Clone, Copy, Debug)]
+pub struct Way<E: Entry> {
+    edition: Edition,
+    key: E::Key,
+    hash: u64,
+}
+
+/// What was found on a part of the way.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Found<'a, E> {
+    /// The entry.
+    Entry(&'a E),
+    /// A free place: the way ends here.
+    Free,
+    /// Others' entries.
+    Others,
+}
+
+impl<E: Entry> Way<E> {
+    /// Looks at some of the places; `at` has what lies there.
+    #[inline(always)]
+    pub fn search<'a>(self, probes: Range<u32>, at: impl Fn(u32) -> Option<&'a E>) -> Found<'a, E> {
+        for probe in probes {
+            let Some(entry) = at(self.place(probe)) else { return Found::Free };
+            if entry.is_free() {
+                return Found::Free;
+            }
+            if entry.key() == self.key {
+                return Found::Entry(entry);
+            }
+        }
+        Found::Others
+    }
+
+    /// The place in the array that is looked at after so many others.
+    #[inline(always)]
+    #[expect(clippy::cast_possible_truncation, reason = "a place in a half")]
+    pub fn place(self, probe: u32) -> u32 {
+        let first = (self.hash >> (u64::BITS - E::SHAPE.bits)) as u32;
+        let mask = (1 << E::SHAPE.bits) - 1;
+        // From neighbourhood to neighbourhood by an odd number of them: each comes once.
+        let step = self.hash as u32 & !(2 * NEIGHBOURHOOD - 1) | NEIGHBOURHOOD;
+        let far = first.wrapping_add((probe / NEIGHBOURHOOD).wrapping_mul(step));
+        let near = far & !(NEIGHBOURHOOD - 1) | (first + probe) & (NEIGHBOURHOOD - 1);
+        self.edition.start(E::SHAPE) | near & mask
+    }
+}
+
+#[cfg(test)]
+mod tests;
