@@ -32,6 +32,7 @@ mod dataplane {
     mod records;
     mod requests;
     mod resume;
+    mod tables;
     mod user_plane;
     mod virtual_mac;
 }

@@ -37,6 +37,7 @@ use crate::parse::Packet;
 
 /// Handles one received frame.
 #[xdp]
+#[inline(always)]
 fn vip_xdp(context: XdpContext) -> u32 {
     // An array has all of its entries.
     let Some(config) = CONFIG.get(0) else { return XDP_PASS };
@@ -52,6 +53,7 @@ fn vip_xdp(context: XdpContext) -> u32 {
 
 /// Handles one packet that is about to leave, with its Ethernet header. Other programs have their say after this one.
 #[classifier]
+#[inline(always)]
 fn vip_egress(context: TcContext) -> i32 {
     if egress::may_leave(&context) {
         return TC_ACT_UNSPEC;

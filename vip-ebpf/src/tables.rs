@@ -3,7 +3,7 @@
 use core::ptr;
 
 use vip_common::maps::{Config, Served, Vip, Vip6};
-use vip_common::table::{Edition, Entry, Found, PROBES, Way};
+use vip_common::table::{Edition, Entry, Found, PROBES};
 
 use crate::maps::{INTERFACES, VIPS, VIPS6};
 
@@ -57,19 +57,19 @@ impl Placed for Served {
 fn find<E: Placed>(edition: &u64, key: E::Key) -> Option<&'static E> {
     // SAFETY: a reference. The daemon may store to it meanwhile; this run of the program goes on with what it has read, which
     // the daemon leaves as it is until the run ends.
-    let edition = Edition(unsafe { ptr::from_ref(edition).read_volatile() });
-    let way = edition.way::<E>(key);
-    match way.search(0..1, E::at) {
+    let edition = unsafe { ptr::from_ref(edition).read_volatile() };
+    match Edition(edition).way::<E>(key).search(0..1, E::at) {
         Found::Entry(entry) => Some(entry),
         Found::Free => None,
-        Found::Others => find_further(way),
+        Found::Others => find_further(edition, key),
     }
 }
 
-/// A function of its own, so that the program holds each loop once.
+/// A function of its own, so that the program holds each loop once. What it takes fits registers: a way would be written to
+/// the stack each time, in case it is gone on with.
 #[inline(never)]
-fn find_further<E: Placed>(way: Way<E>) -> Option<&'static E> {
-    match way.search(1..PROBES, E::at) {
+fn find_further<E: Placed>(edition: u64, key: E::Key) -> Option<&'static E> {
+    match Edition(edition).way::<E>(key).search(1..PROBES, E::at) {
         Found::Entry(entry) => Some(entry),
         Found::Free | Found::Others => None,
     }

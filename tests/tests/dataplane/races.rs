@@ -186,7 +186,7 @@ fn hesitate(steps: usize) {
 }
 
 /// Ends the other side's loop, also when this side panics.
-struct SetOnDrop<'a>(&'a AtomicBool);
+pub(super) struct SetOnDrop<'a>(pub(super) &'a AtomicBool);
 
 impl Drop for SetOnDrop<'_> {
     fn drop(&mut self) {
