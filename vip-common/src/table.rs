@@ -100,7 +100,6 @@ pub struct Edition(pub u64);
 impl Edition {
     /// Where its half begins in the array.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "one bit")]
     pub const fn start(self, shape: Shape) -> u32 {
         ((self.0 & 1) as u32) << shape.bits
     }

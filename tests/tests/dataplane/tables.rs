@@ -12,8 +12,8 @@ use super::frames::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ipv4, Neighbour, PROTOCOL_UDP, arp_request, ethernet, ipv6,
 };
 use super::node::{
-    CLIENT, HOME, LEASE, LOOPBACK, MAIL_VIP, MAIL_VIP6, NODE_HOST, Node, WEB, WEB_VIP, WEB_VIP6, now, vips,
-    vips6,
+    CLIENT, HOME, LEASE, LOOPBACK, MAIL_VIP, MAIL_VIP6, NODE_HOST, Node, WEB, WEB_VIP, WEB_VIP6, host, now,
+    vips, vips6,
 };
 use super::pins::BpfDirectory;
 use super::races::SetOnDrop;
@@ -149,7 +149,7 @@ fn what_is_as_it_should_be_is_not_touched() {
     let mut plane = load(&directory.pins());
     set_again(&mut plane);
     assert_eq!(plane.tables.config().unwrap().editions, before);
-    let other = Interface { address: [10, 77, 0, 9], ..HOME };
+    let other = Interface { address: host(9).ip.to_ipv6_mapped().octets(), ..HOME };
     plane.tables.set_interface(LOOPBACK, other).unwrap();
     assert_ne!(plane.tables.config().unwrap().editions.interfaces, before.interfaces);
 }
