@@ -3,20 +3,26 @@
 //!
 //! An array has two halves. One of them is in use, the *edition* that a word of [`Config`](crate::maps::Config) names; the
 //! daemon builds the next one in the other half, and brings it into use by one store to that word. Within an edition,
-//! entries are never moved, changed or removed.
+//! entries are never moved, changed or removed. It takes as few places as it can do with, so that most of them stay in the
+//! processor's caches.
 //!
 //! The way to a key goes through the places of one [`NEIGHBOURHOOD`], and on through others that are far away. An entry lies at
 //! the first place on the way to its key that was free; so the way ends at a free place, and after [`PROBES`] places in any
 //! case, as the verifier wants it.
 
+use core::iter;
 use core::ops::Range;
 
 /// Places that are tried next to each other: as many as a cache line has of the smallest entries.
 const NEIGHBOURHOOD: u32 = 8;
 /// Most places on the way to a key.
-pub const PROBES: u32 = 3 * NEIGHBOURHOOD;
-/// Multipliers that are tried for an edition. A full table takes two on average.
-const TRIES: usize = 64;
+pub const PROBES: u32 = 4 * NEIGHBOURHOOD;
+/// Least places of an edition.
+const LEAST: usize = 2 * PROBES as usize;
+/// Of eight places of an edition, this many are taken at most. With more, hardly any multiplier would do.
+const TAKEN: usize = 5;
+/// Multipliers that are tried for an edition of so many places; most often, one of the first two does.
+const TRIES: u64 = 64;
 
 /// How many places a table has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -92,8 +98,9 @@ pub trait Entry: Copy + Default {
     fn is_free(&self) -> bool;
 }
 
-/// The entries of a table at one time, as the word that names them: its lowest bit is the half, and the rest the multiplier.
-/// Zeros: a new array, and nothing in it.
+/// The entries of a table at one time, as the word that names them. Its lowest bit is the half, and the next ones of the lower half
+/// of the word are set for all bits that a place in there has. The whole word is the multiplier. Zeros: a new array, and
+/// nothing in it.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Edition(pub u64);
 
@@ -113,17 +120,21 @@ impl Edition {
     /// Puts entries of different keys into `half`, which is free. Gives the edition that is in the other half than this
     /// one, or `None` if they do not all lie within [`PROBES`] of their keys, whatever the multiplier.
     pub fn next<E: Entry>(self, entries: &[E], half: &mut [E]) -> Option<Self> {
-        self.successors().find(|edition| {
+        let enough = (entries.len() * 8).div_ceil(TAKEN).next_power_of_two().max(LEAST);
+        let sizes = iter::successors(Some(enough.min(half.len())), |size| Some(size * 2));
+        let sizes = sizes.take_while(|size| *size <= E::SHAPE.half());
+        sizes.flat_map(|size| self.successors(size)).find(|edition| {
             half.fill(E::default());
             entries.iter().all(|entry| edition.put(entry, half))
         })
     }
 
-    fn successors(self) -> impl Iterator<Item = Self> {
-        let half = !self.0 & 1;
-        let multipliers =
-            (1..).map(move |number: u64| spread(self.0.wrapping_add(number.wrapping_mul(GOLDEN))));
-        multipliers.map(move |multiplier| Self(multiplier & !1 | half)).take(TRIES)
+    /// Editions of so many places in the other half.
+    fn successors(self, places: usize) -> impl Iterator<Item = Self> {
+        let mask = places as u64 - 1;
+        let low = mask << 1 | !self.0 & 1;
+        let random = move |number: u64| spread(self.0.wrapping_add(number.wrapping_mul(GOLDEN)));
+        (1..=TRIES).map(move |number| Self(random(number) & !u64::from(u32::MAX) | low))
     }
 
     fn put<E: Entry>(self, entry: &E, half: &mut [E]) -> bool {
@@ -178,8 +189,8 @@ impl<E: Entry> Way<E> {
     #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "a place in a half")]
     pub fn place(self, probe: u32) -> u32 {
-        let first = (self.hash >> (u64::BITS - E::SHAPE.bits)) as u32;
-        let mask = (1 << E::SHAPE.bits) - 1;
+        let first = (self.hash >> 32) as u32;
+        let mask = self.edition.0 as u32 >> 1;
         // From neighbourhood to neighbourhood by an odd number of them: each comes once.
         let step = self.hash as u32 & !(2 * NEIGHBOURHOOD - 1) | NEIGHBOURHOOD;
         let far = first.wrapping_add((probe / NEIGHBOURHOOD).wrapping_mul(step));
