@@ -16,7 +16,7 @@ impl Folder {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let unique = format!("vip-user-{}-{}", process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let path = env::temp_dir().join(unique);
-        fs::create_dir(&path).expect("an empty directory");
+        fs::create_dir(&path).unwrap();
         Self(path)
     }
 

@@ -26,7 +26,8 @@ mod descriptor;
 pub mod election;
 #[cfg(feature = "daemon")]
 pub mod exit;
-#[cfg(all(test, feature = "daemon"))]
+#[cfg(feature = "daemon")]
+#[cfg(test)]
 mod folder;
 #[cfg(feature = "daemon")]
 pub mod ipv6;
