@@ -213,7 +213,8 @@ mod tests {
     /// Node `id` of three, as the holder `holder` and `alive` living members make it look.
     fn status(id: u8, holder: u8, alive: usize) -> Status {
         let state = if id == holder { "master" } else { "backup" };
-        let members = vec![json!({"id": id, "address": "10.77.0.1", "status": "alive", "voter": true}); alive];
+        let members =
+            vec![json!({"id": id, "address": "10.77.0.1", "status": "alive", "voter": true}); alive];
         let group = json!({
             "name": "web", "state": state, "holder": format!("lb{holder}"), "ballot": "1.1", "transitions": 1
         });
