@@ -9,7 +9,7 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, mmap_anonymous, munmap};
 
 const PROTECTION: ProtFlags = ProtFlags::PROT_READ.union(ProtFlags::PROT_WRITE);
 
-/// So many values of a map, in order, until this is dropped. What else there is to know to access them is its owner's to know.
+/// So many values, one after the other, until this is dropped. Its owner sees to it that no access to them is in another's way.
 #[derive(Debug)]
 pub(super) struct Mapping<T> {
     start: NonNull<T>,
