@@ -55,7 +55,7 @@ impl Shape {
 
 /// What entries are found by.
 pub trait Key: Copy + PartialEq {
-    /// A number whose highest bits depend on the whole key, and on a multiplier in many ways.
+    /// A number whose upper half depends on the whole key, and on a multiplier in many ways.
     fn hash(self, multiplier: u64) -> u64;
 }
 
@@ -78,7 +78,7 @@ impl Key for u128 {
 /// The golden ratio's fraction, times 2^64.
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// A product's highest bits depend on all bits of its factors, the others on the lower ones alone.
+/// A product's lower bits depend on its factors' lower bits alone: the upper ones are brought down, and multiplied up again.
 #[inline(always)]
 const fn spread(product: u64) -> u64 {
     (product ^ product >> 32).wrapping_mul(GOLDEN)
@@ -117,8 +117,8 @@ impl Edition {
         Way { edition: self, key, hash: key.hash(self.0 | 1) }
     }
 
-    /// Puts entries of different keys into `half`, which is free. Gives the edition that is in the other half than this
-    /// one, or `None` if they do not all lie within [`PROBES`] of their keys, whatever the multiplier.
+    /// Makes `half` one of these entries, of different keys, and nothing else. Gives the edition that has them in the other
+    /// half than this one, or `None` if they do not all lie on their ways, whatever the multiplier.
     pub fn next<E: Entry>(self, entries: &[E], half: &mut [E]) -> Option<Self> {
         let enough = (entries.len() * 8).div_ceil(TAKEN).next_power_of_two().max(LEAST);
         let sizes = iter::successors(Some(enough.min(half.len())), |size| Some(size * 2));
@@ -139,23 +139,24 @@ impl Edition {
 
     fn put<E: Entry>(self, entry: &E, half: &mut [E]) -> bool {
         let way = self.way::<E>(entry.key());
-        let places = (0..PROBES).map(|probe| (way.place(probe) - self.start(E::SHAPE)) as usize);
-        match places.into_iter().find(|place| half[*place].is_free()) {
-            Some(place) => {
-                half[place] = *entry;
-                true
-            }
-            None => false,
+        let mut places = (0..PROBES).map(|probe| (way.place(probe) - self.start(E::SHAPE)) as usize);
+        let free = places.find(|place| half[*place].is_free());
+        if let Some(place) = free {
+            half[place] = *entry;
         }
+        free.is_some()
     }
 }
 
 /// The places where an entry may lie, in order.
 #[derive(Clone, Copy, Debug)]
 pub struct Way<E: Entry> {
-    edition: Edition,
-    key: E::Key,
-    hash: u64,
+    /// In which they are.
+    pub edition: Edition,
+    /// Of the entry.
+    pub key: E::Key,
+    /// Of the key, by the edition's multiplier.
+    pub hash: u64,
 }
 
 /// What was found on a part of the way.
@@ -187,14 +188,14 @@ impl<E: Entry> Way<E> {
 
     /// The place in the array that is looked at after so many others.
     #[inline(always)]
-    #[expect(clippy::cast_possible_truncation, reason = "a place in a half")]
+    #[expect(clippy::cast_possible_truncation, reason = "halves of words")]
     pub fn place(self, probe: u32) -> u32 {
         let first = (self.hash >> 32) as u32;
         let mask = self.edition.0 as u32 >> 1;
         // From neighbourhood to neighbourhood by an odd number of them: each comes once.
         let step = self.hash as u32 & !(2 * NEIGHBOURHOOD - 1) | NEIGHBOURHOOD;
         let far = first.wrapping_add((probe / NEIGHBOURHOOD).wrapping_mul(step));
-        let near = far & !(NEIGHBOURHOOD - 1) | (first + probe) & (NEIGHBOURHOOD - 1);
+        let near = far & !(NEIGHBOURHOOD - 1) | first.wrapping_add(probe) & (NEIGHBOURHOOD - 1);
         self.edition.start(E::SHAPE) | near & mask
     }
 }

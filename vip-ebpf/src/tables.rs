@@ -3,7 +3,7 @@
 use core::ptr;
 
 use vip_common::maps::{Config, Served, Vip, Vip6};
-use vip_common::table::{Edition, Entry, Found, PROBES};
+use vip_common::table::{Edition, Entry, Found, PROBES, Way};
 
 use crate::maps::{INTERFACES, VIPS, VIPS6};
 
@@ -58,18 +58,20 @@ fn find<E: Placed>(edition: &u64, key: E::Key) -> Option<&'static E> {
     // SAFETY: a reference. The daemon may store to it meanwhile; this run of the program goes on with what it has read, which
     // the daemon leaves as it is until the run ends.
     let edition = unsafe { ptr::from_ref(edition).read_volatile() };
-    match Edition(edition).way::<E>(key).search(0..1, E::at) {
+    let way = Edition(edition).way::<E>(key);
+    match way.search(0..1, E::at) {
         Found::Entry(entry) => Some(entry),
         Found::Free => None,
-        Found::Others => find_further(edition, key),
+        Found::Others => find_further(edition, key, way.hash),
     }
 }
 
-/// A function of its own, so that the program holds each loop once. What it takes fits registers: a way would be written to
-/// the stack each time, in case it is gone on with.
+/// A function of its own, so that the program holds each loop once. It takes numbers, which fit registers: a [`Way`] would be
+/// written to the stack each time, in case it is gone on with.
 #[inline(never)]
-fn find_further<E: Placed>(edition: u64, key: E::Key) -> Option<&'static E> {
-    match Edition(edition).way::<E>(key).search(1..PROBES, E::at) {
+fn find_further<E: Placed>(edition: u64, key: E::Key, hash: u64) -> Option<&'static E> {
+    let way = Way::<E> { edition: Edition(edition), key, hash };
+    match way.search(1..PROBES, E::at) {
         Found::Entry(entry) => Some(entry),
         Found::Free | Found::Others => None,
     }

@@ -172,8 +172,8 @@ impl Tables {
         self.slots.iter().collect::<Result<_, _>>().map_err(Error::map("SLOTS"))
     }
 
-    /// Makes the IPv4 VIPs exactly these. If they are already, nothing is written; if not, this takes until no run of
-    /// the program knows the former ones any more.
+    /// Makes the IPv4 VIPs exactly these, at one instant. If they are already, nothing is written; if not, this first waits
+    /// for the end of the program's runs, where there may be some: milliseconds.
     ///
     /// # Errors
     /// [`Error::TooMany`], [`Error::NoLayout`], [`Error::Wait`].
