@@ -131,15 +131,20 @@ fn no_kernel_answers_for_an_ipv6_vip_on_a_dummy_interface() {
     }
 }
 
-/// Three nodes with a VIP of IPv4 and one of IPv6, whole; and who holds them.
-pub(super) fn three_with_ipv6(options: &DaemonOptions) -> (Cluster, u8) {
-    let vips = vec!["10.77.0.100/24".to_owned(), format!("{VIP6}/64")];
-    let mut cluster =
-        Cluster::prepare(3, |_| DaemonOptions { vips: vips.clone(), ..options.clone() }).unwrap();
+/// Three nodes that have IPv6.
+pub(super) fn started_with_ipv6(options_of: impl Fn(u8) -> DaemonOptions) -> Cluster {
+    let mut cluster = Cluster::prepare(3, options_of).unwrap();
     cluster.lab().add_ipv6().unwrap();
     for node in 1..=3 {
         cluster.restart(node).unwrap();
     }
+    cluster
+}
+
+/// Three nodes with a VIP of IPv4 and one of IPv6, whole; and who holds them.
+pub(super) fn three_with_ipv6(options: &DaemonOptions) -> (Cluster, u8) {
+    let vips = vec!["10.77.0.100/24".to_owned(), format!("{VIP6}/64")];
+    let cluster = started_with_ipv6(|_| DaemonOptions { vips: vips.clone(), ..options.clone() });
     let holder = cluster.wait_whole(PATIENCE).unwrap();
     (cluster, holder)
 }

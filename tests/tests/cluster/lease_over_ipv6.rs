@@ -10,7 +10,7 @@ use vip_tests::{
 use crate::{
     PATIENCE,
     cluster::{
-        ipv6::{wait_neighbour, wait_ping},
+        ipv6::{started_with_ipv6, wait_neighbour, wait_ping},
         watch::Watch,
     },
 };
@@ -20,7 +20,7 @@ use crate::{
 fn nodes_find_each_other_by_an_ipv6_group_and_fail_over() {
     let group_address = Some("[ff02::5680]:5680".to_owned());
     let options = DaemonOptions { group_address, ..DaemonOptions::default() };
-    let mut cluster = started(|_| options.clone());
+    let mut cluster = started_with_ipv6(|_| options.clone());
     let holder = cluster.wait_whole(PATIENCE).unwrap();
     for address in addresses(&cluster, holder) {
         assert!(address.starts_with("fe80::"), "{address}");
@@ -35,7 +35,7 @@ fn nodes_with_a_list_of_ipv6_peers_fail_over() {
     let options = DaemonOptions { peers, ..DaemonOptions::default() };
     let without_xdp =
         DaemonOptions { priority: 0, args: vec!["--xdp".to_owned(), "off".to_owned()], ..options.clone() };
-    let mut cluster = started(|node| if node == 3 { without_xdp.clone() } else { options.clone() });
+    let mut cluster = started_with_ipv6(|node| if node == 3 { without_xdp.clone() } else { options.clone() });
     let holder = cluster.wait_whole(PATIENCE).unwrap();
     assert_eq!(addresses(&cluster, holder), ["fd77::1", "fd77::2", "fd77::3"]);
     fails_over_and_hands_over(&mut cluster, holder);
@@ -66,16 +66,6 @@ fn nodes_without_ipv4_serve_ipv6() {
     assert_ne!(successor, holder);
     wait_neighbour(&cluster, successor);
     wait_ping(&cluster);
-}
-
-/// Three nodes that have IPv6.
-fn started(options_of: impl Fn(u8) -> DaemonOptions) -> Cluster {
-    let mut cluster = Cluster::prepare(3, options_of).unwrap();
-    cluster.lab().add_ipv6().unwrap();
-    for node in 1..=3 {
-        cluster.restart(node).unwrap();
-    }
-    cluster
 }
 
 /// The members' addresses, as a node shows them.
