@@ -90,7 +90,7 @@ pub fn message(
         Kind::Prepare | Kind::Propose | Kind::Release | Kind::Transfer => {
             request(message, kind, own, config, memory)
         }
-        Kind::Hello | Kind::Offer | Kind::Ask | Kind::Grant => {
+        Kind::Hello | Kind::Gossip | Kind::Offer | Kind::Ask | Kind::Grant => {
             match check_sender(message, own, config, memory.now(), memory) {
                 Ok(()) => Verdict::Pass(Counter::MessagePassed),
                 Err(counter) => Verdict::Drop(counter),

@@ -123,6 +123,8 @@ pub enum Kind {
     /// To the node of `ballot`: yes, so much of the lease is left, `duration`, counted from the `sent_at` of its Ask,
     /// which this echoes.
     Grant = 13,
+    /// To all or to one: what members tell and ask each other beside the leases; the body says what. The daemon handles it.
+    Gossip = 14,
 }
 
 impl Kind {
@@ -143,6 +145,7 @@ impl Kind {
             11 => Self::Offer,
             12 => Self::Ask,
             13 => Self::Grant,
+            14 => Self::Gossip,
             _ => return None,
         })
     }
@@ -150,7 +153,7 @@ impl Kind {
     /// Whether a body may follow it. One that comes with another kind makes the message malformed.
     #[inline(always)]
     pub const fn may_have_body(self) -> bool {
-        matches!(self, Self::Hello | Self::Probe | Self::Taken)
+        matches!(self, Self::Hello | Self::Probe | Self::Taken | Self::Gossip)
     }
 }
 

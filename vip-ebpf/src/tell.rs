@@ -132,7 +132,7 @@ static OUTCOMES: [Name; COUNTERS] = [
 ];
 
 /// By [`Kind`](vip_common::wire::Kind); 0 is none.
-static KINDS: [Name; 14] = [
+static KINDS: [Name; 15] = [
     padded("?"),
     padded("Prepare"),
     padded("Propose"),
@@ -147,6 +147,7 @@ static KINDS: [Name; 14] = [
     padded("Offer"),
     padded("Ask"),
     padded("Grant"),
+    padded("Gossip"),
 ];
 
 #[inline(always)]

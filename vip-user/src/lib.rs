@@ -29,6 +29,7 @@ pub mod exit;
 #[cfg(feature = "daemon")]
 #[cfg(test)]
 mod folder;
+pub mod gossip;
 #[cfg(feature = "daemon")]
 pub mod ipv6;
 #[cfg(feature = "daemon")]

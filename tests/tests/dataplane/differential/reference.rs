@@ -480,7 +480,7 @@ fn verified(
     let udp_len = UDP_LEN + MESSAGE_LEN + body_len;
     let is_whole = envelope.is_plain(packet, udp_len)
         && usize::from(be16(&packet[envelope.len() + 4..][..2])) == udp_len;
-    let may_have_body = [Kind::Hello, Kind::Probe, Kind::Taken].contains(&kind);
+    let may_have_body = [Kind::Hello, Kind::Probe, Kind::Taken, Kind::Gossip].contains(&kind);
     if !is_whole || (body_len > 0 && !may_have_body) {
         return Err(Counter::RejectedMalformed);
     }

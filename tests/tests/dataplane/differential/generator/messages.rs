@@ -38,7 +38,7 @@ impl Generator {
             self.distort(&mut message);
         }
         let mut body = match kind {
-            Kind::Hello | Kind::Probe | Kind::Taken if self.chance(50) => self.bytes(1..64),
+            Kind::Hello | Kind::Gossip | Kind::Probe | Kind::Taken if self.chance(50) => self.bytes(1..64),
             _ if self.chance(1) => self.bytes(1..1200),
             _ => Vec::new(),
         };
@@ -90,7 +90,9 @@ impl Generator {
             (Way::Wire | Way::Wire6 | Way::Side, 0..7) => {
                 self.pick(&[Prepare, Prepare, Propose, Propose, Release, Transfer, Accepted, Accepted])
             }
-            _ => self.pick(&[Promise, Accepted, Refused, Hello, Probe, Taken, Transfer, Offer, Ask, Grant]),
+            _ => self.pick(&[
+                Promise, Accepted, Refused, Hello, Gossip, Probe, Taken, Transfer, Offer, Ask, Grant,
+            ]),
         }
     }
 
