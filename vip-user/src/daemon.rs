@@ -6,6 +6,7 @@
 
 mod claim;
 mod conflicts;
+mod contacts;
 mod control_plane;
 mod departure;
 mod footprint;

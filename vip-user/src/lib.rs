@@ -11,6 +11,7 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "daemon")]
 pub mod config;
+pub mod contacts;
 #[cfg(feature = "daemon")]
 pub mod control;
 #[cfg(feature = "daemon")]

@@ -10,6 +10,7 @@ use nix::sys::socket::{ControlMessageOwned, MsgFlags, SockaddrStorage, recvmsg, 
 use socket2::{Domain, InterfaceIndexOrAddress, MsgHdr, Protocol, SockAddr, Socket, Type};
 
 use crate::config;
+use crate::contacts::Way;
 use crate::descriptor::release_early;
 
 /// Longest datagram that is read; longer ones are not of this protocol.
@@ -18,6 +19,17 @@ pub const MAX_DATAGRAM: usize = 1500;
 const MULTICAST_TTL: u32 = 1;
 /// RFC 2474: class selector 6, as routing protocols use it, so that switches with queues send leases first.
 const CLASS_SELECTOR_6: u32 = 0xc0;
+
+/// What has come in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Incoming<'a> {
+    /// Its bytes; none, if it is to be ignored.
+    pub datagram: &'a [u8],
+    /// The address that it came from.
+    pub source: IpAddr,
+    /// How it has come.
+    pub way: Way,
+}
 
 /// The node's socket on one interface. Sends and receives never block.
 #[derive(Debug)]
@@ -100,7 +112,7 @@ impl Transport {
         self.socket.sendmsg(&message, 0).map(drop)
     }
 
-    /// Takes a datagram that waits, with its source; `None` when none does.
+    /// Takes a datagram that waits; `None` when none does.
     ///
     /// Only what was sent to the multicast group or to the own address counts: XDP has verified that and keeps replays
     /// away. What comes to the port by another address of this machine, a VIP for one, gives an empty datagram; and so
@@ -108,26 +120,21 @@ impl Transport {
     ///
     /// # Errors
     /// The kernel's; an unreachable peer's is one of them, and harmless.
-    pub fn receive<'a>(
-        &mut self,
-        buffer: &'a mut [u8; MAX_DATAGRAM],
-    ) -> io::Result<Option<(&'a [u8], IpAddr)>> {
+    pub fn receive<'a>(&mut self, buffer: &'a mut [u8; MAX_DATAGRAM]) -> io::Result<Option<Incoming<'a>>> {
         let mut room = [IoSliceMut::new(buffer)];
-        let (fd, control) = (self.socket.as_raw_fd(), Some(&mut self.control[..]));
+        let (fd, own, control) = (self.socket.as_raw_fd(), self.own, Some(&mut self.control[..]));
         let received = match recvmsg::<SockaddrStorage>(fd, &mut room, control, MsgFlags::empty()) {
             Ok(received) => received,
             Err(Errno::EWOULDBLOCK) => return Ok(None),
             Err(errno) => return Err(errno.into()),
         };
-        let source = received.address.and_then(source).unwrap_or(self.own);
+        let source = received.address.and_then(source).unwrap_or(own);
         // An error says that there was more than room for it: the kernel's word on an extension header.
-        let verified = received.cmsgs().is_ok_and(|mut messages| {
-            messages.any(|message| {
-                destination(&message).is_some_and(|address| address.is_multicast() || address == self.own)
-            })
-        });
-        let len = if verified { received.bytes } else { 0 };
-        Ok(Some((&buffer[..len], source)))
+        let destination =
+            received.cmsgs().ok().and_then(|mut messages| messages.find_map(|message| destination(&message)));
+        let way = destination.and_then(|destination| way_to(destination, own));
+        let (len, way) = way.map_or((0, Way::Direct), |way| (received.bytes, way));
+        Ok(Some(Incoming { datagram: &buffer[..len], source, way }))
     }
 }
 
@@ -214,6 +221,14 @@ fn destination(message: &ControlMessageOwned) -> Option<IpAddr> {
     }
 }
 
+/// How a datagram comes to the node at `own`; `None` if it is not for the daemon.
+fn way_to(destination: IpAddr, own: IpAddr) -> Option<Way> {
+    match destination {
+        group if group.is_multicast() => Some(Way::Group),
+        address => (address == own).then_some(Way::Direct),
+    }
+}
+
 impl AsFd for Transport {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.socket.as_fd()
@@ -240,7 +255,8 @@ mod tests {
 
     fn taken(transport: &mut Transport) -> Option<(Vec<u8>, IpAddr)> {
         let mut buffer = [0; MAX_DATAGRAM];
-        transport.receive(&mut buffer).unwrap().map(|(datagram, source)| (datagram.to_vec(), source))
+        let incoming = transport.receive(&mut buffer).unwrap();
+        incoming.map(|incoming| (incoming.datagram.to_vec(), incoming.source))
     }
 
     #[test]

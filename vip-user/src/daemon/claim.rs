@@ -32,9 +32,9 @@ fn await_objection(transport: &mut Transport, signer: &Signer) -> Option<IpAddr>
     let deadline = clock::now() + PATIENCE;
     let mut buffer = [0; MAX_DATAGRAM];
     loop {
-        while let Ok(Some((datagram, source))) = transport.receive(&mut buffer) {
-            if is_objection(datagram, signer) {
-                return Some(source);
+        while let Ok(Some(incoming)) = transport.receive(&mut buffer) {
+            if is_objection(incoming.datagram, signer) {
+                return Some(incoming.source);
             }
         }
         let rest = deadline.checked_sub(clock::now())?;

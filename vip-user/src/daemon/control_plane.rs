@@ -20,9 +20,11 @@ use super::preemption::{self, Preemption};
 use super::storage::Storage;
 use crate::clock;
 use crate::config::{Presence, Settings};
+use crate::contacts::Way;
 use crate::dataplane::{Counters, Words};
 use crate::election::{self, Demotion, GiveUp, State};
 use crate::exit::Failure;
+use crate::gossip::Gossip;
 use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severity};
 use crate::netlink::Interface;
 use crate::status::{self, MemberStatus, Status};
@@ -108,7 +110,8 @@ impl ControlPlane {
     pub(super) fn handle_report(&mut self, report: Report) -> Result<(), Failure> {
         match report {
             Report::Election { slot, said } => self.handle_election(slot, said),
-            Report::Letter { kind: Kind::Hello, from, body } => self.read_hello(from, &body),
+            Report::Letter { kind: Kind::Hello, from, body, .. } => self.read_hello(from, &body),
+            Report::Letter { kind: Kind::Gossip, from, way, body } => self.read_gossip(from, way, &body),
             Report::Letter { kind, from, .. } => debug!("{kind:?} of node {} is not for the daemon", from.id),
             Report::Event(event) => self.handle_event(&event),
             Report::IdTaken { by } => return Err(id_taken(self.id, by)),
@@ -281,6 +284,15 @@ impl ControlPlane {
                 self.settle();
             }
             Err(error) => debug!("the Hello of node {} at {} makes no sense: {error}", from.id, from.address),
+        }
+    }
+
+    fn read_gossip(&mut self, from: membership::Sender, way: Way, body: &[u8]) {
+        match Gossip::decode(body) {
+            Ok(Gossip::Join) => self.handle_join(from, way),
+            Ok(Gossip::Roster(addresses)) => self.handle_roster(from, way, &addresses),
+            Ok(_) => {}
+            Err(error) => debug!("what node {} at {} tells makes no sense: {error}", from.id, from.address),
         }
     }
 

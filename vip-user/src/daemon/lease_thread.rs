@@ -27,6 +27,7 @@ use vip_common::wire::{Kind, Message};
 use super::plane::LeaseSide;
 use crate::announce::Announcer;
 use crate::clock;
+use crate::contacts::Way;
 use crate::dataplane::Words;
 use crate::election::{Action, Answer, Demotion, Election, HandoverFailure, View};
 use crate::membership::Sender;
@@ -58,6 +59,8 @@ pub(super) enum Order {
     Readdress { own: IpAddr },
     /// Send this to all nodes.
     Letter { kind: Kind, body: Vec<u8> },
+    /// Send this to one node.
+    LetterTo { kind: Kind, body: Vec<u8>, to: IpAddr },
     /// Announce this VIP against a machine that claims it.
     Defend { slot: u32, vip: IpAddr },
     /// Hand a group over to this node.
@@ -72,7 +75,7 @@ pub(super) enum Report {
     /// An election has something to tell: one of its actions that need no effect.
     Election { slot: u32, said: Action },
     /// A message with a body came in.
-    Letter { kind: Kind, from: Sender, body: Vec<u8> },
+    Letter { kind: Kind, from: Sender, way: Way, body: Vec<u8> },
     /// The data plane has something to say.
     Event(Event),
     /// A node that was there before has this node's id.
@@ -273,6 +276,14 @@ impl Driver {
             Order::Letter { kind, body } => {
                 let letter = self.parts.signer.letter(kind, &body);
                 self.send(&letter);
+            }
+            Order::LetterTo { kind, body, to } => {
+                let letter = self.parts.signer.letter(kind, &body);
+                if let Err(error) = self.parts.transport.send_to(&letter, to)
+                    && self.paces.send.allows(clock::now())
+                {
+                    warn!("sending to {to}: {error}");
+                }
             }
             Order::Defend { slot, vip } => {
                 self.parts.announcers.iter().for_each(|announcer| announcer.defend(slot, vip));

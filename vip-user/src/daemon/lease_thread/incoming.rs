@@ -10,7 +10,7 @@ use super::{BATCH, Driver, Report};
 use crate::clock;
 use crate::election::Answer;
 use crate::membership::Sender;
-use crate::transport::MAX_DATAGRAM;
+use crate::transport::{Incoming, MAX_DATAGRAM};
 use crate::userplane::Received;
 
 impl Driver {
@@ -18,7 +18,7 @@ impl Driver {
         let mut buffer = [0; MAX_DATAGRAM];
         for _ in 0..BATCH {
             match self.parts.transport.receive(&mut buffer) {
-                Ok(Some((datagram, source))) => self.read(datagram, source),
+                Ok(Some(incoming)) => self.read(incoming),
                 Ok(None) => return,
                 // The error of an earlier send, such as an unreachable peer: the socket goes on.
                 Err(error) => debug!("receiving: {error}"),
@@ -26,7 +26,7 @@ impl Driver {
         }
     }
 
-    fn read(&mut self, datagram: &[u8], source: IpAddr) {
+    fn read(&mut self, Incoming { datagram, source, way }: Incoming<'_>) {
         let (message, kind, body) = match self.parts.plane.receive(datagram, source, &self.parts.signer) {
             Received::Passed(message, kind, body) => (message, kind, body),
             Received::Answered(answer) => return self.answer(&answer, source),
@@ -37,13 +37,13 @@ impl Driver {
         match kind {
             Kind::Promise | Kind::Accepted | Kind::Refused if ours => self.count(&message),
             Kind::Offer | Kind::Ask | Kind::Grant => self.hear(kind, &message),
-            Kind::Hello if message.sender.get() != origin.node => {
+            Kind::Hello | Kind::Gossip if message.sender.get() != origin.node => {
                 let from = Sender {
                     id: message.sender.get(),
                     incarnation: message.incarnation.get(),
                     address: source,
                 };
-                self.report(Report::Letter { kind, from, body: body.to_vec() });
+                self.report(Report::Letter { kind, from, way, body: body.to_vec() });
             }
             // Of two nodes with one id, the one that started later has to go.
             Kind::Probe
