@@ -4,6 +4,9 @@
 //! The header around a body (sender, incarnation, sequence, tag) and its checks belong to the transport. What is done on
 //! hearing one is in the modules below, which know no clock, socket or task.
 
+pub mod events;
+pub mod queries;
+
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -81,6 +84,8 @@ pub struct UserEvent {
     pub origin: Origin,
     /// Its Lamport time: later than that of every event that its node had heard of before.
     pub ltime: u64,
+    /// That of the event before it of the same daemon; for its first one, of what the daemon knew when it started.
+    pub after: u64,
     /// 1 to [`MAX_TOPIC_BYTES`] bytes without control characters.
     pub name: String,
     /// At most [`MAX_PAYLOAD_BYTES`].
@@ -230,6 +235,7 @@ mod tests {
         UserEvent {
             origin: ORIGIN,
             ltime: u64::MAX,
+            after: u64::MAX,
             name: "n".repeat(MAX_TOPIC_BYTES),
             payload: vec![7; MAX_PAYLOAD_BYTES],
             coalesce: true,

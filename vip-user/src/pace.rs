@@ -23,9 +23,44 @@ impl Pace {
     }
 }
 
+/// Lets so many things through in a second, and twice as many at once after a quiet time. Times are CLOCK_BOOTTIME in ns.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    /// Time that each one takes, in ns.
+    each: u64,
+    /// Until when all is spent that was taken.
+    spent_until: u64,
+}
+
+impl Budget {
+    /// One that lets `count` things through in a second; at least one.
+    pub const fn per_second(count: u32) -> Self {
+        Self { each: SECOND / if count == 0 { 1 } else { count as u64 }, spent_until: 0 }
+    }
+
+    /// Whether one more may happen at `now`; if so, it counts as having happened.
+    pub fn take(&mut self, now: u64) -> bool {
+        let spent_until = self.spent_until.max(now).saturating_add(self.each);
+        let fits = spent_until - now <= 2 * SECOND;
+        if fits {
+            self.spent_until = spent_until;
+        }
+        fits
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_budget_lets_twice_as_many_through_at_once_and_then_as_many_as_it_says() {
+        let mut budget = Budget::per_second(10);
+        let mut taken = |now: u64| (0..100).filter(|_| budget.take(now)).count();
+        assert_eq!([0, SECOND, SECOND + SECOND / 2, 60 * SECOND].map(|now| taken(now)), [20, 10, 5, 20]);
+    }
 
     #[test]
     fn one_thing_passes_per_period_and_a_late_one_starts_a_new_period() {
