@@ -1,12 +1,13 @@
 //! What the targets share: a node, a place for files, and what every message for people must be.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process;
 use std::sync::LazyLock;
 
-use vip_user::membership::Identity;
+use vip_user::membership::{Identity, Rules};
 
 /// A directory of this process alone, below `TMPDIR`. Nobody removes it here: a target may end anywhere.
 pub fn directory() -> &'static Path {
@@ -33,10 +34,12 @@ pub fn identity(id: u8, incarnation: u64) -> Identity {
         address: Ipv4Addr::new(10, 0, 0, id).into(),
         name: format!("lb{id}"),
         version: "0.1.0".into(),
+        tags: BTreeMap::new(),
         priority: 100,
         expect: 3,
         interval_ns: 10_000_000,
         lease_ns: 50_000_000,
         groups: Vec::new(),
+        rules: Rules::default(),
     }
 }

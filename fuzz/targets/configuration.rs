@@ -83,6 +83,7 @@ fn can_be_said(Settings { node, cluster, groups, .. }: &Settings) {
     let hello = Hello {
         name: node.name.clone(),
         version: "0.1.0".into(),
+        tags: node.tags.clone(),
         priority: node.priority,
         expect: cluster.expect,
         interval_ns: nanoseconds(cluster.interval),
@@ -92,6 +93,9 @@ fn can_be_said(Settings { node, cluster, groups, .. }: &Settings) {
         pledge: None,
         remove: None,
         leaving: false,
+        period_ms: 1000,
+        clock: 0,
+        heard: Vec::new(),
     };
     hello.encode().expect("what is configured can be said");
 }
@@ -110,11 +114,12 @@ fn is_the_same_again(settings: &Settings) {
 fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
     let string = |text: &str| toml::Value::from(text).to_string();
     let strings = |texts: Vec<String>| toml::Value::from(texts).to_string();
-    let Node { name, iface, id, priority, xdp, egress_fence } = node;
-    let Cluster { name: cluster_name, transport, expect, interval, lease, .. } = cluster;
+    let Node { name, iface, id, priority, xdp, egress_fence, tags } = node;
+    let Cluster { name: cluster_name, transport, expect, interval, lease, voter_after, reap, .. } = cluster;
     let mut text = format!("[node]\nname = {}\niface = {}\n", string(name), string(iface));
     text += &format!("priority = {priority}\nxdp = \"{xdp}\"\negress_fence = {egress_fence}\n");
     text += &id.map_or_else(String::new, |id| format!("id = {id}\n"));
+    text += &format!("tags = {}\n", toml::Value::try_from(tags).expect("a table of strings"));
     text += &format!("[cluster]\ninsecure = true\nname = {}\nexpect = {expect}\n", string(cluster_name));
     text += &match transport {
         Transport::Multicast(group) => format!("group_address = \"{group}\"\n"),
@@ -125,6 +130,8 @@ fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
     };
     text +=
         &format!("interval = \"{}\"\nlease = \"{}\"\n", format_duration(*interval), format_duration(*lease));
+    text += &format!("voter_after = \"{}\"\n", format_duration(*voter_after));
+    text += &reap.map_or_else(String::new, |reap| format!("reap = \"{}\"\n", format_duration(reap)));
     for group in groups {
         let vips = strings(group.vips.iter().map(ToString::to_string).collect());
         let delay = format_duration(group.preempt_delay);

@@ -1,11 +1,14 @@
 //! The command line: what can be asked for, and its help. Each command is in a module of its own.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::{
-    config::{Overrides, Settings, Vip, XdpMode, parse_interface_name},
+    config::{Overrides, Settings, Vip, XdpMode, parse_duration, parse_interface_name},
     exit::Failure,
     logging::LogFormat,
     supervisor,
@@ -15,6 +18,7 @@ pub mod check;
 pub mod client;
 pub mod depart;
 pub mod keygen;
+pub mod tell;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -101,6 +105,24 @@ pub enum Command {
     ///
     /// A forgotten node that is started after all becomes a voter after a few seconds, by itself.
     Forget(ForgetArgs),
+    /// Tell all members something, for their handlers
+    ///
+    /// Every member's handlers for `user` or `user:NAME` run once, those of this node too, in the order in which events are
+    /// made; members that are cut off for a moment hear of it when they are back. Unless --coalesce=false, of several
+    /// events of one name within a second only the last one runs.
+    ///
+    ///   vip-user event deploy v42
+    #[command(verbatim_doc_comment)]
+    Event(EventArgs),
+    /// Ask members something, and show what their handlers answer
+    ///
+    /// The handlers for `query` or `query:NAME` run, and what one writes to its standard output is the answer. The
+    /// command ends when all have answered, or at the timeout; the exit status is 1 if somebody was not reached.
+    ///
+    ///   vip-user query uptime
+    ///   vip-user query uptime --node lb1 --node lb2 --timeout 500ms
+    #[command(verbatim_doc_comment)]
+    Query(QueryArgs),
     /// Read the configuration and say what would run; change nothing
     Check(SettingsArgs),
     /// Print a new key for the cluster
@@ -235,6 +257,49 @@ pub struct ForgetArgs {
     /// The name or id of the node, as `vip-user members` shows them
     #[arg(value_name = "NODE")]
     pub node: String,
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// Flags of `event`.
+#[derive(Args, Debug)]
+pub struct EventArgs {
+    /// What it is called: 1 to 128 bytes
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What goes with it: at most 896 bytes
+    #[arg(value_name = "PAYLOAD", default_value = "", hide_default_value = true)]
+    pub payload: String,
+    /// Whether the last one of several of this name will do
+    #[arg(long, value_name = "BOOL", default_value_t = true, action = ArgAction::Set)]
+    pub coalesce: bool,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// Flags of `query`.
+#[derive(Args, Debug)]
+pub struct QueryArgs {
+    /// What it is called: 1 to 128 bytes
+    #[arg(value_name = "NAME")]
+    pub name: String,
+    /// What goes with it: at most 896 bytes
+    #[arg(value_name = "PAYLOAD", default_value = "", hide_default_value = true)]
+    pub payload: String,
+    /// The name or id of a node to ask; may be repeated [default: all that are alive]
+    #[arg(long = "node", value_name = "NODE")]
+    pub nodes: Vec<String>,
+    /// How long to wait for answers, at most 5m
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = parse_duration)]
+    pub timeout: Duration,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
     /// Which daemon to ask.
     #[command(flatten)]
     pub daemon: DaemonArgs,

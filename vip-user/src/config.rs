@@ -25,7 +25,7 @@ mod vip;
 
 pub use self::{
     cluster::{Cluster, Keys},
-    duration::format_duration,
+    duration::{format_duration, parse_duration},
     group::{FLAG_GROUP, Group, MAX_GROUPS, MAX_VIPS, Presence},
     keys::{KEY_LEN, KeyFault, KeyFileError, KeyRing},
     node::{InterfaceNameError, Node, XdpMode, parse_interface_name},

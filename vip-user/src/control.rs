@@ -38,6 +38,55 @@ pub enum Request {
         /// Its name or id.
         node: String,
     },
+    /// Tell all members something: [`Made`].
+    Event {
+        /// What it is called.
+        name: String,
+        /// What goes with it.
+        payload: String,
+        /// Of several of this name shortly after each other, the last one will do.
+        coalesce: bool,
+    },
+    /// Ask members something, and wait for the answers: [`Asked`].
+    Query {
+        /// What it is called.
+        name: String,
+        /// What goes with it.
+        payload: String,
+        /// Names or ids of the nodes to ask; none: all that are alive.
+        nodes: Vec<String>,
+        /// How long to wait.
+        timeout_ms: u64,
+    },
+}
+
+/// A user event was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// Its Lamport time.
+    pub ltime: u64,
+}
+
+/// What came of a query; the nodes by their names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Asked {
+    /// Who has got it.
+    pub acks: Vec<String>,
+    /// What was answered, in the order in which it came.
+    pub answers: Vec<NodeAnswer>,
+    /// Who was asked and has not got it.
+    pub silent: Vec<String>,
+    /// Whose handler had not answered in time.
+    pub late: Vec<String>,
+}
+
+/// One node's answer to a query.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NodeAnswer {
+    /// The node's name.
+    pub node: String,
+    /// What its handler has written. Bytes that are no UTF-8 are replaced.
+    pub payload: String,
 }
 
 /// How the handover of one group went.

@@ -10,6 +10,7 @@ mod contacts;
 mod control_plane;
 mod departure;
 mod footprint;
+mod gossip;
 mod groups;
 mod handover;
 mod interfaces;
@@ -264,6 +265,19 @@ async fn answer(shared: Shared, request: Request) -> Reply {
         Request::Forget { node } => shared.ask(|plane| plane.forget(&node)),
         Request::Handover { group, to } => {
             handover::hand_over(&shared, group.as_deref(), to.as_deref()).await
+        }
+        Request::Event { name, payload, coalesce } => {
+            shared.ask(|plane| plane.make_event(&name, &payload, coalesce))
+        }
+        Request::Query { name, payload, nodes, timeout_ms } => {
+            let timeout = timeout_ms.saturating_mul(1_000_000);
+            match shared.ask(|plane| plane.ask_nodes((&name, &payload), &nodes, timeout)) {
+                Ok(outcome) => match outcome.await {
+                    Ok(outcome) => Reply::ok(&shared.with(|plane| plane.explain_outcome(outcome))),
+                    Err(_) => Reply::Error("the daemon ends".to_owned()),
+                },
+                Err(reason) => Reply::Error(reason),
+            }
         }
     }
 }

@@ -28,16 +28,18 @@ mod succession;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 pub use change::{Removal, RemovalRefused, WISH_TIME};
 pub use configuration::{Configuration, ConfigurationError, FIRST_EPOCH, MAX_VOTERS};
-pub use hello::{Hello, HelloError, MAX_HELLO_BYTES, MAX_NAME_BYTES, MAX_OFFERS, Offer, Standing};
-pub use members::{FAILED_AFTER, LEFT_AFTER, MAX_MEMBERS, Member, Status};
+pub use hello::{
+    Hello, HelloError, MAX_HELLO_BYTES, MAX_NAME_BYTES, MAX_OFFERS, MAX_PERIOD_MS, Offer, Standing,
+    check_tags,
+};
+pub use members::{FAILED_AFTER, LEFT_AFTER, MAX_MEMBERS, Member, Rules, Status};
 pub use notice::{Node, Notice, Severity};
 pub use pledge::{Accepted, Pledge, PledgeError};
-pub use succession::VOTER_AFTER;
 
 use change::Change;
 use forming::Newest;
@@ -46,12 +48,16 @@ use members::Members;
 
 use crate::pace::Pace;
 
-/// Time between two Hellos once a configuration is formed, in ns.
-pub const HELLO_INTERVAL: u64 = 1_000_000_000;
+/// Time between two Hellos once a configuration is formed, in ns: of voters always, of other members as long as they are few.
+pub const HELLO_INTERVAL: u64 = SECOND;
 
-/// Time between two Hellos before that, while leaving, and for [`EAGER_TIME`] after something new, in ns. It is also the least time between a Hello and one
-/// that greets a newcomer, so that many nodes starting at once make no storm.
-pub const EAGER_HELLO_INTERVAL: u64 = 100_000_000;
+/// The most Hellos that the members without a vote say in a second, all together, so that what a node hears stays bounded
+/// however many there are: n of them speak every n / 50 s each, if that is longer than [`HELLO_INTERVAL`].
+pub const HELLOS_PER_SECOND: u64 = 50;
+
+/// Before that, while leaving, and for [`EAGER_TIME`] after something new, a node speaks so many times as often. That is also the
+/// least time between a Hello and one that greets a newcomer, so that many nodes starting at once make no storm.
+pub const EAGERNESS: u64 = 10;
 
 /// How long a node repeats a new pledge or configuration eagerly, in ns: others wait for it, and Hellos get lost.
 pub const EAGER_TIME: u64 = 1_000_000_000;
@@ -59,6 +65,8 @@ pub const EAGER_TIME: u64 = 1_000_000_000;
 /// How long the set of nodes heard must have stayed the same before a first configuration is proposed, in ns.
 pub const SETTLE_TIME: u64 = 500_000_000;
 
+const SECOND: u64 = 1_000_000_000;
+const MILLISECOND: u64 = 1_000_000;
 const WAITING_NOTICE_DELAY: u64 = 1_000_000_000;
 const WAITING_NOTICE_PERIOD: u64 = 5_000_000_000;
 const DEADLOCK_NOTICE_PERIOD: u64 = 10_000_000_000;
@@ -77,6 +85,8 @@ pub struct Identity {
     pub name: String,
     /// See [`Hello::version`].
     pub version: String,
+    /// See [`Hello::tags`].
+    pub tags: BTreeMap<String, String>,
     /// See [`Hello::priority`].
     pub priority: u8,
     /// See [`Hello::expect`].
@@ -87,6 +97,8 @@ pub struct Identity {
     pub lease_ns: u64,
     /// See [`Hello::groups`].
     pub groups: Vec<Offer>,
+    /// When others become voters, and are none any more.
+    pub rules: Rules,
 }
 
 /// What earlier runs of this node have left on its disk.
@@ -132,6 +144,8 @@ pub enum Action {
     StorePledge(Pledge),
     /// The nodes that are alive, or what they offer, have changed: rank the candidates anew.
     PeersChanged,
+    /// The node at this address had this node's name before it: end.
+    NameTaken(IpAddr),
     /// Write this to the log.
     Notice(Notice),
 }
@@ -184,9 +198,10 @@ impl Membership {
             (None, None) => Standing::Waiting,
         };
         let change = Change::new(&me, stored.pledge);
+        let rules = me.rules;
         let me = me.into_member(standing, now);
         let mut membership = Self {
-            members: Members::new(me),
+            members: Members::new(me, rules, now),
             storing_consent: None,
             storing_configuration: None,
             gathering: Gathering::default(),
@@ -267,7 +282,10 @@ impl Membership {
             hello,
         };
         match self.members.insert(member.clone()) {
-            Ok(before) => self.greet(&member, before.as_ref(), now),
+            Ok(before) => {
+                self.greet(&member, before.as_ref(), now);
+                self.forget_with(&member, now);
+            }
             Err(refused) if self.pace.crowded.allows(now) => {
                 self.notice(Notice::TooManyMembers(node(&refused)))
             }
@@ -332,6 +350,7 @@ impl Membership {
     /// Does whatever is due at `now`.
     fn advance(&mut self, now: u64) {
         self.refresh_statuses(now);
+        self.reap(now);
         self.gather(now);
         match forming::newest(&self.members) {
             Newest::Apart(configurations) => self.report_apart(configurations, now),
@@ -375,13 +394,25 @@ impl Membership {
         if self.next_hello > now {
             return;
         }
+        let regular = self.hello_interval();
         let me = &mut self.members.me;
         let eager = me.formed().is_none() || me.hello.leaving || now < self.eager_until;
-        let interval = if eager { EAGER_HELLO_INTERVAL } else { HELLO_INTERVAL };
+        let interval = if eager { regular / EAGERNESS } else { regular };
         me.last_heard_ns = now;
+        me.hello.period_ms = u32::try_from(regular / MILLISECOND).unwrap_or(MAX_PERIOD_MS).min(MAX_PERIOD_MS);
         self.last_hello = Some(now);
         self.next_hello = now.saturating_add(interval);
         self.actions.push_back(Action::SendHello);
+    }
+
+    /// The time between two Hellos of this node in quiet times, in ns: see [`HELLOS_PER_SECOND`].
+    fn hello_interval(&self) -> u64 {
+        let is_voter = |id: u16| self.configuration().is_some_and(|current| current.contains(id));
+        if is_voter(self.members.me.id) {
+            return HELLO_INTERVAL;
+        }
+        let others = self.members.alive().filter(|member| !is_voter(member.id)).count();
+        (others as u64 * SECOND / HELLOS_PER_SECOND).max(HELLO_INTERVAL)
     }
 
     /// Says Hello at once, and repeats it for a while.
@@ -412,6 +443,7 @@ impl Identity {
             hello: Hello {
                 name: self.name,
                 version: self.version,
+                tags: self.tags,
                 priority: self.priority,
                 expect: self.expect,
                 interval_ns: self.interval_ns,
@@ -421,6 +453,9 @@ impl Identity {
                 pledge: None,
                 remove: None,
                 leaving: false,
+                period_ms: u32::try_from(HELLO_INTERVAL / MILLISECOND).unwrap_or(MAX_PERIOD_MS),
+                clock: 0,
+                heard: Vec::new(),
             },
         }
     }

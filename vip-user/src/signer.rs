@@ -3,7 +3,7 @@
 use vip_common::lease::{Ballot, Request};
 use vip_common::siphash::Key;
 use vip_common::vote;
-use vip_common::wire::{Invalid, Kind, MESSAGE_LEN, Message};
+use vip_common::wire::{Invalid, Kind, Message};
 
 use crate::config::Keys;
 
@@ -126,12 +126,12 @@ impl Signer {
         [&message.to_bytes(), body].concat()
     }
 
-    /// Tells a prober that its id is taken.
-    pub fn taken(&self, probe: &Message) -> [u8; MESSAGE_LEN] {
+    /// Tells a prober that its id is taken; or, with this in the body, its name.
+    pub fn taken(&self, probe: &Message, name: &[u8]) -> Vec<u8> {
         let mut message = *probe;
         message.kind = Kind::Taken as u8;
-        message.seal(&self.keys.keys[0], b"");
-        message.to_bytes()
+        message.seal(&self.keys.keys[0], name);
+        [&message.to_bytes(), name].concat()
     }
 
     /// Splits a datagram of this cluster into message and body, see [`Message::open`].
@@ -220,7 +220,7 @@ mod tests {
         let mut signer = signer(&Keys::Insecure);
         let letter = signer.letter(Kind::Probe, b"");
         let (probe, ..) = signer.open(&letter).unwrap();
-        let answer = signer.taken(&probe);
+        let answer = signer.taken(&probe, b"");
         let (taken, kind, _) = signer.open(&answer).unwrap();
         assert_eq!(kind, Kind::Taken);
         assert_eq!((taken.incarnation, taken.sequence), (probe.incarnation, probe.sequence));

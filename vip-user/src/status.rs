@@ -2,6 +2,7 @@
 //!
 //! How people see it is in [`render`].
 
+use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -128,6 +129,16 @@ pub struct Member {
     /// The time since a message of it was accepted, in milliseconds: 0 for the node itself, none if there was
     /// none.
     pub last_heard_ms: Option<f64>,
+    /// The version of its software; empty for a voter that has not been heard yet.
+    #[serde(default)]
+    pub version: String,
+    /// The time that a question from this daemon to its daemon and the answer took when it was last its turn, in milliseconds:
+    /// one member is asked each second.
+    #[serde(default)]
+    pub round_trip_ms: Option<f64>,
+    /// What its operator has written on it (node.tags).
+    #[serde(default)]
+    pub tags: BTreeMap<String, String>,
 }
 
 /// Whether a node takes part in the cluster.
@@ -202,11 +213,11 @@ mod tests {
     #[test]
     fn the_documented_example_is_read_and_written_back_byte_for_byte_with_what_was_added_behind() {
         let status: Status = serde_json::from_str(EXAMPLE).unwrap();
-        let fields = EXAMPLE.strip_suffix("}}").unwrap();
+        let (before, after) = EXAMPLE.strip_suffix("}}").unwrap().split_once("3.1}").unwrap();
         assert_eq!(
             serde_json::to_string(&status).unwrap(),
             format!(
-                "{fields},\"conflicts\":0}},\"egress_fence\":false,\"xdp_reason\":null,\"interfaces\":[]}}"
+                "{before}3.1,\"version\":\"\",\"round_trip_ms\":null,\"tags\":{{}}}}{after},\"conflicts\":0}},\"egress_fence\":false,\"xdp_reason\":null,\"interfaces\":[]}}"
             )
         );
     }

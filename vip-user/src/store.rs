@@ -1,7 +1,7 @@
 //! The state directory: what a node must still know after a crash of its daemon or machine.
 //!
-//! That is the last incarnation, the consent given to a first configuration, the current configuration, and the pledge
-//! for the choice of the next one. All calls block on the disk, so they belong on a thread that may. The form of a file
+//! That is the last incarnation, the consent given to a first configuration, the current configuration, the pledge
+//! for the choice of the next one, and which user events were delivered. All calls block on the disk, so they belong on a thread that may. The form of a file
 //! is in `sealed`; what the items mean is in `membership`. Leases and their promises are not stored: they live in pinned
 //! maps, and a quarantine covers their loss.
 //!
@@ -47,7 +47,15 @@ pub struct Store {
     consent: Option<Configuration>,
     configuration: Option<Configuration>,
     pledge: Option<Pledge>,
+    delivered: Option<Delivered>,
     _lock: Flock<File>,
+}
+
+/// The user events that handlers have had: all up to a Lamport time.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Delivered {
+    ltime: u64,
 }
 
 /// The start of a daemon.
@@ -149,6 +157,8 @@ impl Store {
             consent: load(dir, Item::Consent, &owner)?.map(|consent| first(dir, consent)).transpose()?,
             configuration: load(dir, Item::Configuration, &owner)?,
             pledge: load(dir, Item::Pledge, &owner)?,
+            // Nothing that others count on: without it, this node hears only what is new.
+            delivered: load(dir, Item::Delivered, &owner).unwrap_or(None),
             dir: dir.to_owned(),
             owner,
             _lock: lock,
@@ -227,6 +237,19 @@ impl Store {
         Ok(())
     }
 
+    /// The Lamport time up to which user events were delivered by an earlier run, if that is known.
+    pub fn delivered(&self) -> Option<u64> {
+        self.delivered.map(|delivered| delivered.ltime)
+    }
+
+    /// Keeps that time for the next run.
+    pub fn store_delivered(&mut self, ltime: u64) -> Result<(), StoreError> {
+        let delivered = Delivered { ltime };
+        self.save(Item::Delivered, delivered)?;
+        self.delivered = Some(delivered);
+        Ok(())
+    }
+
     /// What membership starts from.
     pub fn stored(&self) -> Stored {
         let (consent, configuration) = (self.consent.clone(), self.configuration.clone());
@@ -247,6 +270,7 @@ enum Item {
     Consent,
     Configuration,
     Pledge,
+    Delivered,
 }
 
 impl Item {
@@ -256,6 +280,7 @@ impl Item {
             Self::Consent => "consent",
             Self::Configuration => "configuration",
             Self::Pledge => "pledge",
+            Self::Delivered => "events",
         }
     }
 
@@ -268,9 +293,9 @@ impl Item {
     }
 
     /// An incarnation only has to grow: nobody agreed to anything by it, and a node that was refused its id at its
-    /// first start may take another one.
+    /// first start may take another one. Nor does anybody count on what was delivered.
     fn is_anyones(self) -> bool {
-        matches!(self, Self::Incarnation)
+        matches!(self, Self::Incarnation | Self::Delivered)
     }
 
     /// What an operator can do when the file is damaged.
@@ -279,6 +304,7 @@ impl Item {
             Self::Incarnation => {
                 "if this machine's clock is right, remove this file: the node then starts from the time of day"
             }
+            Self::Delivered => "remove this file: the node then hears of new user events only",
             Self::Consent | Self::Configuration | Self::Pledge => {
                 "this node no longer knows what it has agreed to: if other nodes of the cluster have a configuration \
                  (`vip-user members` there), remove its whole state directory, and it comes back as a new node; if none \

@@ -1,5 +1,6 @@
 //! A node: its membership, what is on its disk, and all that it has said.
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 use std::net::Ipv4Addr;
 use std::ops::Range;
@@ -7,7 +8,8 @@ use std::sync::Arc;
 
 use vip_common::lease::Ballot;
 use vip_user::membership::{
-    Action, Configuration, Durable, Hello, Identity, Member, Membership, Pledge, Sender, Standing, Stored,
+    Action, Configuration, Durable, Hello, Identity, Member, Membership, Pledge, Rules, Sender, Standing,
+    Stored,
 };
 
 use crate::flaw::Flaw;
@@ -187,10 +189,12 @@ fn identity(id: u16, incarnation: u64) -> Identity {
         address: Ipv4Addr::LOCALHOST.into(),
         name: id.to_string(),
         version: String::new(),
+        tags: BTreeMap::new(),
         priority: 1,
         expect: 1,
         interval_ns: 0,
         lease_ns: 0,
         groups: Vec::new(),
+        rules: Rules::default(),
     }
 }

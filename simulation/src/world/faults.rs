@@ -1,10 +1,12 @@
 //! What goes wrong, and the lives of daemons and machines.
 
+use std::collections::BTreeMap;
+
 use rand::Rng;
 use vip_common::lease::quorum;
 use vip_common::maps::Config;
 use vip_user::election::{Election, Settings};
-use vip_user::membership::{Identity, Membership, Offer};
+use vip_user::membership::{Identity, Membership, Offer, Rules};
 
 use super::control::said;
 use super::{Event, World};
@@ -286,11 +288,13 @@ impl World<'_> {
             address: std::net::Ipv4Addr::LOCALHOST.into(),
             name: format!("lb{}", machine.id),
             version: String::new(),
+            tags: BTreeMap::new(),
             priority: 100,
             expect: u8::try_from(self.schedule.voters).unwrap_or(1),
             interval_ns: self.schedule.interval,
             lease_ns: self.schedule.lease,
             groups: (0..).zip(&machine.priorities).map(offer).collect(),
+            rules: Rules::default(),
         }
     }
 }

@@ -55,6 +55,16 @@ fn summary(settings: &Settings) -> String {
              {MISSING}\n"
         );
     }
+    if !node.tags.is_empty() {
+        let tags: Vec<_> = node.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        text += &format!("tags     {}\n", tags.join(", "));
+    }
+    if let Some(reap) = cluster.reap {
+        text += &format!(
+            "reap     who is gone for {} is no voter any more, and forgotten\n",
+            format_duration(reap)
+        );
+    }
     if groups.is_empty() {
         text += "groups   none: this node only votes\n";
     }
@@ -100,6 +110,8 @@ mod tests {
             "node     lb1 on eth0 and eth1, id from the interface's address, priority 100, XDP auto\n\
              cluster  edge, 3 voters at first, unicast to 10.0.0.8, 10.0.0.9 (port 5680), INSECURE (messages are not authenticated)\n\
              timing   a renewal every 10ms, leases of 50ms\n\
+             tags     role=web\n\
+             reap     who is gone for 24h is no voter any more, and forgotten\n\
              group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64 dev eth1, a router's, here while held, at a virtual MAC, priority 120, preempts after 5s\n\
              socket   /run/vip-user/eth0.sock\n"
         );
@@ -132,6 +144,7 @@ mod tests {
                 priority: 100,
                 xdp: XdpMode::Auto,
                 egress_fence: true,
+                tags: [("role".to_owned(), "web".to_owned())].into(),
             },
             cluster: Cluster {
                 name: "edge".to_owned(),
@@ -143,6 +156,8 @@ mod tests {
                 expect: 3,
                 interval: std::time::Duration::from_millis(10),
                 lease: std::time::Duration::from_millis(50),
+                voter_after: std::time::Duration::from_secs(5),
+                reap: Some(std::time::Duration::from_secs(86_400)),
             },
             groups: vec![Group {
                 name: "web".to_owned(),

@@ -98,7 +98,7 @@ pub(super) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
-fn json_line(answer: &impl Serialize) -> Result<String, Failure> {
+pub(super) fn json_line(answer: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string(answer);
     text.map(|text| text + "\n").map_err(|error| Failure::refused(format!("cannot write JSON: {error}")))
 }

@@ -5,19 +5,32 @@ use std::{path::Path, time::Duration};
 use super::{document::Section, format_duration, keys::KeyRing, name::check_name, transport::Transport};
 use crate::exit::Failure;
 
-pub(super) const KEYS: &[&str] =
-    &["name", "key_file", "insecure", "group_address", "peers", "expect", "interval", "lease"];
+pub(super) const KEYS: &[&str] = &[
+    "name",
+    "key_file",
+    "insecure",
+    "group_address",
+    "peers",
+    "expect",
+    "interval",
+    "lease",
+    "voter_after",
+    "reap",
+];
 
 const DEFAULT_NAME: &str = "default";
 const DEFAULT_KEY_FILE: &str = "/etc/vip-user/cluster.key";
 const DEFAULT_EXPECT: u8 = 3;
 const DEFAULT_INTERVAL: Duration = Duration::from_millis(10);
+const DEFAULT_VOTER_AFTER: Duration = Duration::from_secs(5);
 const DEFAULT_LEASE: Duration = Duration::from_millis(50);
 
 /// A configuration has at most this many voters.
 pub(super) const MAX_VOTERS: usize = 16;
 const MIN_INTERVAL: Duration = Duration::from_millis(1);
 const MAX_LEASE: Duration = Duration::from_secs(10);
+/// A node that says nothing for a shorter time may only have been started anew.
+const MIN_REAP: Duration = Duration::from_secs(10);
 /// A lease has to outlive two lost renewals.
 const MIN_INTERVALS_PER_LEASE: u32 = 3;
 
@@ -36,6 +49,10 @@ pub struct Cluster {
     pub interval: Duration,
     /// The length of a lease: at least three intervals, at most 10 s.
     pub lease: Duration,
+    /// How long a node must have been heard without a gap before it becomes a voter.
+    pub voter_after: Duration,
+    /// How long a node must have been gone before it is no voter any more, and forgotten: at least 10 s. `None`: for ever.
+    pub reap: Option<Duration>,
 }
 
 /// How messages are authenticated.
@@ -56,6 +73,8 @@ impl Cluster {
             expect: section.field("expect").integer(1..=MAX_VOTERS as u64)?.unwrap_or(DEFAULT_EXPECT),
             interval,
             lease,
+            voter_after: section.field("voter_after").duration()?.unwrap_or(DEFAULT_VOTER_AFTER),
+            reap: read_reap(section)?,
             // Last, since it needs the file beside this one: a mistake in this one is told first.
             keys: read_keys(section)?,
         })
@@ -77,6 +96,19 @@ fn read_keys(section: &Section<'_>) -> Result<Keys, Failure> {
     match path {
         None => Ok(Keys::Insecure),
         Some(_) => Err(insecure.refuse("true contradicts cluster.key_file; remove one of the two")),
+    }
+}
+
+fn read_reap(section: &Section<'_>) -> Result<Option<Duration>, Failure> {
+    let field = section.field("reap");
+    let reap = field.duration()?;
+    match reap.filter(|reap| *reap < MIN_REAP) {
+        None => Ok(reap),
+        Some(reap) => Err(field.refuse(format!(
+            "\"{}\" is less than {}: a machine that only starts anew would lose its vote",
+            format_duration(reap),
+            format_duration(MIN_REAP)
+        ))),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! What the values mean is not known here.
 
-use std::{fmt, ops::RangeInclusive, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt, ops::RangeInclusive, time::Duration};
 
 use toml::{
     Spanned,
@@ -186,6 +186,23 @@ impl<'s> Field<'s> {
             }
         };
         list.iter().map(with_place).collect::<Result<_, _>>().map(Some)
+    }
+
+    /// The strings of a table, each by its key.
+    pub(super) fn table_of_strings(&self) -> Result<Option<BTreeMap<String, String>>, Failure> {
+        let expected = "a table of strings, as in { role = \"web\" }";
+        let Some(table) = self.read(expected, |value| value.as_table())? else { return Ok(None) };
+        let with_key = |(key, value): (&'s Spanned<Cow<'s, str>>, &'s Spanned<DeValue<'s>>)| match value
+            .get_ref()
+            .as_str()
+        {
+            Some(text) => Ok((key.get_ref().to_string(), text.to_owned())),
+            None => {
+                let place = self.place.at_line(self.source.line(value));
+                Err(place.refuse(mismatch(expected, value.get_ref())))
+            }
+        };
+        table.iter().map(with_key).collect::<Result<_, _>>().map(Some)
     }
 
     fn read<T>(

@@ -1,6 +1,6 @@
 //! The section `[node]`: this machine.
 
-use std::{fmt, num::NonZeroU16};
+use std::{collections::BTreeMap, fmt, num::NonZeroU16};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -10,9 +10,9 @@ use super::{
     document::{Place, Section},
     name::check_name,
 };
-use crate::exit::Failure;
+use crate::{exit::Failure, membership::check_tags};
 
-pub(super) const KEYS: &[&str] = &["name", "iface", "id", "priority", "xdp", "egress_fence"];
+pub(super) const KEYS: &[&str] = &["name", "iface", "id", "priority", "xdp", "egress_fence", "tags"];
 
 const DEFAULT_PRIORITY: u8 = 100;
 
@@ -31,6 +31,8 @@ pub struct Node {
     pub xdp: XdpMode,
     /// Keep packets from a VIP from leaving while another node serves it.
     pub egress_fence: bool,
+    /// What programs are told of the node, by name: see [`check_tags`] for their bounds.
+    pub tags: BTreeMap<String, String>,
 }
 
 /// How the XDP program is attached to the interface.
@@ -107,8 +109,16 @@ impl Node {
             priority: section.field("priority").integer(0..=255)?.unwrap_or(DEFAULT_PRIORITY),
             xdp: read_xdp(section, overrides.xdp)?,
             egress_fence: section.field("egress_fence").boolean()?.unwrap_or(true),
+            tags: read_tags(section)?,
         })
     }
+}
+
+fn read_tags(section: &Section<'_>) -> Result<BTreeMap<String, String>, Failure> {
+    let field = section.field("tags");
+    let tags = field.table_of_strings()?.unwrap_or_default();
+    check_tags(&tags).map_err(|why| field.refuse(why))?;
+    Ok(tags)
 }
 
 fn read_name(section: &Section<'_>) -> Result<String, Failure> {

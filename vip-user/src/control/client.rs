@@ -27,7 +27,11 @@ const MAX_REPLY: u64 = 16 * 1024 * 1024;
 /// [`Exit::NoPrivilege`](crate::exit::Exit::NoPrivilege) if the caller may not use the socket, and
 /// [`Exit::Refused`](crate::exit::Exit::Refused) with the daemon's reason if it refuses.
 pub fn request<T: DeserializeOwned>(path: &Path, request: Request) -> Result<T, Failure> {
-    let patience = if let Request::Handover { .. } = request { HANDOVER_PATIENCE } else { PATIENCE };
+    let patience = match &request {
+        Request::Handover { .. } => HANDOVER_PATIENCE,
+        Request::Query { timeout_ms, .. } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
+        _ => PATIENCE,
+    };
     let line = exchange(path, &request, patience).map_err(|error| explain(path, patience, &error))?;
     let strange =
         |error| Failure::refused(format!("{}: cannot understand the reply: {error}", path.display()));

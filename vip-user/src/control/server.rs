@@ -21,8 +21,8 @@ use tokio::{
 use super::{Reply, Request, connect};
 use crate::{descriptor::release_early, exit::Failure};
 
-/// The longest request, its line break included.
-const MAX_REQUEST: usize = 4096;
+/// The longest request, its line break included: a query with the longest payload, each byte of it as `\u0000`, and some nodes.
+const MAX_REQUEST: usize = 8192;
 /// The most clients at a time; more wait to be accepted.
 const MAX_CLIENTS: usize = 32;
 /// How long a client may take to send its request, and again to take its reply.
@@ -158,7 +158,8 @@ fn listen(path: &Path) -> io::Result<Server> {
 }
 
 async fn answer<F: Future<Output = Reply>>(stream: UnixStream, handler: Arc<impl Fn(Request) -> F>) {
-    let mut stream = BufReader::new(stream);
+    // With more room than a request has: who sends a little too much is told so, and not cut off.
+    let mut stream = BufReader::with_capacity(2 * MAX_REQUEST, stream);
     let reply = match timeout(PATIENCE, read_request(&mut stream)).await {
         Ok(Ok(request)) => handler(request).await,
         Ok(Err(reason)) => Reply::Error(reason),

@@ -142,9 +142,9 @@ fn a_request_over_the_limit_is_refused() {
         let request = r#"{"command":"status"}"#;
         format!("{}{request}\n", " ".repeat(len - request.len() - 1))
     };
-    assert_eq!(daemon.exchange(padded(4096).as_bytes()), "{\"ok\":\"Status\"}\n");
-    let answer = daemon.exchange(padded(4097).as_bytes());
-    assert_eq!(answer, "{\"error\":\"the request is longer than 4096 bytes\"}\n");
+    assert_eq!(daemon.exchange(padded(8192).as_bytes()), "{\"ok\":\"Status\"}\n");
+    let answer = daemon.exchange(padded(8193).as_bytes());
+    assert_eq!(answer, "{\"error\":\"the request is longer than 8192 bytes\"}\n");
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! Claiming the node's id: before a daemon votes, it asks the others whether one of them has its id already.
+//! Claiming the node's id and name: before a daemon votes, it asks the others whether one of them has its id or its name
+//! already.
 //!
-//! Two voters of one id would be counted as one, so the later one must not start. Nobody answers where nobody is: a
+//! Two voters of one id would be counted as one, and of two nodes of one name nobody could tell which is meant; so the later
+//! one must not start. Nobody answers where nobody is: a
 //! node that cannot be reached now, or hangs, is found later, when its messages come in (see the lease thread).
 
 use std::net::IpAddr;
@@ -9,7 +11,9 @@ use std::os::fd::AsFd as _;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use vip_common::wire::Kind;
 
+use super::control_plane::{id_taken, name_taken};
 use crate::clock;
+use crate::exit::Failure;
 use crate::signer::Signer;
 use crate::transport::{MAX_DATAGRAM, Transport};
 
@@ -18,23 +22,37 @@ const PROBES: u32 = 3;
 /// Time for the answers to one probe, in ns.
 const PATIENCE: u64 = 60_000_000;
 
-/// The address of the node that has this id already, if one says so.
-pub(super) fn owner_of_id(transport: &mut Transport, signer: &mut Signer) -> Option<IpAddr> {
-    (0..PROBES).find_map(|_| {
-        let probe = signer.letter(Kind::Probe, b"");
-        // Without a carrier nobody can hear it, or answer.
-        let _ = transport.send(&probe);
-        await_objection(transport, signer)
-    })
+/// What another node has already.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Claimed {
+    /// This node's id.
+    Id,
+    /// This node's name.
+    Name,
 }
 
-fn await_objection(transport: &mut Transport, signer: &Signer) -> Option<IpAddr> {
+/// Fails if another node says that it has this node's id or name already.
+pub(super) fn claim(transport: &mut Transport, signer: &mut Signer, name: &str) -> Result<(), Failure> {
+    let objection = (0..PROBES).find_map(|_| {
+        let probe = signer.letter(Kind::Probe, name.as_bytes());
+        // Without a carrier nobody can hear it, or answer.
+        let _ = transport.send(&probe);
+        await_objection(transport, signer, name)
+    });
+    match objection {
+        None => Ok(()),
+        Some((Claimed::Id, owner)) => Err(id_taken(signer.origin().node, owner)),
+        Some((Claimed::Name, owner)) => Err(name_taken(name, owner)),
+    }
+}
+
+fn await_objection(transport: &mut Transport, signer: &Signer, name: &str) -> Option<(Claimed, IpAddr)> {
     let deadline = clock::now() + PATIENCE;
     let mut buffer = [0; MAX_DATAGRAM];
     loop {
         while let Ok(Some(incoming)) = transport.receive(&mut buffer) {
-            if is_objection(incoming.datagram, signer) {
-                return Some(incoming.source);
+            if let Some(claimed) = objection(incoming.datagram, signer, name) {
+                return Some((claimed, incoming.source));
             }
         }
         let rest = deadline.checked_sub(clock::now())?;
@@ -44,14 +62,16 @@ fn await_objection(transport: &mut Transport, signer: &Signer) -> Option<IpAddr>
 }
 
 /// An answer to this probe; or, of two nodes that start at the same time, the probe of the earlier one.
-fn is_objection(datagram: &[u8], signer: &Signer) -> bool {
-    let Ok((message, kind, _)) = signer.open(datagram) else { return false };
+fn objection(datagram: &[u8], signer: &Signer, name: &str) -> Option<Claimed> {
+    let (message, kind, body) = signer.open(datagram).ok()?;
     let own = signer.origin();
     let incarnation = message.incarnation.get();
-    message.sender.get() == own.node
-        && match kind {
-            Kind::Taken => incarnation == own.incarnation,
-            Kind::Probe => incarnation < own.incarnation,
-            _ => false,
-        }
+    let is_own_id = message.sender.get() == own.node;
+    let objects = match kind {
+        Kind::Taken => is_own_id && incarnation == own.incarnation,
+        Kind::Probe => (is_own_id || body == name.as_bytes()) && incarnation < own.incarnation,
+        _ => false,
+    };
+    let is_about_id = if kind == Kind::Taken { body.is_empty() } else { is_own_id };
+    objects.then_some(if is_about_id { Claimed::Id } else { Claimed::Name })
 }

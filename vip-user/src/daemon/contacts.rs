@@ -25,7 +25,7 @@ impl ControlPlane {
         debug!("node {} at {} knows {} others", from.id, from.address, addresses.len());
     }
 
-    fn tell(&self, gossip: &Gossip, to: IpAddr) {
+    pub(super) fn tell(&self, gossip: &Gossip, to: IpAddr) {
         match gossip.encode() {
             Ok(body) => self.orders.give(Order::LetterTo { kind: Kind::Gossip, body, to }),
             Err(error) => error!("{to} cannot be told {gossip:?}: {error}"),

@@ -11,6 +11,7 @@ use vip_common::maps::{self, Counter, Event, EventKind};
 use vip_common::wire::Kind;
 
 use super::conflicts::Conflicts;
+use super::gossip::GossipSide;
 use super::groups::{self, Group};
 use super::interfaces::Interfaces;
 use super::lease_thread::{Order, OrderBook, Report};
@@ -20,11 +21,9 @@ use super::preemption::{self, Preemption};
 use super::storage::Storage;
 use crate::clock;
 use crate::config::{Presence, Settings};
-use crate::contacts::Way;
 use crate::dataplane::{Counters, Words};
 use crate::election::{self, Demotion, GiveUp, State};
 use crate::exit::Failure;
-use crate::gossip::Gossip;
 use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severity};
 use crate::netlink::Interface;
 use crate::status::{self, MemberStatus, Status};
@@ -49,6 +48,7 @@ pub(super) struct ControlPlane {
     pub(super) conflicts: Conflicts,
     pub(super) orders: OrderBook,
     pub(super) storage: Storage,
+    pub(super) gossip: GossipSide,
     /// Whether packets from a VIP that another node serves are kept from leaving.
     pub(super) egress_fence: bool,
     /// How the daemon is to end, once it is.
@@ -77,11 +77,21 @@ impl ControlPlane {
 
     /// When to call [`Self::handle_timeout`], in CLOCK_BOOTTIME ns.
     pub(super) fn next_deadline(&self) -> u64 {
-        self.membership.next_deadline()
+        self.gossip.next_deadline().into_iter().fold(self.membership.next_deadline(), u64::min)
     }
 
-    /// A deadline of the membership has come.
+    /// A deadline has come.
     pub(super) fn handle_timeout(&mut self) {
+        let now = clock::now();
+        if self.gossip.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.handle_gossip_timeout();
+        }
+        if self.membership.next_deadline() <= now {
+            self.handle_membership_timeout();
+        }
+    }
+
+    fn handle_membership_timeout(&mut self) {
         match self.plane.peers() {
             Ok(peers) => peers.iter().for_each(|(id, peer)| self.membership.heard(*id, peer.last_heard)),
             Err(error) => warn!("{error}"),
@@ -210,6 +220,9 @@ impl ControlPlane {
             voter: true,
             priority: 0,
             last_heard_ms: None,
+            version: String::new(),
+            round_trip_ms: None,
+            tags: BTreeMap::new(),
         })
     }
 
@@ -230,6 +243,9 @@ impl ControlPlane {
             voter: configuration.is_some_and(|configuration| configuration.contains(member.id)),
             priority: member.hello.priority,
             last_heard_ms: Some(ago),
+            version: member.hello.version.clone(),
+            round_trip_ms: self.gossip.round_trip(member.id).map(|ns| ns as f64 / 1e6),
+            tags: member.hello.tags.clone(),
         }
     }
 
@@ -261,6 +277,7 @@ impl ControlPlane {
                     self.rank();
                     self.order_eligibility();
                 }
+                Action::NameTaken(by) => self.end(Err(name_taken(&self.settings.node.name, by))),
                 Action::Notice(notice) => match notice.severity() {
                     Severity::Info => info!("{notice}"),
                     Severity::Warn => warn!("{notice}"),
@@ -270,8 +287,11 @@ impl ControlPlane {
         }
     }
 
-    fn send_hello(&self) {
-        match self.membership.hello().encode() {
+    fn send_hello(&mut self) {
+        let mut hello = self.membership.hello();
+        self.gossip.put_into(&mut hello);
+        self.ping_next();
+        match hello.encode() {
             Ok(body) => self.orders.give(Order::Letter { kind: Kind::Hello, body }),
             Err(error) => error!("this node cannot say who it is: {error}"),
         }
@@ -280,19 +300,11 @@ impl ControlPlane {
     fn read_hello(&mut self, from: membership::Sender, body: &[u8]) {
         match Hello::decode(body) {
             Ok(hello) => {
-                self.membership.handle_hello(from, hello, clock::now());
+                self.membership.handle_hello(from, hello.clone(), clock::now());
                 self.settle();
+                self.compare_events(from.id, &hello);
             }
             Err(error) => debug!("the Hello of node {} at {} makes no sense: {error}", from.id, from.address),
-        }
-    }
-
-    fn read_gossip(&mut self, from: membership::Sender, way: Way, body: &[u8]) {
-        match Gossip::decode(body) {
-            Ok(Gossip::Join) => self.handle_join(from, way),
-            Ok(Gossip::Roster(addresses)) => self.handle_roster(from, way, &addresses),
-            Ok(_) => {}
-            Err(error) => debug!("what node {} at {} tells makes no sense: {error}", from.id, from.address),
         }
     }
 
@@ -530,6 +542,13 @@ impl ControlPlane {
 pub(super) fn id_taken(id: u16, by: IpAddr) -> Failure {
     Failure::configuration(format!(
         "node id {id} is taken by the node at {by}: set another node.id on one of the two"
+    ))
+}
+
+/// The failure of a node whose name another one has.
+pub(super) fn name_taken(name: &str, by: IpAddr) -> Failure {
+    Failure::configuration(format!(
+        "node name {name:?} is taken by the node at {by}: set another node.name on one of the two"
     ))
 }
 

@@ -47,7 +47,7 @@ impl ControlPlane {
     }
 
     /// The id of the node that an operator means, by its name or id.
-    fn id_of(&self, node: &str) -> Result<u16, String> {
+    pub(super) fn id_of(&self, node: &str) -> Result<u16, String> {
         let members = self.membership.members();
         lookup::id_of(members.map(|member| (member.id, member.hello.name.as_str())), node)
     }

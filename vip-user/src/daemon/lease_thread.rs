@@ -158,6 +158,8 @@ pub(super) struct Parts {
     pub(super) plane: LeaseSide,
     pub(super) signer: Signer,
     pub(super) transport: Transport,
+    /// The node's.
+    pub(super) name: String,
     /// One for each interface.
     pub(super) announcers: Vec<Arc<Announcer>>,
 }
@@ -476,6 +478,14 @@ impl Driver {
     }
 
     fn report(&mut self, report: Report) {
+        // A flood of letters keeps nobody from hearing what the elections have to tell.
+        let is_letter = matches!(report, Report::Letter { .. });
+        if is_letter && self.reports.capacity() < REPORTS / 2 {
+            if self.paces.reports.allows(clock::now()) {
+                warn!("the daemon is busy: letters of other nodes are lost");
+            }
+            return;
+        }
         if self.reports.try_send(report).is_err() && self.paces.reports.allows(clock::now()) {
             warn!("the daemon is busy: reports are lost");
         }

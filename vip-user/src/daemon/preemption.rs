@@ -69,6 +69,7 @@ mod tests {
         let hello = Hello {
             name: format!("lb{id}"),
             version: "1".into(),
+            tags: BTreeMap::new(),
             priority: 100,
             expect: 3,
             interval_ns: 10,
@@ -78,6 +79,9 @@ mod tests {
             pledge: None,
             remove: None,
             leaving: false,
+            period_ms: 1000,
+            clock: 0,
+            heard: vec![],
         };
         let address = Ipv4Addr::LOCALHOST.into();
         Member {

@@ -21,8 +21,9 @@ use vip_common::wire::name_hash;
 use self::with_xdp::Unstarted;
 use super::claim;
 use super::conflicts::Conflicts;
-use super::control_plane::{ControlPlane, id_taken, nanoseconds};
+use super::control_plane::{ControlPlane, nanoseconds};
 use super::footprint::Footprint;
+use super::gossip::GossipSide;
 use super::interfaces::Interfaces;
 use super::lease_thread::{LeaseThread, Parts, Report};
 use super::leftovers;
@@ -39,7 +40,7 @@ use crate::control::Server;
 use crate::dataplane::{Pins, ProgramLogger, Words};
 use crate::exit::Failure;
 use crate::ipv6::{self, mapped};
-use crate::membership::{Durable, Identity, Membership};
+use crate::membership::{Durable, Identity, Membership, Rules};
 use crate::netlink::{Changes, Interface, Netlink, NetlinkError, dummy_name};
 use crate::signer::{Origin, Signer, WireKeys};
 use crate::store::{Owner, Store};
@@ -295,6 +296,7 @@ fn assemble(
     let Sides { lease, control, words, announcers, logger, dummy, egress_fence, mode } = sides;
     let identity = identity(settings, &own, &place, slots);
     let membership = Membership::new(identity, own.store.stored(), clock::now()).map_err(refused)?;
+    let gossip = GossipSide::new(place.id, own.origin.incarnation, own.store.delivered());
     let (storage, stored) = Storage::new(own.store);
     let election = crate::election::Settings {
         node: place.id,
@@ -307,6 +309,7 @@ fn assemble(
         plane: lease,
         signer,
         transport,
+        name: settings.node.name.clone(),
         announcers,
     })
     .map_err(refused)?;
@@ -326,6 +329,7 @@ fn assemble(
         conflicts: Conflicts::default(),
         orders: lease_thread.orders(),
         storage,
+        gossip,
         egress_fence,
         end: None,
     };
@@ -363,11 +367,16 @@ fn identity(settings: &Settings, own: &Own, place: &Place, slots: &Slots) -> Ide
         address: place.address,
         name: settings.node.name.clone(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
+        tags: settings.node.tags.clone(),
         priority: settings.node.priority,
         expect: settings.cluster.expect,
         interval_ns: nanoseconds(settings.cluster.interval),
         lease_ns: nanoseconds(settings.cluster.lease),
         groups: slots.iter().map(|slot| slot.group().offer(true)).collect(),
+        rules: Rules {
+            voter_after: nanoseconds(settings.cluster.voter_after),
+            reap: settings.cluster.reap.map(nanoseconds),
+        },
     }
 }
 

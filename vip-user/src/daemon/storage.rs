@@ -3,10 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use tracing::error;
+use tracing::{error, warn};
 
 use crate::membership::Durable;
 use crate::store::Store;
@@ -21,13 +21,22 @@ const PENDING: usize = 4;
 pub(super) struct Storage {
     store: Arc<Mutex<Store>>,
     done: mpsc::Sender<Durable>,
+    delivered: watch::Sender<u64>,
 }
 
 impl Storage {
     /// Writes to `store`, and where the completed writes are reported.
     pub(super) fn new(store: Store) -> (Self, mpsc::Receiver<Durable>) {
         let (done, reports) = mpsc::channel(PENDING);
-        (Self { store: Arc::new(Mutex::new(store)), done }, reports)
+        let (delivered, latest) = watch::channel(store.delivered().unwrap_or(0));
+        let store = Arc::new(Mutex::new(store));
+        tokio::spawn(keep_delivered(Arc::clone(&store), latest));
+        (Self { store, done, delivered }, reports)
+    }
+
+    /// Keeps the Lamport time of what was delivered for the next start, as soon as may be.
+    pub(super) fn remember_delivered(&self, ltime: u64) {
+        self.delivered.send_replace(ltime);
     }
 
     /// Makes this durable, however long it takes, then reports it.
@@ -41,6 +50,20 @@ impl Storage {
             // Nobody listens any more: the daemon is on its way out.
             let _ = done.send(durable).await;
         });
+    }
+}
+
+/// Writes the latest time whenever it has changed; those that come during a write are one.
+async fn keep_delivered(store: Arc<Mutex<Store>>, mut latest: watch::Receiver<u64>) {
+    while latest.changed().await.is_ok() {
+        let (store, ltime) = (Arc::clone(&store), *latest.borrow_and_update());
+        let written = spawn_blocking(move || {
+            store.lock().unwrap_or_else(PoisonError::into_inner).store_delivered(ltime)
+        });
+        if let Ok(Err(error)) = written.await {
+            warn!("{error}; after a restart, events may be delivered again");
+            sleep(RETRY).await;
+        }
     }
 }
 

@@ -23,7 +23,7 @@ pub const MAX_KEPT: usize = 512;
 /// How long an event waits for others that were made before it, in ns.
 pub const HOLD_BACK: u64 = 50_000_000;
 /// The most nodes of which a Hello says what was heard.
-pub const MAX_HEARD: usize = 8;
+pub const MAX_HEARD: usize = 4;
 /// Events that a node may make in a second, and the most at once: a node that is full of events serves nobody.
 pub const EVENTS_PER_SECOND: u32 = 100;
 

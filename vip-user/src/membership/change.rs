@@ -43,9 +43,9 @@ pub enum RemovalRefused {
     /// Nobody votes yet.
     #[error("there is no configuration yet, and so no voter to count out")]
     NotFormed,
-    /// It votes in nothing.
-    #[error("{0} is no voter")]
-    NoVoter(Node),
+    /// It votes in nothing, and is not known either.
+    #[error("{0} is no voter, and not a known node")]
+    Unknown(Node),
     /// Somebody has to vote.
     #[error("{0} is the only voter, and a cluster needs one: to end the cluster, stop the daemon")]
     LastVoter(Node),
@@ -129,12 +129,16 @@ impl Change {
 }
 
 impl Membership {
-    /// Asks the voters to count out voter `id`: this node itself while it is alive, or one that has failed or left.
+    /// Asks the voters to count out voter `id`: this node itself while it is alive, or one that has failed or left. Who is gone
+    /// and no voter, or none any more, is forgotten, and the others are asked to do so.
     /// To be called again and again, until it is done or refused: a wish that nobody repeats within [`WISH_TIME`] is
     /// dropped. After a refusal it is dropped at once.
     pub fn remove(&mut self, id: u16, now: u64) -> Result<Removal, RemovalRefused> {
         self.drop_old_wish(now);
         let answer = self.may_remove(id, now);
+        if answer == Ok(Removal::Done) {
+            self.forget_if_gone(id, now);
+        }
         let is_wished = self.change.wish.is_some_and(|wish| wish.id == id);
         if answer.is_ok() {
             self.change.wish = Some(Wish { id, until: now.saturating_add(WISH_TIME) });
@@ -154,16 +158,21 @@ impl Membership {
         let wished = self.change.wish.map(|wish| wish.id);
         match (current.contains(id), wished) {
             (_, Some(other)) if other != id => return Err(RemovalRefused::Busy(self.node(other))),
-            (false, None) => return Err(RemovalRefused::NoVoter(self.node(id))),
             (false, Some(_)) if self.is_settled() => return Ok(Removal::Done),
             (false, Some(_)) => return Ok(Removal::Asked),
-            (true, _) => {}
+            (false, None) if self.members.get(id).is_none() => {
+                return Err(RemovalRefused::Unknown(self.node(id)));
+            }
+            _ => {}
         }
-        let rest = current.without(id).ok_or_else(|| RemovalRefused::LastVoter(self.node(id)))?;
         let speaks = self.members.get(id).is_some_and(|member| self.members.speaks(member, now));
         if speaks && id != self.members.me.id {
             return Err(RemovalRefused::Alive(self.node(id)));
         }
+        if !current.contains(id) {
+            return Ok(Removal::Done);
+        }
+        let rest = current.without(id).ok_or_else(|| RemovalRefused::LastVoter(self.node(id)))?;
         if !succession::has_quorum(&self.members, current, now) {
             let heard = succession::speaking_voters(&self.members, current, now);
             return Err(RemovalRefused::NoQuorum { heard, voters: current.voters().len() });

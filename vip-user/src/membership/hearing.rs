@@ -4,7 +4,7 @@
 use super::hello::Hello;
 use super::members::{Member, Status};
 use super::notice::Notice;
-use super::{Action, Configuration, EAGER_HELLO_INTERVAL, Membership, Offer, node};
+use super::{Action, Configuration, EAGERNESS, Membership, Offer, node, succession};
 
 impl Membership {
     pub(super) fn refresh_statuses(&mut self, now: u64) {
@@ -29,7 +29,8 @@ impl Membership {
             |has: &Configuration| member.formed().is_none_or(|theirs| theirs.epoch() < has.epoch());
         if is_new || self.members.me.formed().is_some_and(is_behind) {
             // Let it know this node, or the configuration, without waiting for the next regular Hello.
-            let earliest = self.last_hello.map_or(now, |last| last.saturating_add(EAGER_HELLO_INTERVAL));
+            let least = self.hello_interval() / EAGERNESS;
+            let earliest = self.last_hello.map_or(now, |last| last.saturating_add(least));
             self.next_hello = self.next_hello.min(earliest.max(now));
         }
         match (member.status, before.map(|before| before.status)) {
@@ -70,8 +71,46 @@ impl Membership {
         self.notice(Notice::SettingsDiffer { node: node(member), differences });
     }
 
-    /// Warns of two nodes of one name, once per name that `member` takes.
+    /// Forgets the node that `member` asks to forget: one that is gone, and no voter.
+    pub(super) fn forget_with(&mut self, member: &Member, now: u64) {
+        if let Some(id) = member.hello.remove {
+            self.forget_if_gone(id, now);
+        }
+    }
+
+    /// Forgets a node, if it is gone and no voter.
+    pub(super) fn forget_if_gone(&mut self, id: u16, now: u64) {
+        let is_voter = self.configuration().is_some_and(|current| current.contains(id));
+        let known = self.members.get(id).filter(|member| member.id != self.members.me.id);
+        let is_gone =
+            known.is_some_and(|member| !self.members.speaks(member, now) && member.gone_since().is_some());
+        if is_gone
+            && !is_voter
+            && let Some(gone) = self.members.forget(id)
+        {
+            self.notice(Notice::Reaped(node(&gone)));
+            self.actions.push_back(Action::PeersChanged);
+        }
+    }
+
+    /// Forgets those that have been gone for so long that nobody waits for them any more.
+    pub(super) fn reap(&mut self, now: u64) {
+        if self.members.rules.reap.is_none() {
+            return;
+        }
+        let due = |member: &&Member| succession::is_to_be_reaped(&self.members, member.id, now);
+        let due: Vec<u16> = self.members.iter().filter(due).map(|member| member.id).collect();
+        due.into_iter().for_each(|id| self.forget_if_gone(id, now));
+    }
+
+    /// Of two nodes of one name, the one that came later has to go: that is not the one that votes, whatever their clocks say.
     fn compare_names(&mut self, member: &Member, before: Option<&Member>) {
+        let votes = |member: &Member| self.configuration().is_some_and(|has| has.contains(member.id));
+        let precedence = |member: &Member| (!votes(member), member.incarnation, member.id);
+        let me = &self.members.me;
+        if member.hello.name == me.hello.name && precedence(member) < precedence(me) {
+            self.actions.push_back(Action::NameTaken(member.address));
+        }
         if before.is_some_and(|before| before.hello.name == member.hello.name) {
             return;
         }

@@ -3,13 +3,14 @@
 //! The header around it (sender, incarnation, sequence, tag) and its checks belong to the transport; what is done on
 //! hearing one is in the parent module.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::configuration::{Configuration, FIRST_EPOCH, MAX_VOTERS};
 use super::pledge::{Accepted, Pledge};
+use crate::gossip::events::{Heard, MAX_HEARD};
 
 /// The most bytes of an encoded Hello: with its header it fits the smallest common MTU without fragments.
 pub const MAX_HELLO_BYTES: usize = 1200;
@@ -20,6 +21,15 @@ pub const MAX_NAME_BYTES: usize = 32;
 /// The most groups that a node can offer to serve.
 pub const MAX_OFFERS: usize = 64;
 
+/// The most tags of a node.
+pub(super) const MAX_TAGS: usize = 16;
+
+/// The most bytes of a node's tags, names and values together.
+pub(super) const MAX_TAGS_BYTES: usize = 256;
+
+/// The longest time between two Hellos, in ms.
+pub const MAX_PERIOD_MS: u32 = 60_000;
+
 /// What a node says of itself, every second and whenever its standing changes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
@@ -27,6 +37,8 @@ pub struct Hello {
     pub name: String,
     /// The version of the node's software, at most 32 bytes without control characters.
     pub version: String,
+    /// What the operator has written on the node, for programs: name and value, without control characters.
+    pub tags: BTreeMap<String, String>,
     /// The node's own priority; 0 is a witness.
     pub priority: u8,
     /// How many voters the node's settings want in the first configuration, 1 to 16.
@@ -45,6 +57,12 @@ pub struct Hello {
     pub remove: Option<u16>,
     /// The node is about to stop on purpose.
     pub leaving: bool,
+    /// The next Hello comes within this time, at most [`MAX_PERIOD_MS`].
+    pub period_ms: u32,
+    /// The latest Lamport time of user events that the node has heard of.
+    pub clock: u64,
+    /// What it has heard of user events lately, at most [`MAX_HEARD`] nodes'.
+    pub heard: Vec<Heard>,
 }
 
 /// A node's readiness to serve one group.
@@ -102,6 +120,13 @@ impl Hello {
         if !is_short_and_plain(&self.version) {
             return Err(HelloError::Version);
         }
+        check_tags(&self.tags)?;
+        if self.period_ms == 0 || self.period_ms > MAX_PERIOD_MS {
+            return Err(HelloError::Period(self.period_ms));
+        }
+        if self.heard.len() > MAX_HEARD || self.heard.iter().any(|heard| heard.last.number == u64::MAX) {
+            return Err(HelloError::Heard);
+        }
         if self.expect == 0 || usize::from(self.expect) > MAX_VOTERS {
             return Err(HelloError::Expect(self.expect));
         }
@@ -139,6 +164,20 @@ impl Hello {
     }
 }
 
+/// Whether a node can have these tags.
+///
+/// # Errors
+/// What is wrong with them.
+pub fn check_tags(tags: &BTreeMap<String, String>) -> Result<(), HelloError> {
+    let bytes: usize = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+    let is_plain = |text: &str| !text.chars().any(char::is_control);
+    let is_valid = |(name, value): (&String, &String)| !name.is_empty() && is_plain(name) && is_plain(value);
+    if tags.len() > MAX_TAGS || bytes > MAX_TAGS_BYTES || !tags.iter().all(is_valid) {
+        return Err(HelloError::Tags);
+    }
+    Ok(())
+}
+
 fn is_short_and_plain(text: &str) -> bool {
     text.len() <= MAX_NAME_BYTES && !text.chars().any(char::is_control)
 }
@@ -161,6 +200,17 @@ pub enum HelloError {
     /// The version is too long or not plain text.
     #[error("version: at most {MAX_NAME_BYTES} bytes without control characters")]
     Version,
+    /// Too many tags, too long ones, or not plain text.
+    #[error(
+        "tags: at most {MAX_TAGS}, of {MAX_TAGS_BYTES} bytes in all, with names, and without control characters"
+    )]
+    Tags,
+    /// No time between two Hellos.
+    #[error("the next hello is to come within {0} ms: 1 to {MAX_PERIOD_MS}")]
+    Period(u32),
+    /// More nodes than a Hello can name, or a number that none can follow.
+    #[error("what it has heard of events: at most {MAX_HEARD} nodes'")]
+    Heard,
     /// `expect` cannot be the size of a configuration.
     #[error("expect = {0}: 1 to {MAX_VOTERS}")]
     Expect(u8),
@@ -186,8 +236,10 @@ mod tests {
     use vip_common::lease::Ballot;
 
     use super::*;
+    use crate::gossip::Origin;
 
     fn largest() -> Hello {
+        let last = Origin { node: u16::MAX, incarnation: u64::MAX, number: u64::MAX - 1 };
         let group = |i| Offer { group: u32::MAX - i, priority: 255, preempt: true };
         let configuration = Configuration::new(u32::MAX - 1, (65_520..=65_534).collect()).unwrap();
         let ballot = Ballot::new((1 << 47) - 1, u16::MAX);
@@ -196,6 +248,7 @@ mod tests {
         Hello {
             name: "n".repeat(MAX_NAME_BYTES),
             version: "v".repeat(MAX_NAME_BYTES),
+            tags: (10..26).map(|i| (format!("{i}"), "t".repeat(14))).collect(),
             priority: 255,
             expect: 16,
             interval_ns: u64::MAX,
@@ -205,6 +258,9 @@ mod tests {
             pledge: Some(pledge.unwrap()),
             remove: Some(u16::MAX),
             leaving: true,
+            period_ms: MAX_PERIOD_MS,
+            clock: u64::MAX,
+            heard: vec![Heard { last, ltime: u64::MAX }; MAX_HEARD],
         }
     }
 
@@ -231,7 +287,7 @@ mod tests {
         type Spoil = fn(&mut Hello, Standing, Offer);
         let consent = Standing::Consented(Configuration::new(2, vec![1]).unwrap());
         let offer = Offer { group: 7, priority: 1, preempt: false };
-        let cases: [(HelloError, Spoil); 8] = [
+        let cases: [(HelloError, Spoil); 16] = [
             (HelloError::Name, |h, _, _| h.name.clear()),
             (HelloError::Name, |h, _, _| h.name = "a\nb".into()),
             (HelloError::Version, |h, _, _| h.version.push('x')),
@@ -240,6 +296,14 @@ mod tests {
             (HelloError::GroupTwice, |h, _, offer| h.groups = vec![offer; 2]),
             (HelloError::ConsentEpoch(2), |h, consent, _| h.standing = consent),
             (HelloError::RemoveNobody, |h, _, _| h.remove = Some(0)),
+            (HelloError::Tags, |h, _, _| drop(h.tags.insert("x".into(), String::new()))),
+            (HelloError::Tags, |h, _, _| h.tags = [("a".into(), "v".repeat(256))].into()),
+            (HelloError::Tags, |h, _, _| h.tags = [("a".into(), "\u{1b}[2J".into())].into()),
+            (HelloError::Tags, |h, _, _| h.tags = [(String::new(), "v".into())].into()),
+            (HelloError::Period(0), |h, _, _| h.period_ms = 0),
+            (HelloError::Period(60_001), |h, _, _| h.period_ms += 1),
+            (HelloError::Heard, |h, _, _| h.heard.push(h.heard[0])),
+            (HelloError::Heard, |h, _, _| h.heard[0].last.number = u64::MAX),
         ];
         for (error, spoil) in cases {
             let mut hello = largest();
@@ -273,10 +337,11 @@ mod tests {
 
     #[test]
     fn an_invalid_configuration_is_refused() {
-        // Input: the encoding of a valid Hello whose two voters, before the last three bytes, are made equal.
+        // Input: the encoding of a valid Hello whose two voters, before the last six bytes, are made equal.
         let standing = Standing::Formed(Configuration::new(1, vec![1, 2]).unwrap());
-        let mut bytes = Hello { standing, pledge: None, remove: None, ..largest() }.encode().unwrap();
-        let last_voter = bytes.len() - 4;
+        let short = Hello { period_ms: 1, clock: 0, heard: vec![], ..largest() };
+        let mut bytes = Hello { standing, pledge: None, remove: None, ..short }.encode().unwrap();
+        let last_voter = bytes.len() - 7;
         assert_eq!(bytes[last_voter], 2);
         bytes[last_voter] = 1;
         assert!(matches!(Hello::decode(&bytes), Err(HelloError::Malformed(_))));

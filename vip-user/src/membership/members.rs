@@ -8,7 +8,8 @@ use std::net::IpAddr;
 use super::configuration::Configuration;
 use super::hello::{Hello, Standing};
 
-/// A node that is silent for this long, in ns, has failed.
+/// A node that is silent for this long, in ns, has failed; one that says Hello more seldom than each second, after three times as long
+/// as it has promised to speak within.
 pub const FAILED_AFTER: u64 = 3_000_000_000;
 
 /// A leaving node that is silent for this long, in ns, has left. It says Hello ten times a second until it stops, so
@@ -17,6 +18,8 @@ pub const LEFT_AFTER: u64 = 1_000_000_000;
 
 /// The most nodes that are remembered, this one not counted.
 pub const MAX_MEMBERS: usize = 1024;
+
+const MILLISECOND: u64 = 1_000_000;
 
 /// A node of the cluster, as this node knows it.
 #[derive(Clone, Debug)]
@@ -33,7 +36,7 @@ pub struct Member {
     pub last_heard_ns: u64,
     /// When its last Hello came. The data plane of a dead or hanging daemon is heard on and on.
     pub last_hello_ns: u64,
-    /// Since when its Hellos have come without a gap of [`FAILED_AFTER`], all of one incarnation.
+    /// Since when its Hellos have come without a gap in which it would have failed, all of one incarnation.
     pub speaks_since: u64,
     /// Its last Hello.
     pub hello: Hello,
@@ -42,7 +45,7 @@ pub struct Member {
 /// Whether a member takes part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Heard within [`FAILED_AFTER`].
+    /// Heard lately: see [`FAILED_AFTER`].
     Alive,
     /// It said that it is about to stop, and still speaks.
     Leaving,
@@ -65,10 +68,21 @@ impl Status {
 }
 
 impl Member {
+    /// The silence that makes it a failed one, in ns.
+    fn failed_after(&self) -> u64 {
+        FAILED_AFTER.max(3 * MILLISECOND * u64::from(self.hello.period_ms))
+    }
+
+    /// Since when it is known to be gone, in CLOCK_BOOTTIME ns; `None` while it takes part.
+    pub(super) fn gone_since(&self) -> Option<u64> {
+        let is_gone = matches!(self.status, Status::Failed | Status::Left);
+        is_gone.then_some(self.last_heard_ns)
+    }
+
     /// When to take its silence for failure or departure; `None` when it is gone already.
     fn silent_at(&self) -> Option<u64> {
         match self.status {
-            Status::Alive => Some(self.last_heard_ns.saturating_add(FAILED_AFTER)),
+            Status::Alive => Some(self.last_heard_ns.saturating_add(self.failed_after())),
             Status::Leaving => Some(self.last_heard_ns.saturating_add(LEFT_AFTER)),
             Status::Failed | Status::Left => None,
         }
@@ -76,7 +90,7 @@ impl Member {
 
     /// The status that its silence or its being heard has brought by `now`, if that is a new one.
     fn changed_status(&self, now: u64) -> Option<Status> {
-        let heard_again = || now < self.last_heard_ns.saturating_add(FAILED_AFTER);
+        let heard_again = || now < self.last_heard_ns.saturating_add(self.failed_after());
         match self.status {
             Status::Failed => heard_again().then_some(Status::Alive),
             Status::Alive => (self.silent_at()? <= now).then_some(Status::Failed),
@@ -107,16 +121,35 @@ impl Member {
     }
 }
 
+/// When members become voters by themselves, and are none any more. Only what the coordinator is set to counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// How long a node must have spoken without a gap before it becomes a voter, in ns.
+    pub voter_after: u64,
+    /// How long a node must have been gone before it is no voter any more, and then forgotten, in ns; `None`: for ever.
+    pub reap: Option<u64>,
+}
+
+impl Default for Rules {
+    /// Five seconds, and never.
+    fn default() -> Self {
+        Self { voter_after: 5_000 * MILLISECOND, reap: None }
+    }
+}
+
 /// This node and the ones that it has heard.
 #[derive(Clone, Debug)]
 pub(super) struct Members {
     pub(super) me: Member,
+    pub(super) rules: Rules,
+    /// When this daemon began to listen, in CLOCK_BOOTTIME ns.
+    pub(super) since: u64,
     others: BTreeMap<u16, Member>,
 }
 
 impl Members {
-    pub(super) fn new(me: Member) -> Self {
-        Self { me, others: BTreeMap::new() }
+    pub(super) fn new(me: Member, rules: Rules, now: u64) -> Self {
+        Self { me, rules, since: now, others: BTreeMap::new() }
     }
 
     pub(super) fn get(&self, id: u16) -> Option<&Member> {
@@ -140,7 +173,7 @@ impl Members {
 
     /// Whether the daemon of `member` takes part by what it says, and not only by its data plane's votes.
     pub(super) fn speaks(&self, member: &Member, now: u64) -> bool {
-        let is_heard = now < member.last_hello_ns.saturating_add(FAILED_AFTER);
+        let is_heard = now < member.last_hello_ns.saturating_add(member.failed_after());
         member.status == Status::Alive && (is_heard || member.id == self.me.id)
     }
 
@@ -149,7 +182,7 @@ impl Members {
     pub(super) fn insert(&mut self, mut member: Member) -> Result<Option<Member>, Box<Member>> {
         let before = self.others.get(&member.id);
         if let Some(before) = before.filter(|before| before.incarnation == member.incarnation)
-            && member.last_hello_ns < before.last_hello_ns.saturating_add(FAILED_AFTER)
+            && member.last_hello_ns < before.last_hello_ns.saturating_add(before.failed_after())
         {
             member.speaks_since = before.speaks_since;
         }
@@ -161,6 +194,11 @@ impl Members {
             self.others.remove(&oldest);
         }
         Ok(self.others.insert(member.id, member))
+    }
+
+    /// Forgets the node, and gives it back if it was known.
+    pub(super) fn forget(&mut self, id: u16) -> Option<Member> {
+        self.others.remove(&id)
     }
 
     /// Notes that something of the node was heard; its status follows at the next [`Members::refresh`].

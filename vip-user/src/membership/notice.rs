@@ -64,6 +64,8 @@ pub enum Notice {
     },
     /// Two nodes have the same name.
     SameName(Node, Node),
+    /// A node that was gone, and no voter, is remembered no longer.
+    Reaped(Node),
     /// More living nodes are heard than can be remembered.
     TooManyMembers(Node),
 }
@@ -95,6 +97,7 @@ impl Notice {
             Self::Joined { .. }
             | Self::Leaving(_)
             | Self::Left(_)
+            | Self::Reaped(_)
             | Self::WaitingForNodes { .. }
             | Self::WaitingForProposal(_)
             | Self::WaitingForConsent { .. }
@@ -115,6 +118,7 @@ impl fmt::Display for Notice {
             Self::Joined { node, address } => write!(f, "{node} joined from {address}"),
             Self::Leaving(node) => write!(f, "{node} is leaving"),
             Self::Left(node) => write!(f, "{node} has left"),
+            Self::Reaped(node) => write!(f, "{node} is forgotten: it is gone, and no voter"),
             Self::Failed(node) => write!(f, "{node} failed: nothing is heard of it any more"),
             Self::WaitingForNodes { expect, heard } => {
                 let more = expect.saturating_sub(heard.len());
@@ -147,7 +151,7 @@ impl fmt::Display for Notice {
             Self::SameName(a, b) => {
                 write!(
                     f,
-                    "nodes {} and {} are both named {}: set node.name on one of them",
+                    "nodes {} and {} are both named {}: the one that was started later ends; set node.name on one of them",
                     a.id, b.id, a.name
                 )
             }

@@ -208,11 +208,13 @@ impl World {
             address: Ipv4Addr::LOCALHOST.into(),
             name: format!("lb{id}"),
             version: String::new(),
+            tags: BTreeMap::new(),
             priority: 100,
             expect: self.expect,
             interval_ns: 10 * MS,
             lease_ns: LEASE,
             groups: vec![],
+            rules: Rules::default(),
         };
         node.running = Some(Membership::new(identity, stored, self.now).unwrap());
     }
@@ -230,7 +232,7 @@ impl World {
                 }
                 Action::Adopt(configuration) => self.check_adopted(id, configuration),
                 Action::Notice(Notice::Deadlock { .. }) => self.node(id).deadlocked = true,
-                Action::PeersChanged | Action::Notice(_) => {}
+                Action::PeersChanged | Action::NameTaken(_) | Action::Notice(_) => {}
             }
         }
         let Some(deadline) = self.running(id).map(|running| running.next_deadline()) else { return };

@@ -25,9 +25,6 @@ use super::hello::Standing;
 use super::members::{Member, Members};
 use super::pledge::{Accepted, Pledge};
 
-/// How long a node must have spoken without a gap before it becomes a voter, in ns.
-pub const VOTER_AFTER: u64 = 5_000_000_000;
-
 /// Nodes become voters by themselves up to this many: one more would bear no more failures.
 const MOST_VOTERS: usize = 15;
 
@@ -105,11 +102,12 @@ pub(super) fn coordinator(members: &Members, current: &Configuration, now: u64) 
 }
 
 /// The change that is to be made next: removals first, then the additions, each by the lowest id. None that would leave
-/// fewer speaking voters than a quorum.
+/// fewer speaking voters than a quorum. Silence alone removes nobody, unless an operator has said after how long it does.
 pub(super) fn wish(members: &Members, current: &Configuration, now: u64) -> Option<Configuration> {
     let asked = speakers(members, current, now).filter_map(|member| member.hello.remove);
     let forgetful = current.voters().iter().copied().filter(|id| has_forgotten(members, current, *id, now));
-    let removals: BTreeSet<u16> = asked.chain(forgetful).collect();
+    let dead = current.voters().iter().copied().filter(|id| is_to_be_reaped(members, *id, now));
+    let removals: BTreeSet<u16> = asked.chain(forgetful).chain(dead).collect();
     let mut removals = removals.into_iter().filter_map(|id| current.without(id));
     removals.find(|next| has_quorum(members, next, now)).or_else(|| addition(members, current, now))
 }
@@ -117,12 +115,22 @@ pub(super) fn wish(members: &Members, current: &Configuration, now: u64) -> Opti
 /// `current` with the lowest node that is to become a voter.
 fn addition(members: &Members, current: &Configuration, now: u64) -> Option<Configuration> {
     let joins = |member: &&Member| {
-        let has_settled = member.speaks_since.saturating_add(VOTER_AFTER) <= now;
+        let has_settled = member.speaks_since.saturating_add(members.rules.voter_after) <= now;
         let fits = members.me.hello.has_timing_of(&member.hello);
         has_settled && fits && !current.contains(member.id) && member.stays()
     };
     let joining = speakers(members, current, now).filter(joins).map(|member| member.id).min()?;
     current.with(joining).filter(|next| next.voters().len() <= MOST_VOTERS)
+}
+
+/// Whether `id` has been gone for as long as makes an operator give it up.
+pub(super) fn is_to_be_reaped(members: &Members, id: u16, now: u64) -> bool {
+    let Some(reap) = members.rules.reap else { return false };
+    let gone_since = match members.get(id) {
+        Some(member) => member.gone_since(),
+        None => Some(members.since),
+    };
+    gone_since.is_some_and(|since| since.saturating_add(reap) <= now)
 }
 
 /// Whether `id`, a voter of `current`, speaks as one that has lost its memory.

@@ -19,11 +19,13 @@ fn identity(id: u16, expect: u8) -> Identity {
         address: Ipv4Addr::new(10, 0, 0, id.to_be_bytes()[1]).into(),
         name: format!("lb{id}"),
         version: "0.1.0".into(),
+        tags: BTreeMap::new(),
         priority: 100,
         expect,
         interval_ns: 10 * MS,
         lease_ns: 50 * MS,
         groups: vec![],
+        rules: Rules::default(),
     }
 }
 
@@ -322,10 +324,83 @@ fn two_nodes_of_one_name_are_warned_of_once() {
     let mut watcher = node(1, 3);
     let namesake = Hello { name: "lb1".into(), ..hello(2, 3, Standing::Waiting) };
     watcher.handle_hello(sender(2), namesake.clone(), MS);
-    let expected = "nodes 1 and 2 are both named lb1: set node.name on one of them";
+    let expected =
+        "nodes 1 and 2 are both named lb1: the one that was started later ends; set node.name on one of them";
     assert!(notices(&mut watcher).contains(&expected.to_owned()));
     watcher.handle_hello(sender(2), namesake, 2 * MS);
     assert!(notices(&mut watcher).is_empty());
+}
+
+#[test]
+fn of_two_nodes_of_one_name_the_one_that_was_started_later_ends() {
+    let namesake = |standing| Hello { name: "lb1".into(), ..hello(2, 3, standing) };
+    let taken = Action::NameTaken(identity(2, 3).address);
+    for (incarnation, ends) in [(6, true), (8, false)] {
+        let mut late =
+            Membership::new(Identity { incarnation: 7, ..identity(1, 3) }, Stored::default(), 0).unwrap();
+        late.handle_hello(Sender { incarnation, ..sender(2) }, namesake(Standing::Waiting), MS);
+        assert_eq!(actions(&mut late).contains(&taken), ends, "incarnation {incarnation}");
+    }
+}
+
+#[test]
+fn of_two_nodes_of_one_name_the_one_that_votes_stays_whatever_the_clocks_say() {
+    // Input: a newcomer whose clock is years behind takes the name of a voter.
+    let namesake = Hello { name: "lb1".into(), ..hello(4, 3, Standing::Waiting) };
+    let stored = Stored { configuration: Some(configuration(1, &[1, 2, 3])), ..Stored::default() };
+    let mut voter =
+        Membership::new(Identity { incarnation: 7, ..identity(1, 3) }, stored.clone(), 0).unwrap();
+    voter.handle_hello(Sender { incarnation: 1, ..sender(4) }, namesake, MS);
+    assert!(!actions(&mut voter).iter().any(|action| matches!(action, Action::NameTaken(_))));
+
+    let newcomer = Identity { name: "lb1".into(), incarnation: 1, ..identity(4, 3) };
+    let mut newcomer = Membership::new(newcomer, Stored::default(), 0).unwrap();
+    let formed = Standing::Formed(configuration(1, &[1, 2, 3]));
+    newcomer.handle_hello(Sender { incarnation: 7, ..sender(1) }, hello(1, 3, formed.clone()), MS);
+    newcomer.handle_hello(Sender { incarnation: 7, ..sender(1) }, hello(1, 3, formed), 2 * MS);
+    assert!(actions(&mut newcomer).contains(&Action::NameTaken(identity(1, 3).address)));
+}
+
+/// How often the node says Hello in quiet times, in ms, and what it promises, with so many alive members without a vote.
+fn period(me: u16, members: u16) -> (u64, u32) {
+    let voters = configuration(1, &[1, 2, 3]);
+    let stored = Stored { configuration: Some(voters.clone()), ..Stored::default() };
+    let mut node = Membership::new(identity(me, 3), stored, 0).unwrap();
+    for id in (4..=3 + members).filter(|id| *id != me) {
+        let period_ms = 60_000;
+        let hello = Hello { period_ms, ..hello(id, 3, Standing::Formed(voters.clone())) };
+        node.handle_hello(Sender { incarnation: 1, ..sender(id) }, hello, MS);
+    }
+    let mut said = Vec::new();
+    for at in (10_000..60_000).step_by(10) {
+        node.handle_timeout(at * MS);
+        if actions(&mut node).contains(&Action::SendHello) {
+            said.push(at);
+        }
+    }
+    let between: Vec<u64> = said.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(between.iter().all(|time| *time == between[0]), "{between:?}");
+    (between[0], node.hello().period_ms)
+}
+
+#[test]
+fn members_without_a_vote_say_fifty_hellos_a_second_at_most_all_together() {
+    assert_eq!(period(4, 10), (1_000, 1_000));
+    assert_eq!(period(4, 50), (1_000, 1_000));
+    assert_eq!(period(4, 100), (2_000, 2_000));
+    assert_eq!(period(4, 500), (10_000, 10_000));
+    assert_eq!(period(1, 500), (1_000, 1_000), "a voter");
+}
+
+#[test]
+fn who_speaks_seldom_fails_after_three_of_its_own_periods() {
+    let mut watcher = node(1, 3);
+    let seldom = Hello { period_ms: 4_000, ..hello(2, 3, Standing::Waiting) };
+    watcher.handle_hello(sender(2), seldom, 0);
+    watcher.handle_timeout(11_999 * MS);
+    assert_eq!(status(&watcher, 2), Status::Alive);
+    watcher.handle_timeout(12_000 * MS);
+    assert_eq!(status(&watcher, 2), Status::Failed);
 }
 
 #[test]

@@ -74,10 +74,14 @@ pub fn members(members: &[Member], colours: bool) -> String {
             Cell::coloured(status, colour),
             Cell::plain(if member.voter { "yes" } else { "no" }),
             Cell::plain(member.priority.to_string()),
+            Cell::plain(if member.version.is_empty() { "-" } else { &member.version }),
             Cell::plain(member.last_heard_ms.map_or("never".to_owned(), |millis| format!("{millis:.1} ms"))),
+            Cell::plain(member.round_trip_ms.map_or("-".to_owned(), |millis| format!("{millis:.2} ms"))),
         ]
     });
-    table(["MEMBER", "ID", "ADDRESS", "STATUS", "VOTER", "PRIORITY", "LAST HEARD"], rows, colours)
+    let titles =
+        ["MEMBER", "ID", "ADDRESS", "STATUS", "VOTER", "PRIORITY", "VERSION", "LAST HEARD", "ROUND TRIP"];
+    table(titles, rows, colours)
 }
 
 fn groups(groups: &[GroupStatus], colours: bool) -> String {
@@ -203,9 +207,9 @@ mod tests {
         let text = members(&[member("lb1", Some(0.0)), member("a-longer-name", None)], false);
         assert_eq!(
             text,
-            "MEMBER         ID  ADDRESS    STATUS  VOTER  PRIORITY  LAST HEARD\n\
-             lb1            7   10.77.0.7  alive   yes    100       0.0 ms\n\
-             a-longer-name  7   10.77.0.7  alive   yes    100       never\n"
+            "MEMBER         ID  ADDRESS    STATUS  VOTER  PRIORITY  VERSION  LAST HEARD  ROUND TRIP\n\
+             lb1            7   10.77.0.7  alive   yes    100       0.1.0    0.0 ms      -\n\
+             a-longer-name  7   10.77.0.7  alive   yes    100       0.1.0    never       -\n"
         );
     }
 
@@ -300,6 +304,9 @@ mod tests {
             voter: true,
             priority: 100,
             last_heard_ms,
+            version: "0.1.0".to_owned(),
+            round_trip_ms: None,
+            tags: std::collections::BTreeMap::new(),
         }
     }
 

@@ -56,6 +56,8 @@ fn find<'a>(members: &'a [Member], node: &str) -> Result<&'a Member, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     const ME: u16 = 1;
@@ -64,7 +66,18 @@ mod tests {
 
     fn member(id: u16, name: &str, status: MemberStatus, voter: bool) -> Member {
         let address = format!("10.77.0.{id}");
-        Member { name: name.to_owned(), id, address, status, voter, priority: 100, last_heard_ms: None }
+        Member {
+            name: name.to_owned(),
+            id,
+            address,
+            status,
+            voter,
+            priority: 100,
+            last_heard_ms: None,
+            version: String::new(),
+            round_trip_ms: None,
+            tags: BTreeMap::new(),
+        }
     }
 
     /// One that is gone, one that does not vote, two of one name, one that leaves, and others.

@@ -45,19 +45,28 @@ impl Driver {
                 };
                 self.report(Report::Letter { kind, from, way, body: body.to_vec() });
             }
+            // Of two nodes with one name, too. Its own messages of earlier do not come back under another id.
+            Kind::Probe if message.sender.get() != origin.node && body == self.parts.name.as_bytes() => {
+                self.object(&message, body, source);
+            }
             // Of two nodes with one id, the one that started later has to go.
             Kind::Probe
                 if message.sender.get() == origin.node && message.incarnation.get() > origin.incarnation =>
             {
-                let answer = self.parts.signer.taken(&message);
-                if let Err(error) = self.parts.transport.send_to(&answer, source) {
-                    debug!("answering {source}'s probe: {error}");
-                }
+                self.object(&message, b"", source);
             }
-            Kind::Taken if ours => self.report(Report::IdTaken { by: source }),
+            Kind::Taken if ours && body.is_empty() => self.report(Report::IdTaken { by: source }),
             // The data plane answers these and lets none through. At a start, some may be from before it was there.
             Kind::Prepare | Kind::Propose | Kind::Release | Kind::Transfer => self.fence_doubts.notify_one(),
             _ => {}
+        }
+    }
+
+    /// Tells the node that probes that its id is taken, or this name.
+    fn object(&self, probe: &Message, name: &[u8], to: IpAddr) {
+        let answer = self.parts.signer.taken(probe, name);
+        if let Err(error) = self.parts.transport.send_to(&answer, to) {
+            debug!("answering {to}'s probe: {error}");
         }
     }
 

@@ -9,7 +9,7 @@ use vip_common::forward;
 
 use super::{
     AS_CONFIGURED, ControlSide, Footprint, LeaseSide, Mode, Node, Own, Pins, Place, Settings, Sides, Signer,
-    Slots, Words, announcer, assemble, claim, clock, expose_no_vips, group_vips, id_taken, netlink_failure,
+    Slots, Words, announcer, assemble, claim, clock, expose_no_vips, group_vips, netlink_failure,
     open_transport, presence, refused, restore_sysctls, saved_sysctls, vips, vips6_on,
 };
 use crate::announce::Announcer;
@@ -52,10 +52,8 @@ pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Res
     let mut signer = Signer::new(own.origin, own.keys.clone());
     signer.set_epoch(own.epoch());
     // A lease that still runs does not wait for others' objections: there were none when it was won.
-    if !slots.iter().any(|slot| plane.words.holds(slot.number, clock::now()))
-        && let Some(owner) = claim::owner_of_id(&mut transport, &mut signer)
-    {
-        return Err(id_taken(place.id, owner).into());
+    if !slots.iter().any(|slot| plane.words.holds(slot.number, clock::now())) {
+        claim::claim(&mut transport, &mut signer, &settings.node.name)?;
     }
     let (dummy, mode) = put_on_machine(settings, &mut place, &mut plane, &slots, footprint).await?;
     let sides = sides(settings, &place, &own, &slots, plane, dummy, mode)?;

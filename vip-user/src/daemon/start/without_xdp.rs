@@ -7,7 +7,7 @@ use tracing::{info, warn};
 
 use super::{
     ControlSide, Footprint, LeaseSide, Mode, Node, Own, Pins, Place, Settings, Sides, Signer, Slots, Words,
-    announcer, assemble, claim, clock, expose_no_vips, group_vips, id_taken, nanoseconds, netlink_failure,
+    announcer, assemble, claim, clock, expose_no_vips, group_vips, nanoseconds, netlink_failure,
     open_transport, refused, restore_sysctls, vips,
 };
 use crate::exit::Failure;
@@ -32,9 +32,7 @@ pub(super) async fn start(
     let mut transport = open_transport(&place, &settings.cluster.transport)?;
     let mut signer = Signer::new(own.origin, own.keys.clone());
     signer.set_epoch(own.epoch());
-    if let Some(owner) = claim::owner_of_id(&mut transport, &mut signer) {
-        return Err(id_taken(place.id, owner));
-    }
+    claim::claim(&mut transport, &mut signer, &settings.node.name)?;
     let sides = sides(settings, &place, &own, &slots, reason, footprint)?;
     warn_of_others(settings, &place).await?;
     assemble(settings, place, own, &slots, transport, signer, sides)

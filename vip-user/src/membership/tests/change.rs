@@ -391,7 +391,7 @@ fn a_removal_is_refused_with_the_reason() {
     assert_eq!(alone.remove(1, 0), Err(last));
 
     let mut cut_off = settled(1);
-    assert_eq!(cut_off.remove(7, 0), Err(RemovalRefused::NoVoter(node(7))));
+    assert_eq!(cut_off.remove(7, 0), Err(RemovalRefused::Unknown(node(7))));
     assert_eq!(cut_off.remove(3, 0), Err(RemovalRefused::NoQuorum { heard: 1, voters: 3 }));
 
     let mut second = settled(2);
@@ -436,4 +436,72 @@ fn of_two_voters_one_without_memory_takes_the_others_configuration() {
     let mut forgetful = node(3, 2);
     converse(&mut forgetful, &[hello(1, 2, Standing::Formed(pair.clone()))], 0, 0);
     assert_eq!(forgetful.configuration(), Some(&pair));
+}
+
+/// Node `id` of voters 1 to 3, which gives up who is gone for ten minutes.
+fn reaping(id: u16) -> Membership {
+    let rules = Rules { reap: Some(600_000 * MS), ..Rules::default() };
+    let stored = Stored { configuration: Some(configuration(1, &[1, 2, 3])), ..Stored::default() };
+    Membership::new(Identity { rules, ..identity(id, 3) }, stored, 0).unwrap()
+}
+
+/// The successors that the node asks for by `to_ms`.
+fn asked_for(node: &mut Membership, peers: &[(u16, Standing)], to_ms: u64) -> Vec<Pledge> {
+    let stored = |action| if let Action::StorePledge(pledge) = action { Some(pledge) } else { None };
+    run(node, peers, 0, to_ms).into_iter().filter_map(stored).collect()
+}
+
+#[test]
+fn a_voter_that_is_gone_for_the_time_that_an_operator_has_set_is_counted_out_and_not_before() {
+    let formed = (2, Standing::Formed(configuration(1, &[1, 2, 3])));
+    assert_eq!(asked_for(&mut reaping(1), std::slice::from_ref(&formed), 599_900), []);
+    assert!(!asked_for(&mut reaping(1), &[formed], 600_100).is_empty());
+}
+
+#[test]
+fn a_configuration_never_shrinks_by_silence_alone_nor_without_a_quorum() {
+    let formed = (2, Standing::Formed(configuration(1, &[1, 2, 3])));
+    assert_eq!(asked_for(&mut settled(1), &[formed], 700_000), []);
+    assert_eq!(asked_for(&mut reaping(1), &[], 700_000), [], "alone");
+}
+
+#[test]
+fn who_is_gone_and_no_voter_is_forgotten_after_that_time_and_one_that_votes_is_not() {
+    let mut node = reaping(1);
+    let formed = Standing::Formed(configuration(1, &[1, 2, 3]));
+    for id in [2, 4] {
+        hear(&mut node, id, formed.clone(), 0);
+    }
+    let knows = |node: &Membership, id| node.members().any(|member| member.id == id);
+    node.handle_timeout(3_000 * MS);
+    assert_eq!(status(&node, 4), Status::Failed);
+    node.handle_timeout(599_999 * MS);
+    assert!(knows(&node, 4));
+    node.handle_timeout(600_000 * MS);
+    assert!(!knows(&node, 4) && knows(&node, 2));
+    assert!(notices(&mut node).contains(&"lb4 (4) is forgotten: it is gone, and no voter".to_owned()));
+}
+
+#[test]
+fn a_node_that_is_gone_and_no_voter_is_forgotten_by_all_that_hear_the_wish_and_a_living_one_is_not() {
+    let (mut asked, mut other) = (settled(1), settled(2));
+    let formed = Standing::Formed(configuration(1, &[1, 2, 3]));
+    for node in [&mut asked, &mut other] {
+        hear(node, 4, formed.clone(), 0);
+    }
+    assert!(matches!(asked.remove(4, MS), Err(RemovalRefused::Alive(_))));
+    for node in [&mut asked, &mut other] {
+        node.handle_timeout(4_000 * MS);
+    }
+    assert_eq!(asked.remove(4, 4_000 * MS), Ok(Removal::Done));
+    let wish = asked.hello();
+    assert_eq!(wish.remove, Some(4));
+    other.handle_hello(sender(1), wish.clone(), 4_001 * MS);
+    for node in [&asked, &other] {
+        assert!(node.members().all(|member| member.id != 4));
+    }
+    // It comes back, while the wish is still said.
+    hear(&mut other, 4, formed, 4_002);
+    other.handle_hello(sender(1), wish, 4_003 * MS);
+    assert_eq!(status(&other, 4), Status::Alive);
 }
