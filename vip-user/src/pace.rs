@@ -59,7 +59,7 @@ mod tests {
     fn a_budget_lets_twice_as_many_through_at_once_and_then_as_many_as_it_says() {
         let mut budget = Budget::per_second(10);
         let mut taken = |now: u64| (0..100).filter(|_| budget.take(now)).count();
-        assert_eq!([0, SECOND, SECOND + SECOND / 2, 60 * SECOND].map(|now| taken(now)), [20, 10, 5, 20]);
+        assert_eq!([0, SECOND, SECOND + SECOND / 2, 60 * SECOND].map(&mut taken), [20, 10, 5, 20]);
     }
 
     #[test]

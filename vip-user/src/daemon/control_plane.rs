@@ -7,6 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use nix::net::if_::if_indextoname;
 use tracing::{debug, error, info, warn};
+use vip_common::lease::Ballot;
 use vip_common::maps::{self, Counter, Event, EventKind};
 use vip_common::wire::Kind;
 
@@ -14,7 +15,7 @@ use super::conflicts::Conflicts;
 use super::gossip::GossipSide;
 use super::groups::{self, Group};
 use super::interfaces::Interfaces;
-use super::lease_thread::{Order, OrderBook, Report};
+use super::lease_thread::{Order, OrderBook, Report, Tally};
 use super::mode::Mode;
 use super::plane::ControlSide;
 use super::preemption::{self, Preemption};
@@ -119,7 +120,7 @@ impl ControlPlane {
     /// When this node must not go on.
     pub(super) fn handle_report(&mut self, report: Report) -> Result<(), Failure> {
         match report {
-            Report::Election { slot, said } => self.handle_election(slot, said),
+            Report::Election { slot, said, tally, at } => self.handle_election(slot, said, &tally, at),
             Report::Letter { kind: Kind::Hello, from, body, .. } => self.read_hello(from, &body),
             Report::Letter { kind: Kind::Gossip, from, way, body } => self.read_gossip(from, way, &body),
             Report::Letter { kind, from, .. } => debug!("{kind:?} of node {} is not for the daemon", from.id),
@@ -379,10 +380,12 @@ impl ControlPlane {
         }
     }
 
-    fn handle_election(&mut self, slot: u32, said: election::Action) {
+    fn handle_election(&mut self, slot: u32, said: election::Action, tally: &Tally, at: u64) {
         use election::Action::{Demoted, GaveUp, HandoverFailed, Notice, Promoted, Standing};
         let text = match said {
             Notice(notice) => self.explain(notice),
+            Standing(ballot) => self.tell_candidacy(ballot, tally),
+            Promoted(ballot) => self.tell_victory(slot, ballot, tally, at),
             HandoverFailed { to, .. } | Demoted(Demotion::HandedOver { to }) => self.name_of(to),
             _ => String::new(),
         };
@@ -395,7 +398,7 @@ impl ControlPlane {
                 group.part = State::Candidate;
                 // Without a majority it stands again and again, too fast for a log.
                 if group.candidacies.allows(clock::now()) {
-                    info!(group = %name, %ballot, "this node stands for master");
+                    info!(group = %name, %ballot, "{text}");
                 }
             }
             GaveUp(reason) => {
@@ -407,7 +410,7 @@ impl ControlPlane {
             }
             Promoted(ballot) => {
                 group.part = State::Holder;
-                info!(group = %name, %ballot, "this node is master now");
+                info!(group = %name, %ballot, "this node is master now: {text}");
             }
             Demoted(reason) => {
                 group.part = State::Follower;
@@ -427,6 +430,32 @@ impl ControlPlane {
         }
         self.end_handover(slot, said);
         self.look_at_holders();
+    }
+
+    /// That this node stands, and why.
+    fn tell_candidacy(&self, ballot: Ballot, tally: &Tally) -> String {
+        let me = &self.settings.node.name;
+        let reason = match tally.last_holder() {
+            Some((id, true)) => format!("{} has given its lease back", self.name_of(id)),
+            Some((id, false)) => format!("lease of {} expired", self.name_of(id)),
+            None => "nobody holds it".to_owned(),
+        };
+        format!("{reason}; {me} stands under ballot {ballot}")
+    }
+
+    /// How this node came to hold a group.
+    fn tell_victory(&self, slot: u32, ballot: Ballot, tally: &Tally, at: u64) -> String {
+        let group = self.groups.iter().find(|group| group.slot == slot);
+        let (me, group) = (&self.settings.node.name, group.map_or("", |group| &group.settings.name));
+        let voters = self.membership.configuration().map_or(0, |configuration| configuration.voters().len());
+        let holds = format!("{me} holds {group} under ballot {ballot}");
+        match tally.won(ballot, at) {
+            None => format!("{holds}, handed over"),
+            Some((votes, None)) => format!("votes {votes} of {voters}; {holds}"),
+            Some((votes, Some(vacant))) => {
+                format!("votes {votes} of {voters}; {holds} after {:.1} ms", vacant as f64 / 1e6)
+            }
+        }
     }
 
     fn observe_groups(&mut self, now: u64) {
@@ -449,8 +478,12 @@ impl ControlPlane {
             let name = &group.settings.name;
             match holder {
                 Some(id) if id == self.id => {}
-                Some(id) => info!(group = %name, node = id, "{} is master", self.name_of(id)),
-                None => info!(group = %name, "no master"),
+                Some(id) => info!(group = %name, node = id, "{} holds {name}", self.name_of(id)),
+                None => {
+                    let last =
+                        group.last_holder.map(|id| format!(": the lease of {} is over", self.name_of(id)));
+                    info!(group = %name, "nobody holds {name}{}", last.unwrap_or_default());
+                }
             }
             self.groups[index].last_holder = holder;
         }

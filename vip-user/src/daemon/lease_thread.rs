@@ -7,6 +7,7 @@
 //! actions at once. A holder's round is three system calls per interval and group: wait, own vote, send.
 
 mod incoming;
+mod tally;
 
 use std::io;
 use std::net::IpAddr;
@@ -20,10 +21,11 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
 use tokio::sync::{Notify, mpsc};
 use tracing::{debug, error, warn};
-use vip_common::lease::Request;
+use vip_common::lease::{Ballot, Request};
 use vip_common::maps::{Event, EventKind};
 use vip_common::wire::{Kind, Message};
 
+pub(super) use self::tally::Tally;
 use super::plane::LeaseSide;
 use crate::announce::Announcer;
 use crate::clock;
@@ -71,9 +73,10 @@ pub(super) enum Order {
 
 /// What the thread tells the daemon.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "elections must not allocate while a VIP waits")]
 pub(super) enum Report {
     /// An election has something to tell: one of its actions that need no effect.
-    Election { slot: u32, said: Action },
+    Election { slot: u32, said: Action, tally: Tally, at: u64 },
     /// A message with a body came in.
     Letter { kind: Kind, from: Sender, way: Way, body: Vec<u8> },
     /// The data plane has something to say.
@@ -176,6 +179,7 @@ pub(super) struct GroupLease {
     pub(super) forwards: bool,
     /// Until when the lease was last given away, by this node's acceptor, in CLOCK_BOOTTIME ns.
     pub(super) given_until: u64,
+    pub(super) tally: Tally,
 }
 
 /// Logging that a dead network or a flood must not turn into a flood of its own.
@@ -315,7 +319,12 @@ impl Driver {
         for _ in 0..BATCH {
             let Some(event) = self.parts.plane.next_event() else { return };
             match EventKind::from_u32(event.kind) {
-                Some(EventKind::Released) => self.tell(event.slot, Election::handle_released),
+                Some(EventKind::Released) => {
+                    if let Some(group) = self.parts.groups.iter_mut().find(|group| group.slot == event.slot) {
+                        group.tally.given_back(Ballot(event.value));
+                    }
+                    self.tell(event.slot, Election::handle_released);
+                }
                 Some(EventKind::DuplicateId) => {
                     self.probe();
                     self.report(Report::Event(event));
@@ -408,12 +417,12 @@ impl Driver {
                 Action::SetRole(role) => self.parts.words.set_role(slot, role),
                 Action::Promoted(_) => {
                     self.parts.plane.promoted(slot, &self.parts.announcers);
-                    self.report(Report::Election { slot, said: action });
+                    self.tell_of(index, action);
                 }
                 Action::Demoted(reason) => {
                     self.parts.announcers.iter().for_each(|announcer| announcer.demoted(slot));
                     self.end_keeping(index, reason);
-                    self.report(Report::Election { slot, said: action });
+                    self.tell_of(index, action);
                 }
                 Action::HandoverFailed { reason, .. } => {
                     if reason != HandoverFailure::Replaced
@@ -422,13 +431,24 @@ impl Driver {
                     {
                         courier.given_up(slot);
                     }
-                    self.report(Report::Election { slot, said: action });
+                    self.tell_of(index, action);
                 }
-                Action::Standing(_) | Action::GaveUp(_) | Action::Notice(_) => {
-                    self.report(Report::Election { slot, said: action });
-                }
+                Action::Standing(_) | Action::GaveUp(_) | Action::Notice(_) => self.tell_of(index, action),
             }
         }
+    }
+
+    /// Tells the daemon what an election has said, with what an operator wants to know of it.
+    fn tell_of(&mut self, index: usize, said: Action) {
+        let view = self.view(index);
+        let GroupLease { slot, tally, .. } = &mut self.parts.groups[index];
+        match said {
+            Action::Standing(ballot) => tally.stood(ballot, &view),
+            Action::Demoted(_) => tally.held(view.holder_ballot, view.now),
+            _ => {}
+        }
+        let report = Report::Election { slot: *slot, said, tally: *tally, at: view.now };
+        self.report(report);
     }
 
     /// What came for the group while its lease changed hands, if it has, is for its next holder.
@@ -458,9 +478,15 @@ impl Driver {
         if let Some((voter, answer)) =
             answered.and_then(|message| Some((message.sender.get(), Answer::read(&message)?)))
         {
-            let view = self.view(index);
-            self.parts.groups[index].election.handle_answer(voter, answer, &view);
+            self.hear_vote(index, voter, answer);
         }
+    }
+
+    fn hear_vote(&mut self, index: usize, voter: u16, answer: Answer) {
+        let view = self.view(index);
+        let group = &mut self.parts.groups[index];
+        group.tally.answered(voter, &answer);
+        group.election.handle_answer(voter, answer, &view);
     }
 
     /// Tells another node's election something.

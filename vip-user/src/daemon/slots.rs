@@ -10,7 +10,7 @@ use vip_common::wire::name_hash;
 use super::control_plane::nanoseconds;
 use super::groups::Group;
 use super::interfaces::Interfaces;
-use super::lease_thread::GroupLease;
+use super::lease_thread::{GroupLease, Tally};
 use crate::config::{self, Settings};
 use crate::dataplane::{DataPlane, Error, Vip, Vip6};
 use crate::election::{self, Election};
@@ -66,6 +66,7 @@ impl Slot {
             election,
             forwards: self.settings.stale_forwarding,
             given_until: 0,
+            tally: Tally::default(),
         }
     }
 

@@ -56,6 +56,7 @@ struct Node {
     had_since: BTreeMap<u32, u64>,
 }
 
+#[expect(clippy::large_enum_variant, reason = "a Hello is what most of them are")]
 enum Event {
     Wake,
     Deliver {

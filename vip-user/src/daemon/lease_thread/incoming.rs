@@ -82,8 +82,7 @@ impl Driver {
     fn count(&mut self, message: &Message) {
         let Some(index) = self.group_of(message) else { return };
         if let Some(answer) = Answer::read(message) {
-            let view = self.view(index);
-            self.parts.groups[index].election.handle_answer(message.sender.get(), answer, &view);
+            self.hear_vote(index, message.sender.get(), answer);
             self.act(index);
         }
     }

@@ -70,7 +70,7 @@ impl Net {
     fn take_actions(&mut self, node: usize) {
         while let Some(action) = self.nodes[node].poll_action() {
             match action {
-                Action::SendToAll(gossip) => self.to_all(node, &Message::Gossip(gossip)),
+                Action::SendToAll(gossip) => self.broadcast(node, &Message::Gossip(gossip)),
                 Action::Send(to, gossip) => {
                     self.send(node, usize::from(to) - 1, &Message::Gossip(gossip));
                 }
@@ -79,7 +79,7 @@ impl Net {
         }
     }
 
-    fn to_all(&mut self, node: usize, message: &Message) {
+    fn broadcast(&mut self, node: usize, message: &Message) {
         for to in (0..self.nodes.len()).filter(|to| *to != node) {
             self.send(node, to, message);
         }
@@ -98,7 +98,7 @@ impl Net {
             for node in 0..self.nodes.len() {
                 if self.now / MS % 1000 == node as u64 {
                     let hello = Message::Hello(self.nodes[node].clock(), self.nodes[node].heard());
-                    self.to_all(node, &hello);
+                    self.broadcast(node, &hello);
                 }
                 if self.nodes[node].next_deadline().is_some_and(|deadline| deadline <= self.now) {
                     self.nodes[node].handle_timeout(self.now);
