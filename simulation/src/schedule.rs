@@ -30,6 +30,8 @@ pub struct Schedule {
     pub interval: u64,
     /// Whether a fitter node takes over from a live holder.
     pub preempt: bool,
+    /// After how long a node that is gone loses its vote and is forgotten, if ever.
+    pub reap: Option<u64>,
     /// What each node is like, by id.
     pub traits: Vec<Traits>,
     /// What happens by chance while there is trouble.
@@ -190,6 +192,7 @@ impl Schedule {
             interval: lease / 5,
             voters: nodes,
             preempt: false,
+            reap: None,
             chances: Chances::default(),
             calm_at: u64::MAX,
             absent: Nodes::default(),

@@ -55,6 +55,7 @@ impl Shrinking<'_> {
             self.try_without(|schedule| quieten(&mut schedule.chances));
         }
         self.try_without(|schedule| schedule.preempt = false);
+        self.try_without(|schedule| schedule.reap = None);
         self.try_without(|schedule| schedule.absent = Default::default());
         let last = self.smallest.faults.last().map_or(0, |fault| fault.at);
         self.try_without(|schedule| schedule.calm_at = last + 3 * schedule.lease);

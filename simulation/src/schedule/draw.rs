@@ -169,7 +169,7 @@ impl Schedule {
         let voters = draw.rng.random_range(1..=2 * nodes).min(nodes);
         let voters_change =
             voters < nodes || faults.iter().any(|fault| matches!(fault.what, What::Remove { .. }));
-        Self {
+        let mut schedule = Self {
             seed,
             nodes,
             voters,
@@ -177,13 +177,19 @@ impl Schedule {
             lease,
             interval: lease / draw.rng.random_range(3..=5),
             preempt: draw.rng.random_bool(0.2),
+            reap: None,
             traits,
             chances: draw.chances(),
             calm_at,
             // A change under way could leave more of them among the voters than there may be.
             absent: if voters_change { Nodes::default() } else { draw.absent() },
             faults,
+        };
+        // Nobody is absent then: voters change.
+        if draw.rng.random_ratio(1, 4) && schedule.absent == Nodes::default() {
+            schedule.reap = Some(FAILED_AFTER + draw.rng.random_range(MS..=2_000 * MS));
         }
+        schedule
     }
 }
 

@@ -14,7 +14,8 @@ impl fmt::Display for Schedule {
         let Self { seed, nodes, voters, groups, .. } = self;
         writeln!(f, "seed {seed}: {nodes} nodes, the first {voters} vote; {groups} groups")?;
         let preempt = if self.preempt { ", with preemption" } else { "" };
-        writeln!(f, "  lease {}, renewed every {}{preempt}", ms(self.lease), ms(self.interval))?;
+        let reap = self.reap.map_or_else(String::new, |reap| format!(", the gone reaped after {}", ms(reap)));
+        writeln!(f, "  lease {}, renewed every {}{preempt}{reap}", ms(self.lease), ms(self.interval))?;
         writeln!(f, "  in 10,000: {:?}", self.chances)?;
         for (id, Traits { rate, priorities }) in self.ids().zip(&self.traits) {
             writeln!(f, "  node {id}: clock rate {rate} of 1,000,000, priorities {priorities:?}")?;

@@ -187,7 +187,8 @@ impl World<'_> {
                 self.rank(node);
                 self.order_eligibility(node);
             }
-            Action::Notice(_) => {}
+            // No two have one name here.
+            Action::NameTaken(_) | Action::Notice(_) => {}
         }
     }
 

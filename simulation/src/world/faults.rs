@@ -294,7 +294,7 @@ impl World<'_> {
             interval_ns: self.schedule.interval,
             lease_ns: self.schedule.lease,
             groups: (0..).zip(&machine.priorities).map(offer).collect(),
-            rules: Rules::default(),
+            rules: Rules { reap: self.schedule.reap, ..Rules::default() },
         }
     }
 }

@@ -58,7 +58,9 @@ fn a_voter_that_does_not_come_back_is_forgotten_and_one_that_lives_is_not() {
     for node in [holder, asked] {
         wait_voters(&cluster, node, &sorted([holder, asked]));
     }
-    assert!(failure(&run(&mut cluster, holder, &["forget", &name])).contains("is no voter"));
+    let is_forgotten = |status: &Status| status.members.iter().all(|member| member.id != u16::from(lost));
+    cluster.wait_status(holder, "to forget it, too", PATIENCE, is_forgotten).unwrap();
+    assert!(failure(&run(&mut cluster, holder, &["forget", &name])).contains("there is no node"));
     assert!(cluster.status(holder).unwrap().is_master());
 
     // It comes back after all.

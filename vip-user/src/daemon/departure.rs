@@ -35,12 +35,13 @@ impl ControlPlane {
     }
 
     fn remove(&mut self, id: u16) -> (Reply, Option<Removal>) {
+        let node = self.name_of(id);
         let answer = self.membership.remove(id, clock::now());
         self.settle();
         match answer {
             Ok(removal) => {
                 let done = removal == Removal::Done;
-                (Reply::ok(&Departure { node: self.name_of(id), id, done }), Some(removal))
+                (Reply::ok(&Departure { node, id, done }), Some(removal))
             }
             Err(refused) => (Reply::Error(refused.to_string()), None),
         }
