@@ -1,7 +1,7 @@
 //! What a client sends to the control socket, through a real one.
 //!
 //! Promised: whatever comes, the answer is one line of JSON, and then the connection ends. A request is handled as what it
-//! is; of anything else, or of more than 4,096 bytes, the reason is said.
+//! is; of anything else, or of more than 8,192 bytes, the reason is said.
 
 #![no_main]
 
@@ -16,7 +16,7 @@ use vip_fuzz::directory;
 use vip_user::control::{Reply, Request, Server};
 
 /// The longest request, its line break included.
-const MAX_REQUEST: usize = 4096;
+const MAX_REQUEST: usize = 8192;
 
 thread_local! {
     static DAEMON: Daemon = Daemon::start();

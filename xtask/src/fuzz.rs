@@ -28,9 +28,10 @@ use self::{
 use crate::setup;
 
 /// What can be fuzzed: the names of the programs in `fuzz/targets`, and what each of them decodes.
-const TARGETS: [(&str, &str); 8] = [
+const TARGETS: [(&str, &str); 9] = [
     ("message", "datagrams of anybody"),
     ("hello", "the bodies of Hellos, and what a node does that hears them"),
+    ("gossip", "what members tell each other beside leases and Hellos, and what comes of events and queries"),
     ("state", "files of the state directory"),
     ("control", "requests of the control socket's clients"),
     ("reply", "answers to these clients, and how they show them"),
