@@ -115,7 +115,7 @@ fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
     let string = |text: &str| toml::Value::from(text).to_string();
     let strings = |texts: Vec<String>| toml::Value::from(texts).to_string();
     let Node { name, iface, id, priority, xdp, egress_fence, tags } = node;
-    let Cluster { name: cluster_name, transport, expect, interval, lease, voter_after, reap, .. } = cluster;
+    let Cluster { name: cluster_name, transport, join, expect, interval, lease, voter_after, reap, .. } = cluster;
     let mut text = format!("[node]\nname = {}\niface = {}\n", string(name), string(iface));
     text += &format!("priority = {priority}\nxdp = \"{xdp}\"\negress_fence = {egress_fence}\n");
     text += &id.map_or_else(String::new, |id| format!("id = {id}\n"));
@@ -128,6 +128,7 @@ fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
             format!("group_address = \"239.255.0.1:{port}\"\npeers = {peers}\n")
         }
     };
+    text += &format!("join = {}\n", strings(join.iter().map(ToString::to_string).collect()));
     text +=
         &format!("interval = \"{}\"\nlease = \"{}\"\n", format_duration(*interval), format_duration(*lease));
     text += &format!("voter_after = \"{}\"\n", format_duration(*voter_after));

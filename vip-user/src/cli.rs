@@ -1,6 +1,7 @@
 //! The command line: what can be asked for, and its help. Each command is in a module of its own.
 
 use std::{
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -8,7 +9,7 @@ use std::{
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::{
-    config::{Overrides, Settings, Vip, XdpMode, parse_duration, parse_interface_name},
+    config::{Overrides, Settings, Vip, XdpMode, parse_duration, parse_interface_name, parse_peer},
     exit::Failure,
     logging::LogFormat,
     supervisor,
@@ -17,6 +18,7 @@ use crate::{
 pub mod check;
 pub mod client;
 pub mod depart;
+pub mod join;
 pub mod keygen;
 pub mod tell;
 
@@ -33,6 +35,8 @@ Examples:
     vip-user status --watch
   Free this machine for maintenance, without a gap:
     vip-user handover
+  Find the cluster through a member on another segment:
+    vip-user join 10.77.0.1
   Take this machine out of the cluster for good; or another one that does not come back:
     vip-user leave
     vip-user forget lb3
@@ -105,6 +109,12 @@ pub enum Command {
     ///
     /// A forgotten node that is started after all becomes a voter after a few seconds, by itself.
     Forget(ForgetArgs),
+    /// Find the cluster through any of its members, where multicast does not reach
+    ///
+    /// The daemon asks the nodes at these addresses where the others are, and from then on they hear each other by unicast.
+    /// The command waits until each has answered, for five seconds at most. What the daemon finds so is good until it ends;
+    /// `cluster.join` or `--join` says it at each start.
+    Join(JoinArgs),
     /// Tell all members something, for their handlers
     ///
     /// Every member's handlers for `user` or `user:NAME` run once, those of this node too, in the order in which events are
@@ -150,6 +160,10 @@ pub struct SettingsArgs {
     /// How to attach the XDP program, if at all; wins over node.xdp
     #[arg(long, value_name = "MODE", value_enum)]
     pub xdp: Option<XdpMode>,
+    /// A member to find the others through where multicast does not reach, as in 10.77.0.1; may be repeated, and adds to
+    /// cluster.join
+    #[arg(long, value_name = "ADDR", value_parser = parse_peer)]
+    pub join: Vec<IpAddr>,
 }
 
 impl SettingsArgs {
@@ -158,7 +172,12 @@ impl SettingsArgs {
     /// # Errors
     /// As [`Settings::load`].
     pub fn load(&self) -> Result<Settings, Failure> {
-        let overrides = Overrides { iface: self.iface.clone(), vips: self.vips.clone(), xdp: self.xdp };
+        let overrides = Overrides {
+            iface: self.iface.clone(),
+            vips: self.vips.clone(),
+            xdp: self.xdp,
+            join: self.join.clone(),
+        };
         Settings::load(self.config.as_deref(), &overrides)
     }
 
@@ -305,6 +324,17 @@ pub struct QueryArgs {
     pub daemon: DaemonArgs,
 }
 
+/// Flags of `join`.
+#[derive(Args, Debug)]
+pub struct JoinArgs {
+    /// The address of a member, as in 10.77.0.1
+    #[arg(value_name = "ADDR", required = true, value_parser = parse_peer)]
+    pub addresses: Vec<IpAddr>,
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
 #[cfg(test)]
 mod tests {
     use clap::{CommandFactory, error::ErrorKind};
@@ -378,6 +408,9 @@ mod tests {
             ("vip-user --vip ::1/64", "is the loopback address"),
             ("vip-user --iface lo", "is the loopback interface"),
             ("vip-user status --iface a/b", "is no interface name"),
+            ("vip-user --join 10.0.0.1:5680", "is not an IP address without a port"),
+            ("vip-user join 239.0.0.1", "is a multicast address"),
+            ("vip-user join", "<ADDR>"),
             ("vip-user --xdp skb", "possible values: auto, native, generic, off"),
         ];
         for (line, expected) in cases {

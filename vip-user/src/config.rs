@@ -7,6 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs, io,
+    net::IpAddr,
     path::{Path, PathBuf},
 };
 
@@ -29,7 +30,7 @@ pub use self::{
     group::{FLAG_GROUP, Group, MAX_GROUPS, MAX_VIPS, Presence},
     keys::{KEY_LEN, KeyFault, KeyFileError, KeyRing},
     node::{InterfaceNameError, Node, XdpMode, parse_interface_name},
-    transport::Transport,
+    transport::{Transport, parse_peer},
     vip::{Vip, VipError},
 };
 
@@ -64,6 +65,8 @@ pub struct Overrides {
     pub vips: Vec<Vip>,
     /// `--xdp`: used in place of `node.xdp`.
     pub xdp: Option<XdpMode>,
+    /// `--join`: members to ask where the others are, besides `cluster.join`.
+    pub join: Vec<IpAddr>,
 }
 
 impl Settings {
@@ -84,7 +87,7 @@ impl Settings {
         let node = Node::read(&document.section("node", node::KEYS)?, overrides)?;
         let paths = Paths::read(&document.section("paths", PATHS_KEYS)?)?;
         let groups = group::read(&document.sections("group", group::KEYS)?, &node, &overrides.vips)?;
-        let cluster = Cluster::read(&document.section("cluster", cluster::KEYS)?)?;
+        let cluster = Cluster::read(&document.section("cluster", cluster::KEYS)?, &overrides.join)?;
         Ok(Self { node, cluster, groups, paths })
     }
 

@@ -4,6 +4,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -58,6 +59,18 @@ pub enum Request {
         /// How long to wait.
         timeout_ms: u64,
     },
+    /// Find the cluster through this member: [`Joined`].
+    Join {
+        /// Where it is.
+        address: IpAddr,
+    },
+}
+
+/// The cluster was found through a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// How many nodes are alive, as far as this one knows by now; it is one of them.
+    pub members: usize,
 }
 
 /// A user event was sent.

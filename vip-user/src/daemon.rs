@@ -262,6 +262,7 @@ async fn answer(shared: Shared, request: Request) -> Reply {
         Request::Status => Reply::ok(&shared.with(ControlPlane::status)),
         Request::Members => Reply::ok(&shared.with(|plane| plane.members())),
         Request::Leave => shared.ask(ControlPlane::leave),
+        Request::Join { address } => contacts::join(&shared, address).await,
         Request::Forget { node } => shared.ask(|plane| plane.forget(&node)),
         Request::Handover { group, to } => {
             handover::hand_over(&shared, group.as_deref(), to.as_deref()).await

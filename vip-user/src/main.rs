@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 use vip_user::{
-    cli::{Cli, Command, check, client, depart, keygen, tell},
+    cli::{Cli, Command, check, client, depart, join, keygen, tell},
     daemon,
     exit::Failure,
     logging,
@@ -38,6 +38,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Handover(args) => client::handover(args),
         Command::Leave(args) => depart::leave(&args),
         Command::Forget(args) => depart::forget(&args),
+        Command::Join(args) => join::join(&args),
         Command::Event(args) => tell::event(args),
         Command::Query(args) => tell::query(args),
         Command::Check(args) => check::check(&args),

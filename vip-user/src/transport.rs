@@ -1,4 +1,4 @@
-//! The datagrams between the nodes: one UDP socket, to a multicast group or to a list of addresses, by IPv4 or IPv6.
+//! The datagrams between the nodes: one UDP socket, to a multicast group and to a list of addresses, by IPv4 or IPv6.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -37,7 +37,8 @@ pub struct Transport {
     socket: Socket,
     own: IpAddr,
     index: u32,
-    destinations: Vec<SocketAddr>,
+    group: Option<SocketAddr>,
+    contacts: Vec<SocketAddr>,
     port: u16,
     /// Has the kernel send from the own address, of all that the interface has.
     from: Vec<u8>,
@@ -46,12 +47,19 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Opens the socket on an interface, of which `own` is an address; the list of peers may have that as well.
+    /// Opens the socket on an interface, of which `own` is an address. What is for all nodes goes to the group or the
+    /// peers, and to `join`; those lists may have the own address as well. Later, [`Self::set_contacts`] says where.
     ///
     /// # Errors
     /// `AddrInUse` when another program has the port, `PermissionDenied` without CAP_NET_RAW, and the kernel's
     /// others, with the step that failed.
-    pub fn open(iface: &str, index: u32, own: IpAddr, transport: &config::Transport) -> io::Result<Self> {
+    pub fn open(
+        iface: &str,
+        index: u32,
+        own: IpAddr,
+        transport: &config::Transport,
+        join: &[IpAddr],
+    ) -> io::Result<Self> {
         let is_ipv6 = transport.is_ipv6();
         let domain = if is_ipv6 { Domain::IPV6 } else { Domain::IPV4 };
         let socket = Socket::new(domain, Type::DGRAM.nonblocking().cloexec(), Some(Protocol::UDP))?;
@@ -65,17 +73,18 @@ impl Transport {
         socket
             .bind(&SocketAddr::new(any, port).into())
             .map_err(|error| io::Error::new(error.kind(), format!("UDP port {port}: {error}")))?;
-        let destinations = match transport {
+        let group = match transport {
             config::Transport::Multicast(group) => {
-                join(&socket, group.ip(), index).map_err(step("joining the multicast group"))?;
-                vec![address_on(index, *group)]
+                join_group(&socket, group.ip(), index).map_err(step("joining the multicast group"))?;
+                Some(address_on(index, *group))
             }
-            config::Transport::Unicast { peers, port } => {
-                peers.iter().map(|peer| address_on(index, SocketAddr::new(*peer, *port))).collect()
-            }
+            config::Transport::Unicast { .. } => None,
         };
         let control = if is_ipv6 { cmsg_space!(libc::in6_pktinfo) } else { cmsg_space!(libc::in_pktinfo) };
-        Ok(Self { socket, own, index, destinations, port, from: sent_from(own, index), control })
+        let from = sent_from(own, index);
+        let mut opened = Self { socket, own, index, group, contacts: Vec::new(), port, from, control };
+        opened.set_contacts(transport.peers().iter().chain(join).copied());
+        Ok(opened)
     }
 
     /// The interface has another address.
@@ -84,13 +93,22 @@ impl Transport {
         self.from = sent_from(own, self.index);
     }
 
-    /// Sends to all other nodes: one system call with multicast, one per peer otherwise.
+    /// What is for all nodes goes to these from now on, besides the group.
+    pub fn set_contacts(&mut self, contacts: impl IntoIterator<Item = IpAddr>) {
+        let (index, port) = (self.index, self.port);
+        let contacts = contacts.into_iter().map(|contact| address_on(index, SocketAddr::new(contact, port)));
+        self.contacts = contacts.collect();
+    }
+
+    /// Sends to all other nodes: one system call for the group, and one per contact.
     ///
     /// # Errors
     /// The last one of the kernel's, after all were tried; a message is lost then, as on any network.
     pub fn send(&self, datagram: &[u8]) -> io::Result<()> {
         let mut result = Ok(());
-        for destination in self.destinations.iter().filter(|destination| destination.ip() != self.own) {
+        // The group first: a node that hears both ways takes what comes first, and knows by that how it is reached.
+        let destinations = self.group.iter().chain(&self.contacts);
+        for destination in destinations.filter(|destination| destination.ip() != self.own) {
             if let Err(error) = self.send_datagram(datagram, *destination) {
                 result = Err(error);
             }
@@ -173,7 +191,7 @@ mod told {
     sockopt_impl!(FragmentSize, SetOnly, libc::IPPROTO_IPV6, libc::IPV6_RECVFRAGSIZE, bool);
 }
 
-fn join(socket: &Socket, group: IpAddr, index: u32) -> io::Result<()> {
+fn join_group(socket: &Socket, group: IpAddr, index: u32) -> io::Result<()> {
     match group {
         IpAddr::V4(group) => socket.join_multicast_v4_n(&group, &InterfaceIndexOrAddress::Index(index)),
         IpAddr::V6(group) => socket.join_multicast_v6(&group, index),
@@ -238,6 +256,7 @@ impl AsFd for Transport {
 #[cfg(test)]
 mod tests {
     use std::net::UdpSocket;
+    use std::time::Duration;
 
     use super::*;
 
@@ -250,7 +269,8 @@ mod tests {
 
     fn open(own: &str, port: u16) -> Transport {
         let own: IpAddr = own.parse().unwrap();
-        Transport::open("lo", LOOPBACK, own, &config::Transport::Unicast { peers: vec![own], port }).unwrap()
+        let transport = config::Transport::Unicast { peers: vec![own], port };
+        Transport::open("lo", LOOPBACK, own, &transport, &[]).unwrap()
     }
 
     fn taken(transport: &mut Transport) -> Option<(Vec<u8>, IpAddr)> {
@@ -300,6 +320,28 @@ mod tests {
         transport.set_own([127, 0, 0, 3].into());
         transport.send_to(b"again", [127, 0, 0, 3].into()).unwrap();
         assert_eq!(taken(&mut transport), Some((b"again".to_vec(), [127, 0, 0, 3].into())));
+    }
+
+    #[test]
+    fn what_is_for_all_nodes_goes_to_each_contact() {
+        let port = free_port();
+        let contacts = [Ipv4Addr::new(127, 0, 0, 3), Ipv4Addr::new(127, 0, 0, 4)];
+        let receivers = contacts.map(|address| {
+            let socket = Socket::new(Domain::IPV4, Type::DGRAM, Some(Protocol::UDP)).unwrap();
+            socket.set_reuse_address(true).unwrap();
+            socket.bind_device(Some(b"lo")).unwrap();
+            socket.bind(&SocketAddr::new(address.into(), port).into()).unwrap();
+            socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+            UdpSocket::from(socket)
+        });
+        let mut transport = open("127.0.0.2", port);
+        transport.set_contacts(contacts.map(IpAddr::V4));
+        transport.send(b"to all").unwrap();
+        for receiver in receivers {
+            let mut buffer = [0; MAX_DATAGRAM];
+            let (len, source) = receiver.recv_from(&mut buffer).unwrap();
+            assert_eq!((&buffer[..len], source.ip()), (&b"to all"[..], [127, 0, 0, 2].into()));
+        }
     }
 
     #[test]

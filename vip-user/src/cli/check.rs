@@ -28,13 +28,15 @@ fn summary(settings: &Settings) -> String {
         Keys::Signed(ring) => format!("signed ({} of at most 2 keys)", ring.iter().count()),
         Keys::Insecure => "INSECURE (messages are not authenticated)".to_owned(),
     };
-    let transport = match &cluster.transport {
+    let listed =
+        |addresses: &[IpAddr]| addresses.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+    let mut transport = match &cluster.transport {
         Transport::Multicast(group) => format!("multicast {group}"),
-        Transport::Unicast { peers, port } => format!(
-            "unicast to {} (port {port})",
-            peers.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")
-        ),
+        Transport::Unicast { peers, port } => format!("unicast to {} (port {port})", listed(peers)),
     };
+    if !cluster.join.is_empty() {
+        transport += &format!(", joining through {}", listed(&cluster.join));
+    }
     let others: String = settings.other_interfaces().iter().map(|name| format!(" and {name}")).collect();
     let mut text = format!(
         "node     {} on {}{others}, {id}, priority {}{role}, XDP {}\n\
@@ -108,7 +110,7 @@ mod tests {
         assert_eq!(
             summary(&settings()),
             "node     lb1 on eth0 and eth1, id from the interface's address, priority 100, XDP auto\n\
-             cluster  edge, 3 voters at first, unicast to 10.0.0.8, 10.0.0.9 (port 5680), INSECURE (messages are not authenticated)\n\
+             cluster  edge, 3 voters at first, unicast to 10.0.0.8, 10.0.0.9 (port 5680), joining through 10.0.0.7, INSECURE (messages are not authenticated)\n\
              timing   a renewal every 10ms, leases of 50ms\n\
              tags     role=web\n\
              reap     who is gone for 24h is no voter any more, and forgotten\n\
@@ -153,6 +155,7 @@ mod tests {
                     peers: vec![[10, 0, 0, 8].into(), [10, 0, 0, 9].into()],
                     port: 5680,
                 },
+                join: vec![[10, 0, 0, 7].into()],
                 expect: 3,
                 interval: std::time::Duration::from_millis(10),
                 lease: std::time::Duration::from_millis(50),

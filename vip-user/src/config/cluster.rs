@@ -1,6 +1,6 @@
 //! The section `[cluster]`: what all nodes share, and have to agree on.
 
-use std::{path::Path, time::Duration};
+use std::{net::IpAddr, path::Path, time::Duration};
 
 use super::{document::Section, format_duration, keys::KeyRing, name::check_name, transport::Transport};
 use crate::exit::Failure;
@@ -11,6 +11,7 @@ pub(super) const KEYS: &[&str] = &[
     "insecure",
     "group_address",
     "peers",
+    "join",
     "expect",
     "interval",
     "lease",
@@ -43,6 +44,9 @@ pub struct Cluster {
     pub keys: Keys,
     /// How the nodes reach each other.
     pub transport: Transport,
+    /// Members that a node asks where the others are, of the version of IP that the nodes talk; at most 16. This node's own
+    /// address may be among them.
+    pub join: Vec<IpAddr>,
     /// The number of voters of the first configuration, 1 to 16.
     pub expect: u8,
     /// The time between two renewals, at least 1 ms.
@@ -65,11 +69,13 @@ pub enum Keys {
 }
 
 impl Cluster {
-    pub(super) fn read(section: &Section<'_>) -> Result<Self, Failure> {
+    pub(super) fn read(section: &Section<'_>, join: &[IpAddr]) -> Result<Self, Failure> {
         let (interval, lease) = read_times(section)?;
+        let transport = Transport::read(section)?;
         Ok(Self {
             name: read_name(section)?,
-            transport: Transport::read(section)?,
+            join: transport.read_join(&section.field("join"), join)?,
+            transport,
             expect: section.field("expect").integer(1..=MAX_VOTERS as u64)?.unwrap_or(DEFAULT_EXPECT),
             interval,
             lease,

@@ -44,7 +44,7 @@ const DEFAULT_PREEMPT_DELAY: Duration = Duration::from_secs(5);
 pub struct Group {
     /// What people call it, unique and the same on all nodes. At most 32 bytes.
     pub name: String,
-    /// At least one.
+    /// At least one, where this node may hold them.
     pub vips: Vec<Vip>,
     /// This node's priority for this group; by default the node's.
     pub priority: u8,
@@ -121,12 +121,13 @@ impl<'n> Reader<'n> {
     fn read_group(&mut self, section: &Section<'_>) -> Result<(), Failure> {
         let name = self.read_name(&section.field("name"))?;
         self.check_room(section.field("name").place())?;
-        let vips = self.read_vips(&section.field("vips"), &name)?;
+        let priority = section.field("priority").integer(0..=255)?.unwrap_or(self.node.priority);
+        let vips = self.read_vips(&section.field("vips"), &name, priority)?;
         let preempt_delay = section.field("preempt_delay").duration()?.unwrap_or(DEFAULT_PREEMPT_DELAY);
         self.groups.push(Group {
             name,
             vips,
-            priority: section.field("priority").integer(0..=255)?.unwrap_or(self.node.priority),
+            priority,
             preempt: section.field("preempt").boolean()?.unwrap_or(false),
             preempt_delay,
             stale_forwarding: section.field("stale_forwarding").boolean()?.unwrap_or(true),
@@ -156,10 +157,14 @@ impl<'n> Reader<'n> {
         }
     }
 
-    fn read_vips(&mut self, field: &Field<'_>, group: &str) -> Result<Vec<Vip>, Failure> {
+    /// Who never holds the group need not know what is in it.
+    fn read_vips(&mut self, field: &Field<'_>, group: &str, priority: u8) -> Result<Vec<Vip>, Failure> {
         let entries = field.strings()?.unwrap_or_default();
-        if entries.is_empty() {
-            return Err(field.refuse("a group needs a VIP, as in vips = [\"10.77.0.100/24\"]"));
+        if entries.is_empty() && priority > 0 {
+            return Err(field.refuse(
+                "a group needs a VIP, as in vips = [\"10.77.0.100/24\"]; only where its priority is 0, so that this node \
+                 votes and never holds it, it may have none",
+            ));
         }
         let mut vips = Vec::with_capacity(entries.len().min(MAX_VIPS));
         for (place, text) in entries {

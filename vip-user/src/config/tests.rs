@@ -340,6 +340,45 @@ fn nodes_talk_ipv6_by_a_group_or_by_a_list() {
 }
 
 #[test]
+fn members_to_join_through_are_checked_like_peers_and_flags_add_to_them() {
+    let join = |line: &str| parse_with(line, "").unwrap().cluster.join;
+    assert_eq!(join(""), [] as [IpAddr; 0]);
+    assert_eq!(join("join = []"), [] as [IpAddr; 0]);
+    let (one, two) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
+    assert_eq!(join("join = [\"10.0.0.1\", \"10.0.0.2\"]"), [one, two]);
+    assert_eq!(join("group_address = \"[ff05::1]:1\"\njoin = [\"fd77::1\"]").len(), 1);
+    cluster_refuses("join = [\"10.0.0.1\", \"10.0.0.1\"]", "cluster.join", "10.0.0.1 is there twice");
+    cluster_refuses("join = [\"lb1\"]", "cluster.join", "is not an IP address without a port");
+    cluster_refuses("join = [\"239.0.0.1\"]", "cluster.join", "is a multicast address");
+    cluster_refuses("join = [\"fd77::1\"]", "cluster.join", "the nodes talk to each other by IPv4");
+    let many: Vec<_> = (1..=17).map(|last| format!("10.0.0.{last}")).collect();
+    cluster_refuses(&format!("join = {many:?}"), "cluster.join", "one address more than the 16");
+
+    let text = format!("{NODE}{INSECURE}join = [\"10.0.0.1\"]\n");
+    let with = |join: Vec<IpAddr>| {
+        let overrides = Overrides { join, ..Overrides::default() };
+        Settings::parse("vip.toml", &text, &overrides)
+    };
+    assert_eq!(with(vec![two, one]).unwrap().cluster.join, [one, two]);
+    let why = with(vec!["fd77::1".parse().unwrap()]).unwrap_err().message;
+    assert!(why.contains("--join") && why.contains("by IPv4"), "{why}");
+}
+
+#[test]
+fn a_group_that_the_node_never_holds_needs_no_vips() {
+    let vips = |node: &str, group: &str| {
+        let text = format!("{NODE}{node}\n{INSECURE}[[group]]\nname = \"web\"\n{group}\n");
+        parse(&text).map(|settings| settings.groups[0].vips.len())
+    };
+    assert_eq!(vips("priority = 0", "").unwrap(), 0);
+    assert_eq!(vips("priority = 0", "vips = []").unwrap(), 0);
+    assert_eq!(vips("priority = 0", "vips = [\"10.0.0.1/24\"]").unwrap(), 1);
+    assert_eq!(vips("", "priority = 0").unwrap(), 0);
+    assert!(vips("priority = 0", "priority = 1").unwrap_err().message.contains("a group needs a VIP"));
+    assert!(vips("", "").unwrap_err().message.contains("a group needs a VIP"));
+}
+
+#[test]
 fn peers_that_cannot_be_are_refused() {
     cluster_refuses("peers = []", "cluster.peers", "the list is empty");
     cluster_refuses("peers = [\"10.0.0.1\", \"10.0.0.1\"]", "cluster.peers", "10.0.0.1 is there twice");
@@ -387,6 +426,7 @@ fn a_vip_that_cannot_be_is_refused() {
         group_refuses(&format!("vips = [{vip:?}]"), "group.vips", &format!("{vip:?} {expected}"));
     }
     group_refuses("vips = []", "group.vips", "a group needs a VIP");
+    group_refuses("vips = []\npriority = 1", "group.vips", "only where its priority is 0");
     group_refuses("vips = [1]", "group.vips", "expected a list of strings");
 }
 
@@ -490,7 +530,7 @@ fn a_relative_path_is_refused() {
 #[test]
 fn flags_win_over_the_file() {
     let overrides =
-        Overrides { iface: Some("eth7".to_owned()), vips: Vec::new(), xdp: Some(XdpMode::Native) };
+        Overrides { iface: Some("eth7".to_owned()), xdp: Some(XdpMode::Native), ..Overrides::default() };
     let text = format!("{NODE}xdp = \"generic\"\n{INSECURE}");
     let settings = Settings::parse("vip.toml", &text, &overrides).unwrap();
     assert_eq!((settings.node.iface.as_str(), settings.node.xdp), ("eth7", XdpMode::Native));

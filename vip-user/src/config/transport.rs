@@ -1,10 +1,10 @@
-//! How the nodes reach each other: `group_address` and `peers` of the section `[cluster]`.
+//! How the nodes reach each other: `group_address`, `peers` and `join` of the section `[cluster]`.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use super::{
     cluster::MAX_VOTERS,
-    document::{Field, Section},
+    document::{Field, Place, Section},
     vip::{not_unicast, not_unicast6},
 };
 use crate::exit::Failure;
@@ -23,8 +23,8 @@ pub enum Transport {
     Multicast(SocketAddr),
     /// By a list of addresses.
     Unicast {
-        /// The nodes, all of one version of IP; at least one. The list may have this node's own address, so that all nodes
-        /// can have the same file.
+        /// Nodes, all of one version of IP; at least one. The others are learnt from these. The list may have this node's
+        /// own address, so that all nodes can have the same file.
         peers: Vec<IpAddr>,
         /// The UDP port, the same on all nodes.
         port: u16,
@@ -52,6 +52,14 @@ impl Transport {
         }
     }
 
+    /// The nodes that are named, if they are to be reached by these addresses.
+    pub fn peers(&self) -> &[IpAddr] {
+        match self {
+            Self::Multicast(_) => &[],
+            Self::Unicast { peers, .. } => peers,
+        }
+    }
+
     /// Whether the nodes talk IPv6.
     pub fn is_ipv6(&self) -> bool {
         match self {
@@ -61,24 +69,57 @@ impl Transport {
     }
 
     /// The address, of those that a node has where the others are, that it sends from and is answered at: one that the
-    /// others have in their lists; else the first one that reaches as far as messages have to go.
-    pub fn own_address(&self, addresses: impl Iterator<Item = IpAddr> + Clone) -> Option<IpAddr> {
+    /// others have in their lists, `join` among them; else the first one that reaches as far as messages have to go.
+    pub fn own_address(
+        &self,
+        join: &[IpAddr],
+        addresses: impl Iterator<Item = IpAddr> + Clone,
+    ) -> Option<IpAddr> {
         let mut candidates = addresses.filter(|address| address.is_ipv6() == self.is_ipv6());
-        let listed = candidates.clone().find(|address| self.lists(*address));
-        let far_enough = candidates.clone().find(|address| is_link_local(*address) == self.stays_on_link());
+        let is_listed = |address: &IpAddr| self.peers().contains(address) || join.contains(address);
+        let listed = candidates.clone().find(is_listed);
+        let stays_on_link = self.stays_on_link(join);
+        let far_enough = candidates.clone().find(|address| is_link_local(*address) == stays_on_link);
         listed.or(far_enough).or_else(|| candidates.next())
     }
 
-    fn lists(&self, address: IpAddr) -> bool {
-        matches!(self, Self::Unicast { peers, .. } if peers.contains(&address))
+    /// Whether IPv6 messages go to addresses that are good on the link alone.
+    fn stays_on_link(&self, join: &[IpAddr]) -> bool {
+        let group = match self {
+            Self::Multicast(group) => scope(group.ip()) == Some(LINK_LOCAL_SCOPE),
+            Self::Unicast { .. } => true,
+        };
+        group && self.peers().iter().chain(join).all(|address| is_link_local(*address))
     }
 
-    /// Whether IPv6 messages go to addresses that are good on the link alone.
-    fn stays_on_link(&self) -> bool {
-        match self {
-            Self::Multicast(group) => scope(group.ip()) == Some(LINK_LOCAL_SCOPE),
-            Self::Unicast { peers, .. } => peers.iter().all(|peer| is_link_local(*peer)),
+    /// Reads `join`: members that a node asks where the others are. The flag's come after the file's.
+    pub(super) fn read_join(&self, field: &Field<'_>, flags: &[IpAddr]) -> Result<Vec<IpAddr>, Failure> {
+        let mut join: Vec<IpAddr> = Vec::new();
+        let check = |place: &Place, join: &[IpAddr], address: IpAddr| {
+            if address.is_ipv6() != self.is_ipv6() {
+                let version = if self.is_ipv6() { 6 } else { 4 };
+                return Err(place.refuse(format!("{address}: the nodes talk to each other by IPv{version}")));
+            }
+            if join.len() == MAX_VOTERS {
+                return Err(place.refuse(format!("one address more than the {MAX_VOTERS} that are possible")));
+            }
+            Ok(())
+        };
+        for (place, text) in field.strings()?.unwrap_or_default() {
+            let address = parse_peer(text).map_err(|why| place.refuse(format!("{text:?} {why}")))?;
+            if join.contains(&address) {
+                return Err(place.refuse(format!("{address} is there twice; remove one")));
+            }
+            check(&place, &join, address)?;
+            join.push(address);
         }
+        for address in flags {
+            if !join.contains(address) {
+                check(&Place::Flag("--join"), &join, *address)?;
+                join.push(*address);
+            }
+        }
+        Ok(join)
     }
 }
 
@@ -139,7 +180,11 @@ fn read_peers(field: &Field<'_>) -> Result<Option<Vec<IpAddr>>, Failure> {
     Ok(Some(peers))
 }
 
-fn parse_peer(text: &str) -> Result<IpAddr, String> {
+/// The address of a node, without a port.
+///
+/// # Errors
+/// Says what is wrong with the text.
+pub fn parse_peer(text: &str) -> Result<IpAddr, String> {
     let Ok(address) = text.parse::<IpAddr>() else {
         return Err("is not an IP address without a port; the port is group_address' port".to_owned());
     };
@@ -162,7 +207,7 @@ mod tests {
 
     fn own(transport: &Transport, addresses: &[&str]) -> Option<String> {
         let addresses: Vec<IpAddr> = addresses.iter().map(|address| address.parse().unwrap()).collect();
-        transport.own_address(addresses.into_iter()).map(|address| address.to_string())
+        transport.own_address(&[], addresses.into_iter()).map(|address| address.to_string())
     }
 
     fn multicast(group: &str) -> Transport {
@@ -185,6 +230,19 @@ mod tests {
         assert_eq!(of(&unicast(&["fd77::2", "fd77::9"])), "fd77::2");
         assert_eq!(of(&unicast(&["fd77::8", "fd77::9"])), "fd77::1");
         assert_eq!(of(&unicast(&["fe80::8", "fe80::9"])), "fe80::1");
+    }
+
+    #[test]
+    fn a_node_that_others_join_through_is_where_they_look_for_it() {
+        let all = ["10.0.0.1", "10.0.0.2", "fe80::1", "fd77::1", "fd77::2"].map(|text| text.parse().unwrap());
+        let own = |group: &str, join: &str| {
+            multicast(group).own_address(&[join.parse().unwrap()], all.into_iter()).unwrap().to_string()
+        };
+        assert_eq!(own("239.255.86.80:5680", "10.0.0.2"), "10.0.0.2");
+        assert_eq!(own("239.255.86.80:5680", "10.0.0.9"), "10.0.0.1");
+        assert_eq!(own("[ff02::5680]:5680", "fd77::2"), "fd77::2");
+        assert_eq!(own("[ff02::5680]:5680", "fd77::9"), "fd77::1");
+        assert_eq!(own("[ff02::5680]:5680", "fe80::9"), "fe80::1");
     }
 
     #[test]

@@ -16,6 +16,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// How long a handover may take: the daemon offers for two leases and waits for the target's renewal, and the longest
 /// leases are of 10 s.
 const HANDOVER_PATIENCE: Duration = Duration::from_secs(40);
+/// How long a join may take: the daemon waits for the other node for five seconds.
+const JOIN_PATIENCE: Duration = Duration::from_secs(10);
 
 /// The longest reply that is read; a status of 10,000 VIPs is a fraction of it.
 const MAX_REPLY: u64 = 16 * 1024 * 1024;
@@ -29,6 +31,7 @@ const MAX_REPLY: u64 = 16 * 1024 * 1024;
 pub fn request<T: DeserializeOwned>(path: &Path, request: Request) -> Result<T, Failure> {
     let patience = match &request {
         Request::Handover { .. } => HANDOVER_PATIENCE,
+        Request::Join { .. } => JOIN_PATIENCE,
         Request::Query { timeout_ms, .. } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
         _ => PATIENCE,
     };

@@ -1,28 +1,107 @@
-//! Nodes that do not hear each other by multicast: asking a member where the others are, and answering that.
+//! Nodes that do not hear each other by multicast: the driver of [`crate::contacts`], and what operators ask of it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
-use tracing::{debug, error};
+use tokio::time::sleep;
+use tracing::{debug, error, info};
 use vip_common::wire::Kind;
 
 use super::control_plane::ControlPlane;
 use super::lease_thread::Order;
-use crate::contacts::Way;
+use super::shared::Shared;
+use crate::clock;
+use crate::config;
+use crate::contacts::{ANSWER_TIME, Action, Settings, Standing, Way};
+use crate::control::{Joined, Reply};
 use crate::gossip::{Gossip, MAX_ROSTER};
-use crate::membership::{Sender, Status};
+use crate::membership::{Membership, Sender, Status};
+
+/// Time between two looks at what came of a join.
+const LOOK: Duration = Duration::from_millis(50);
+/// How long a join waits for the other nodes once one has answered.
+const OTHERS_TIME: Duration = Duration::from_millis(500);
+
+/// What the contacts are told of the configuration.
+pub(super) fn settings(settings: &config::Settings, own: IpAddr) -> Settings {
+    let vips = settings.groups.iter().flat_map(|group| &group.vips);
+    Settings {
+        own,
+        never: vips.map(|vip| vip.address).collect(),
+        peers: settings.cluster.transport.peers().to_vec(),
+        join: settings.cluster.join.clone(),
+    }
+}
+
+/// Finds the cluster through the node at this address, within a few seconds.
+pub(super) async fn join(shared: &Shared, address: IpAddr) -> Reply {
+    if let Err(reply) = shared.ask(|plane| plane.begin_join(address)) {
+        return reply;
+    }
+    let patience = clock::now().saturating_add(ANSWER_TIME);
+    while !shared.with(|plane| plane.hears_member_at(address)) {
+        if clock::now() >= patience {
+            return shared.with(|plane| plane.nobody_at(address));
+        }
+        sleep(LOOK).await;
+    }
+    // It has been asked where the others are, or will be in a moment; they are greeted, and greet back.
+    sleep(OTHERS_TIME).await;
+    Reply::ok(&Joined { members: shared.with(|plane| plane.members_alive()) })
+}
 
 impl ControlPlane {
+    /// Another node's letter came in.
+    pub(super) fn note_voice(&mut self, from: Sender, way: Way) {
+        self.contacts.heard(from.id, from.address, way, clock::now());
+        self.settle_contacts();
+    }
+
     /// A node asks where the others are.
-    pub(super) fn handle_join(&mut self, from: Sender, _way: Way) {
+    pub(super) fn handle_join(&self, from: Sender) {
         let others = self.membership.members().filter(|member| ![self.id, from.id].contains(&member.id));
-        let alive = others.filter(|member| member.status == Status::Alive);
-        let roster = alive.map(|member| member.address).take(MAX_ROSTER).collect();
+        let mut alive: Vec<_> = others.filter(|member| member.status == Status::Alive).collect();
+        // Of too many, those without which nothing goes.
+        let votes = |id| self.membership.configuration().is_some_and(|current| current.contains(id));
+        alive.sort_by_key(|member| !votes(member.id));
+        let roster = alive.iter().map(|member| member.address).take(MAX_ROSTER).collect();
         self.tell(&Gossip::Roster(roster), from.address);
     }
 
     /// A node has told where the others are.
-    pub(super) fn handle_roster(&mut self, from: Sender, _way: Way, addresses: &[IpAddr]) {
-        debug!("node {} at {} knows {} others", from.id, from.address, addresses.len());
+    pub(super) fn handle_roster(&mut self, addresses: &[IpAddr]) {
+        self.contacts.handle_roster(addresses, clock::now());
+        self.settle_contacts();
+    }
+
+    /// A deadline of the contacts may have come.
+    pub(super) fn look_after_contacts(&mut self, now: u64) {
+        if self.contacts.next_deadline().is_some_and(|deadline| deadline <= now) {
+            let membership = &self.membership;
+            self.contacts.handle_timeout(|id| standing(membership, id), now);
+            self.settle_contacts();
+        }
+    }
+
+    /// Carries out what the contacts ask for.
+    pub(super) fn settle_contacts(&mut self) {
+        while let Some(action) = self.contacts.poll_action() {
+            match action {
+                Action::Reach(contacts) => {
+                    debug!(?contacts, "nodes that are reached by unicast");
+                    self.orders.give(Order::Reach { contacts });
+                }
+                Action::Ask(address) => self.tell(&Gossip::Join, address),
+                Action::Greet(address) => self.greet(address),
+            }
+        }
+    }
+
+    fn greet(&self, to: IpAddr) {
+        match self.membership.hello().encode() {
+            Ok(body) => self.orders.give(Order::LetterTo { kind: Kind::Hello, body, to }),
+            Err(error) => error!("this node cannot say who it is: {error}"),
+        }
     }
 
     pub(super) fn tell(&self, gossip: &Gossip, to: IpAddr) {
@@ -31,4 +110,40 @@ impl ControlPlane {
             Err(error) => error!("{to} cannot be told {gossip:?}: {error}"),
         }
     }
+
+    fn begin_join(&mut self, address: IpAddr) -> Result<(), Reply> {
+        let asked = self.contacts.join(address, clock::now());
+        self.settle_contacts();
+        asked.map_err(|refused| Reply::Error(format!("{address} {refused}")))?;
+        info!(%address, "asking where the cluster is");
+        Ok(())
+    }
+
+    fn hears_member_at(&self, address: IpAddr) -> bool {
+        let is_it =
+            |member: &&crate::membership::Member| member.address == address && member.status == Status::Alive;
+        self.contacts.hears(address) && self.membership.members().find(is_it).is_some()
+    }
+
+    fn members_alive(&self) -> usize {
+        self.membership.members().filter(|member| member.status == Status::Alive).count()
+    }
+
+    fn nobody_at(&self, address: IpAddr) -> Reply {
+        let cluster = &self.settings.cluster;
+        Reply::Error(format!(
+            "no answer from {address} within {} s: is a daemon of cluster {:?} there, does it have the same key, does a \
+             firewall drop UDP port {}?",
+            ANSWER_TIME / 1_000_000_000,
+            cluster.name,
+            cluster.transport.port()
+        ))
+    }
+}
+
+fn standing(membership: &Membership, id: u16) -> Standing {
+    let Some(member) = membership.members().find(|member| member.id == id) else { return Standing::Unknown };
+    let votes = membership.configuration().is_some_and(|current| current.contains(id));
+    // A voter that was stopped is to be found when it is started again.
+    if member.status == Status::Left && !votes { Standing::Gone } else { Standing::Member }
 }

@@ -22,6 +22,7 @@ use super::preemption::{self, Preemption};
 use super::storage::Storage;
 use crate::clock;
 use crate::config::{Presence, Settings};
+use crate::contacts::{Contacts, Way};
 use crate::dataplane::{Counters, Words};
 use crate::election::{self, Demotion, GiveUp, State};
 use crate::exit::Failure;
@@ -45,6 +46,7 @@ pub(super) struct ControlPlane {
     pub(super) plane: ControlSide,
     pub(super) mode: Mode,
     pub(super) membership: Membership,
+    pub(super) contacts: Contacts,
     pub(super) preemption: Preemption,
     pub(super) conflicts: Conflicts,
     pub(super) orders: OrderBook,
@@ -64,6 +66,7 @@ impl ControlPlane {
         }
         self.order_eligibility();
         self.settle();
+        self.settle_contacts();
     }
 
     /// Lets the daemon end, as soon as it looks.
@@ -78,21 +81,23 @@ impl ControlPlane {
 
     /// When to call [`Self::handle_timeout`], in CLOCK_BOOTTIME ns.
     pub(super) fn next_deadline(&self) -> u64 {
-        self.gossip.next_deadline().into_iter().fold(self.membership.next_deadline(), u64::min)
+        let others = self.gossip.next_deadline().into_iter().chain(self.contacts.next_deadline());
+        others.fold(self.membership.next_deadline(), u64::min)
     }
 
     /// A deadline has come.
     pub(super) fn handle_timeout(&mut self) {
         let now = clock::now();
+        self.look_after_contacts(now);
         if self.gossip.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.handle_gossip_timeout();
         }
         if self.membership.next_deadline() <= now {
-            self.handle_membership_timeout();
+            self.look_after_members();
         }
     }
 
-    fn handle_membership_timeout(&mut self) {
+    fn look_after_members(&mut self) {
         match self.plane.peers() {
             Ok(peers) => peers.iter().for_each(|(id, peer)| self.membership.heard(*id, peer.last_heard)),
             Err(error) => warn!("{error}"),
@@ -121,7 +126,7 @@ impl ControlPlane {
     pub(super) fn handle_report(&mut self, report: Report) -> Result<(), Failure> {
         match report {
             Report::Election { slot, said, tally, at } => self.handle_election(slot, said, &tally, at),
-            Report::Letter { kind: Kind::Hello, from, body, .. } => self.read_hello(from, &body),
+            Report::Letter { kind: Kind::Hello, from, way, body } => self.read_hello(from, way, &body),
             Report::Letter { kind: Kind::Gossip, from, way, body } => self.read_gossip(from, way, &body),
             Report::Letter { kind, from, .. } => debug!("{kind:?} of node {} is not for the daemon", from.id),
             Report::Event(event) => self.handle_event(&event),
@@ -298,9 +303,10 @@ impl ControlPlane {
         }
     }
 
-    fn read_hello(&mut self, from: membership::Sender, body: &[u8]) {
+    fn read_hello(&mut self, from: membership::Sender, way: Way, body: &[u8]) {
         match Hello::decode(body) {
             Ok(hello) => {
+                self.note_voice(from, way);
                 self.membership.handle_hello(from, hello.clone(), clock::now());
                 self.settle();
                 self.compare_events(from.id, &hello);
@@ -378,6 +384,8 @@ impl ControlPlane {
             Ok(()) => info!("{} has the address {address} now", home.name),
             Err(error) => error!("{error}"),
         }
+        self.contacts.readdress(address, clock::now());
+        self.settle_contacts();
     }
 
     fn handle_election(&mut self, slot: u32, said: election::Action, tally: &Tally, at: u64) {

@@ -77,9 +77,10 @@ impl ControlPlane {
                 return debug!("what node {} at {} tells makes no sense: {error}", from.id, from.address);
             }
         };
+        self.note_voice(from, way);
         match gossip {
-            Gossip::Join => self.handle_join(from, way),
-            Gossip::Roster(addresses) => self.handle_roster(from, way, &addresses),
+            Gossip::Join => self.handle_join(from),
+            Gossip::Roster(addresses) => self.handle_roster(&addresses),
             Gossip::Ping { sent_at } => self.tell(&Gossip::Pong { sent_at }, from.address),
             Gossip::Pong { sent_at } => self.note_round_trip(from.id, sent_at, now),
             Gossip::Event(event) => self.gossip.events.handle_event(event, now),

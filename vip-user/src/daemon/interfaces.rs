@@ -21,6 +21,8 @@ pub(super) struct Interfaces {
     pub(super) home: Interface,
     /// How the nodes talk to each other there.
     transport: Transport,
+    /// The addresses that nodes join through.
+    join: Vec<IpAddr>,
     /// By the names that the configuration has for them.
     others: BTreeMap<String, Interface>,
 }
@@ -32,7 +34,8 @@ impl Interfaces {
     /// There is none, or it cannot be served.
     pub(super) async fn at_home(netlink: &Netlink, settings: &Settings) -> Result<Self, Failure> {
         let home = find(netlink, &settings.node.iface, "set node.iface or --iface").await?;
-        Ok(Self { home, transport: settings.cluster.transport.clone(), others: BTreeMap::new() })
+        let (transport, join) = (settings.cluster.transport.clone(), settings.cluster.join.clone());
+        Ok(Self { home, transport, join, others: BTreeMap::new() })
     }
 
     /// Finds the others, too.
@@ -115,7 +118,7 @@ impl Interfaces {
     /// looking for duplicates of.
     pub(super) fn own_address(&self) -> Option<IpAddr> {
         let usable = self.addresses().filter(|address| !self.home.tentative.contains(address));
-        self.transport.own_address(usable).or_else(|| self.best_address())
+        self.transport.own_address(&self.join, usable).or_else(|| self.best_address())
     }
 
     /// Whether a better one is going to be there in a moment.
@@ -125,7 +128,7 @@ impl Interfaces {
 
     /// The own address, if all could be used.
     fn best_address(&self) -> Option<IpAddr> {
-        self.transport.own_address(self.addresses())
+        self.transport.own_address(&self.join, self.addresses())
     }
 
     fn addresses(&self) -> impl Iterator<Item = IpAddr> + Clone {

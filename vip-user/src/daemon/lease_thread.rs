@@ -59,6 +59,8 @@ pub(super) enum Order {
     Eligible { slot: u32, eligible: bool },
     /// The interface has this address from now on.
     Readdress { own: IpAddr },
+    /// What is for all nodes goes to these from now on, besides the group.
+    Reach { contacts: Vec<IpAddr> },
     /// Send this to all nodes.
     Letter { kind: Kind, body: Vec<u8> },
     /// Send this to one node.
@@ -279,6 +281,7 @@ impl Driver {
                 self.tell(slot, |election, view| election.set_eligible(eligible, view));
             }
             Order::Readdress { own } => self.parts.transport.set_own(own),
+            Order::Reach { contacts } => self.parts.transport.set_contacts(contacts),
             Order::Letter { kind, body } => {
                 let letter = self.parts.signer.letter(kind, &body);
                 self.send(&letter);

@@ -21,6 +21,7 @@ use vip_common::wire::name_hash;
 use self::with_xdp::Unstarted;
 use super::claim;
 use super::conflicts::Conflicts;
+use super::contacts;
 use super::control_plane::{ControlPlane, nanoseconds};
 use super::footprint::Footprint;
 use super::gossip::GossipSide;
@@ -35,7 +36,8 @@ use super::slots::{Slot, Slots};
 use super::storage::Storage;
 use crate::announce::{Announcer, GroupVips};
 use crate::clock;
-use crate::config::{Keys, Settings, Transport as TransportSettings, Vip, XdpMode};
+use crate::config::{Cluster, Keys, Settings, Transport as TransportSettings, Vip, XdpMode};
+use crate::contacts::Contacts;
 use crate::control::Server;
 use crate::dataplane::{Pins, ProgramLogger, Words};
 use crate::exit::Failure;
@@ -243,9 +245,9 @@ async fn expose_no_vips(netlink: &Netlink, interfaces: &Interfaces) -> Result<()
     netlink.remove_dummy(&dummy_name(&interfaces.home.name)).await.map_err(netlink_failure)
 }
 
-fn open_transport(place: &Place, settings: &TransportSettings) -> Result<Transport, Failure> {
+fn open_transport(place: &Place, cluster: &Cluster) -> Result<Transport, Failure> {
     let Interface { name, index, .. } = &place.interfaces.home;
-    Transport::open(name, *index, place.address, settings).map_err(|error| {
+    Transport::open(name, *index, place.address, &cluster.transport, &cluster.join).map_err(|error| {
         let hint = match error.kind() {
             std::io::ErrorKind::AddrInUse => {
                 "; another program has it: set another port in cluster.group_address"
@@ -297,6 +299,7 @@ fn assemble(
     let identity = identity(settings, &own, &place, slots);
     let membership = Membership::new(identity, own.store.stored(), clock::now()).map_err(refused)?;
     let gossip = GossipSide::new(place.id, own.origin.incarnation, own.store.delivered());
+    let contacts = Contacts::new(contacts::settings(settings, place.address), clock::now());
     let (storage, stored) = Storage::new(own.store);
     let election = crate::election::Settings {
         node: place.id,
@@ -324,6 +327,7 @@ fn assemble(
         plane: control,
         mode,
         membership,
+        contacts,
         presence_changed: false,
         preemption: Preemption::default(),
         conflicts: Conflicts::default(),

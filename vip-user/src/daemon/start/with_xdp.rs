@@ -48,7 +48,7 @@ pub(super) async fn start(settings: &Settings, footprint: &mut Footprint) -> Res
     place.interfaces.iter().try_for_each(check_parent)?;
     let own = Own::open(settings, &place)?;
     let (mut plane, slots) = load(settings, &place, &own, footprint).await?;
-    let mut transport = open_transport(&place, &settings.cluster.transport)?;
+    let mut transport = open_transport(&place, &settings.cluster)?;
     let mut signer = Signer::new(own.origin, own.keys.clone());
     signer.set_epoch(own.epoch());
     // A lease that still runs does not wait for others' objections: there were none when it was won.

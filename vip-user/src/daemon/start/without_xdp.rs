@@ -29,7 +29,7 @@ pub(super) async fn start(
     take_off_xdp(settings, &place).await?;
     let own = Own::open(settings, &place)?;
     let slots = Slots::without_past(settings, &place.interfaces, clock::now())?;
-    let mut transport = open_transport(&place, &settings.cluster.transport)?;
+    let mut transport = open_transport(&place, &settings.cluster)?;
     let mut signer = Signer::new(own.origin, own.keys.clone());
     signer.set_epoch(own.epoch());
     claim::claim(&mut transport, &mut signer, &settings.node.name)?;
