@@ -1,13 +1,14 @@
 //! A segment in network namespaces: nodes, a switch that connects them by cables one can pull, and a client.
 //!
 //! Here: what a lab is made of, and its end. How the wires are made is in `topology`, how a daemon is started in
-//! `daemon`, what can be done to it from outside in `freezer`, `mounts` and `xdp`, and what removes the remains of
+//! `daemon`, what can be done to it from outside in `freezer`, `mounts`, `reach` and `xdp`, and what removes the remains of
 //! killed runs in `sweep`.
 
 mod config;
 mod daemon;
 mod freezer;
 mod mounts;
+mod reach;
 mod stack;
 mod sweep;
 mod topology;
@@ -138,6 +139,27 @@ impl Lab {
         Side::Front.node_address6(node)
     }
 
+    /// From now on, the switch carries no multicast messages from and to node `node`.
+    pub fn block_groups(&self, node: u8) -> Result<()> {
+        reach::block_groups(self, node)
+    }
+
+    /// Ends what [`Lab::block_groups`] has begun.
+    pub fn unblock_groups(&self, node: u8) -> Result<()> {
+        reach::unblock_groups(self, node)
+    }
+
+    /// Puts node `node` on a segment of its own behind a router: its address is [`Lab::address_behind_router`] then. One node of
+    /// a lab can be there.
+    pub fn move_behind_router(&self, node: u8) -> Result<()> {
+        reach::move_behind_router(self, node)
+    }
+
+    /// See [`Lab::move_behind_router`].
+    pub fn address_behind_router(&self, node: u8) -> Ipv4Addr {
+        reach::address_behind(node)
+    }
+
     /// Connects client and nodes a second time, by a switch of its own: their interfaces are eth1, in 10.88.0.0/24. The
     /// cables have to be kept with the result.
     pub fn add_back(&self) -> Result<Vec<OwnedFd>> {
@@ -250,6 +272,10 @@ impl Lab {
         Path::new(BPFFS).join(&self.name)
     }
 
+    fn router_netns(&self) -> String {
+        format!("{}-router", self.name)
+    }
+
     fn namespaces(&self) -> impl Iterator<Item = String> + '_ {
         let nodes = self.nodes().map(|node| self.node_netns(node));
         nodes.chain([self.switch_netns(), self.client_netns()])
@@ -258,7 +284,7 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let namespaces: Vec<String> = self.namespaces().collect();
+        let namespaces: Vec<String> = self.namespaces().chain([self.router_netns()]).collect();
         let cgroups: Vec<PathBuf> = freezer::cgroup_root()
             .iter()
             .flat_map(|root| self.nodes().map(|node| root.join(self.node_netns(node))))

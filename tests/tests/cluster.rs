@@ -19,6 +19,7 @@ mod cluster {
     mod handover;
     mod interfaces;
     mod ipv6;
+    mod join;
     mod lease_over_ipv6;
     mod partitions;
     mod preemption;

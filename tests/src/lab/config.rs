@@ -39,7 +39,8 @@ fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<Stri
     let secrecy = if options.insecure { "insecure = true".to_owned() } else { format!("key_file = {key:?}") };
     let group = options.group_address.iter().map(|group| format!("group_address = {group:?}\n"));
     let peers = (!options.peers.is_empty()).then(|| format!("peers = {:?}\n", addresses(&options.peers)));
-    let transport: String = group.chain(peers).collect();
+    let join = (!options.join.is_empty()).then(|| format!("join = {:?}\n", addresses(&options.join)));
+    let transport: String = group.chain(peers).chain(join).collect();
     let [pins, runtime, state] = [lab.pins(node), runtime(lab, node), lab.home(node).join("state")];
     let mut text = String::new();
     write!(

@@ -55,6 +55,8 @@ pub struct DaemonOptions {
     pub group_address: Option<String>,
     /// `[cluster] peers`; none: multicast.
     pub peers: Vec<IpAddr>,
+    /// `[cluster] join`.
+    pub join: Vec<IpAddr>,
     /// `[cluster] expect`.
     pub expect: u8,
     /// `[cluster] interval`; whole microseconds.
@@ -83,6 +85,7 @@ impl Default for DaemonOptions {
             insecure: false,
             group_address: None,
             peers: Vec::new(),
+            join: Vec::new(),
             priority: 100,
             expect: 3,
             interval: Duration::from_millis(10) * slowness(),
