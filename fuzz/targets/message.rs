@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 use libfuzzer_sys::fuzz_target;
 use vip_common::wire::{Invalid, Kind, MAGIC, MAX_BODY, MESSAGE_LEN, Message, VERSION, name_hash};
 use vip_user::config::{KeyRing, Keys};
-use vip_user::signer::{Origin, Signer, WireKeys};
+use vip_user::signer::{Claimed, Objection, Origin, Signer, WireKeys};
 
 const CLUSTER: u32 = name_hash("edge");
 
@@ -60,9 +60,10 @@ fn opens_whole(datagram: &[u8]) -> bool {
 }
 
 fn is_answered(probe: &Message) {
-    let answer = NODE.taken(probe);
+    let objection = Objection::by_this_node(Claimed::Id);
+    let answer = NODE.taken(probe, objection);
     let (taken, kind, body) = NODE.open(&answer).expect("an answer opens");
-    assert_eq!((kind, body), (Kind::Taken, &b""[..]));
+    assert_eq!((kind, Objection::read(body)), (Kind::Taken, Some(objection)));
     assert_eq!((taken.incarnation, taken.sequence), (probe.incarnation, probe.sequence));
 }
 

@@ -309,7 +309,10 @@ impl Contacts {
     }
 
     /// Whether another node can be there.
-    fn check(&self, address: IpAddr) -> Result<(), Refused> {
+    ///
+    /// # Errors
+    /// Says why not.
+    pub fn check(&self, address: IpAddr) -> Result<(), Refused> {
         match address {
             own if own == self.settings.own => Err(Refused::Own),
             other if other.is_ipv6() != self.settings.own.is_ipv6() => Err(Refused::Version),

@@ -1,5 +1,8 @@
 //! This daemon's outgoing messages: numbered, stamped and tagged at one place, since a number must never come twice.
 
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
 use vip_common::lease::{Ballot, Request};
 use vip_common::siphash::Key;
 use vip_common::vote;
@@ -44,6 +47,37 @@ fn words(key: &[u8; 16]) -> Key {
     let (low, high) = key.split_at(8);
     let word = |bytes: &[u8]| bytes.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
     [word(low), word(high)]
+}
+
+/// What a node cannot have, since another one has it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub enum Claimed {
+    /// Its id.
+    Id,
+    /// Its name.
+    Name,
+}
+
+/// Why a prober must not start: the body of the answer.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Objection {
+    /// What is taken.
+    pub claimed: Claimed,
+    /// Who has it; `None`: the node that says so.
+    pub owner: Option<IpAddr>,
+}
+
+impl Objection {
+    /// By the node that has it.
+    pub const fn by_this_node(claimed: Claimed) -> Self {
+        Self { claimed, owner: None }
+    }
+
+    /// From the body of an answer; `None` if it is none.
+    pub fn read(body: &[u8]) -> Option<Self> {
+        let (objection, rest) = postcard::take_from_bytes(body).ok()?;
+        rest.is_empty().then_some(objection)
+    }
 }
 
 /// Who signs.
@@ -126,12 +160,13 @@ impl Signer {
         [&message.to_bytes(), body].concat()
     }
 
-    /// Tells a prober that its id is taken; or, with this in the body, its name.
-    pub fn taken(&self, probe: &Message, name: &[u8]) -> Vec<u8> {
+    /// Tells a prober what it cannot have.
+    pub fn taken(&self, probe: &Message, objection: Objection) -> Vec<u8> {
         let mut message = *probe;
         message.kind = Kind::Taken as u8;
-        message.seal(&self.keys.keys[0], name);
-        [&message.to_bytes(), name].concat()
+        let body = postcard::to_stdvec(&objection).unwrap_or_default();
+        message.seal(&self.keys.keys[0], &body);
+        [&message.to_bytes(), &body[..]].concat()
     }
 
     /// Splits a datagram of this cluster into message and body, see [`Message::open`].
@@ -220,9 +255,15 @@ mod tests {
         let mut signer = signer(&Keys::Insecure);
         let letter = signer.letter(Kind::Probe, b"");
         let (probe, ..) = signer.open(&letter).unwrap();
-        let answer = signer.taken(&probe, b"");
-        let (taken, kind, _) = signer.open(&answer).unwrap();
-        assert_eq!(kind, Kind::Taken);
-        assert_eq!((taken.incarnation, taken.sequence), (probe.incarnation, probe.sequence));
+        for owner in [None, Some(IpAddr::from([10, 0, 0, 2]))] {
+            let objection = Objection { claimed: Claimed::Name, owner };
+            let answer = signer.taken(&probe, objection);
+            let (taken, kind, body) = signer.open(&answer).unwrap();
+            assert_eq!(kind, Kind::Taken);
+            assert_eq!((taken.incarnation, taken.sequence), (probe.incarnation, probe.sequence));
+            assert_eq!(Objection::read(body), Some(objection));
+            assert_eq!(Objection::read(&[body, b"x"].concat()), None);
+        }
+        assert_eq!(Objection::read(b""), None);
     }
 }

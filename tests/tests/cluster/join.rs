@@ -141,13 +141,51 @@ fn a_running_node_joins_through_a_member_that_an_operator_names() {
 
 #[test]
 fn a_node_with_one_peer_learns_of_the_others() {
-    let mut cluster = four(&[], |_| false);
+    let mut cluster = four(&[], |node| node == 4);
     cluster.options(4).unwrap().peers = vec![address(1)];
     start(&mut cluster, &[4, 3, 2, 1]);
     let holder = wait_all_vote(&cluster);
     let watch = Watch::start(cluster.lab());
     watch.wait_served(&cluster, |node| node == holder);
     watch.finish();
+}
+
+/// Input: the same file on all nodes, with one peer, which is the last one to start.
+#[test]
+fn nodes_that_all_have_one_peer_form_a_cluster() {
+    let mut cluster = four(&[], |_| false);
+    for node in 1..=4 {
+        cluster.options(node).unwrap().peers = vec![address(4)];
+    }
+    start(&mut cluster, &[2, 1, 3, 4]);
+    let holder = wait_all_vote(&cluster);
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |node| node == holder);
+    watch.finish();
+}
+
+/// Input: a node that has the id of one that the member knows by multicast, and that is not asked itself. Expected: it does not
+/// start, or ends when it is told to join; it says where the other one is, and nobody else notices.
+#[test]
+fn a_node_whose_id_another_one_has_does_not_join() {
+    let mut cluster = four(&[], |node| node == 4);
+    let options = cluster.options(4).unwrap();
+    options.id = Some(2);
+    options.args = ["--join", "10.77.0.1"].map(str::to_owned).to_vec();
+    start(&mut cluster, &[1, 2, 3]);
+    let holder = cluster.wait_whole(PATIENCE).unwrap();
+    start(&mut cluster, &[4]);
+    assert_eq!(cluster.daemon(4).unwrap().wait_exit(PATIENCE).unwrap().code(), Some(78));
+    let taken = "node id 2 is taken by the node at 10.77.0.2";
+    assert!(cluster.daemon(4).unwrap().log().contains(taken), "{}", cluster.log_tails());
+
+    cluster.options(4).unwrap().args.clear();
+    start(&mut cluster, &[4]);
+    cluster.wait_status(4, "to run", PATIENCE, |_| true).unwrap();
+    assert!(!join(&mut cluster, 4, &["10.77.0.1"]).status.success());
+    assert_eq!(cluster.daemon(4).unwrap().wait_exit(PATIENCE).unwrap().code(), Some(78));
+    assert_eq!(cluster.daemon(4).unwrap().log().matches(taken).count(), 2, "{}", cluster.log_tails());
+    assert_eq!(cluster.wait_whole_among(&[1, 2, 3], PATIENCE).unwrap(), holder);
 }
 
 #[test]
@@ -157,7 +195,9 @@ fn the_rest_hear_each_other_when_the_node_that_they_joined_through_dies() {
     wait_all_vote(&cluster);
     let watch = Watch::start(cluster.lab());
     let broken = Stamp::now();
+    // The machine, and not only its daemon: its data plane would go on voting.
     cluster.daemon(1).unwrap().kill().unwrap();
+    cluster.lab().cable(1).pull().unwrap();
     watch.wait_served_after(&cluster, broken, |node| node != 1);
     let missed = |status: &Status| alive(status) == 3;
     for node in 2..=4 {
@@ -165,6 +205,7 @@ fn the_rest_hear_each_other_when_the_node_that_they_joined_through_dies() {
     }
     cluster.wait_whole_among(&[2, 3, 4], PATIENCE).unwrap();
     // It comes back, and knows nobody.
+    cluster.lab().cable(1).plug().unwrap();
     start(&mut cluster, &[1]);
     cluster.wait_whole(PATIENCE).unwrap();
     watch.finish();
@@ -193,11 +234,21 @@ fn where_multicast_comes_and_goes_the_nodes_go_on_hearing_each_other() {
 /// it votes, and so one of the two is enough.
 #[test]
 fn a_witness_behind_a_router_lets_one_of_two_nodes_take_over() {
+    takes_over_with_a_witness_behind_a_router("off");
+}
+
+/// As above, where the witness' data plane votes: what it answers goes back by the router.
+#[test]
+fn a_witness_behind_a_router_may_have_xdp() {
+    takes_over_with_a_witness_behind_a_router("generic");
+}
+
+fn takes_over_with_a_witness_behind_a_router(xdp: &str) {
     let witness = DaemonOptions {
         priority: 0,
         vips: vec![],
         join: vec![address(1), address(2)],
-        args: ["--xdp", "off"].map(str::to_owned).to_vec(),
+        args: ["--xdp", xdp].map(str::to_owned).to_vec(),
         ..with_long_leases()
     };
     let options = |node| if node == 3 { witness.clone() } else { with_long_leases() };
@@ -211,7 +262,7 @@ fn a_witness_behind_a_router_lets_one_of_two_nodes_take_over() {
         assert!(status.members.iter().any(|member| member.id == 3 && member.address == behind), "{status:?}");
     }
     let witness = cluster.status(3).unwrap();
-    assert_eq!((witness.xdp.as_str(), witness.groups[0].state.as_str()), ("off", "witness"));
+    assert_eq!((witness.xdp.as_str(), witness.groups[0].state.as_str()), (xdp, "witness"));
 
     let watch = Watch::start(cluster.lab());
     watch.wait_served(&cluster, |node| node == holder);

@@ -2,8 +2,8 @@
 //! already.
 //!
 //! Two voters of one id would be counted as one, and of two nodes of one name nobody could tell which is meant; so the later
-//! one must not start. Nobody answers where nobody is: a
-//! node that cannot be reached now, or hangs, is found later, when its messages come in (see the lease thread).
+//! one must not start. Nobody answers where nobody is: a node that cannot be reached now, or hangs, is found later, when its
+//! messages come in (see the lease thread). Who is asked by unicast answers for the nodes that it knows, too.
 
 use std::net::IpAddr;
 use std::os::fd::AsFd as _;
@@ -14,22 +14,13 @@ use vip_common::wire::Kind;
 use super::control_plane::{id_taken, name_taken};
 use crate::clock;
 use crate::exit::Failure;
-use crate::signer::Signer;
-use crate::transport::{MAX_DATAGRAM, Transport};
+use crate::signer::{Claimed, Objection, Signer};
+use crate::transport::{Incoming, MAX_DATAGRAM, Transport};
 
 /// One would do on a good network.
 const PROBES: u32 = 3;
 /// Time for the answers to one probe, in ns.
 const PATIENCE: u64 = 60_000_000;
-
-/// What another node has already.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Claimed {
-    /// This node's id.
-    Id,
-    /// This node's name.
-    Name,
-}
 
 /// Fails if another node says that it has this node's id or name already.
 pub(super) fn claim(transport: &mut Transport, signer: &mut Signer, name: &str) -> Result<(), Failure> {
@@ -51,8 +42,8 @@ fn await_objection(transport: &mut Transport, signer: &Signer, name: &str) -> Op
     let mut buffer = [0; MAX_DATAGRAM];
     loop {
         while let Ok(Some(incoming)) = transport.receive(&mut buffer) {
-            if let Some(claimed) = objection(incoming.datagram, signer, name) {
-                return Some((claimed, incoming.source));
+            if let Some(objection) = objection(&incoming, signer, name) {
+                return Some(objection);
             }
         }
         let rest = deadline.checked_sub(clock::now())?;
@@ -61,17 +52,22 @@ fn await_objection(transport: &mut Transport, signer: &Signer, name: &str) -> Op
     }
 }
 
-/// An answer to this probe; or, of two nodes that start at the same time, the probe of the earlier one.
-fn objection(datagram: &[u8], signer: &Signer, name: &str) -> Option<Claimed> {
-    let (message, kind, body) = signer.open(datagram).ok()?;
+/// What another node has, and where it is: by an answer to this probe; or, of two nodes that start at the same time, by the
+/// probe of the earlier one.
+fn objection(incoming: &Incoming<'_>, signer: &Signer, name: &str) -> Option<(Claimed, IpAddr)> {
+    let (message, kind, body) = signer.open(incoming.datagram).ok()?;
     let own = signer.origin();
     let incarnation = message.incarnation.get();
     let is_own_id = message.sender.get() == own.node;
-    let objects = match kind {
-        Kind::Taken => is_own_id && incarnation == own.incarnation,
-        Kind::Probe => (is_own_id || body == name.as_bytes()) && incarnation < own.incarnation,
-        _ => false,
-    };
-    let is_about_id = if kind == Kind::Taken { body.is_empty() } else { is_own_id };
-    objects.then_some(if is_about_id { Claimed::Id } else { Claimed::Name })
+    match kind {
+        Kind::Taken if is_own_id && incarnation == own.incarnation => {
+            let Objection { claimed, owner } = Objection::read(body)?;
+            Some((claimed, owner.unwrap_or(incoming.source)))
+        }
+        Kind::Probe if is_own_id && incarnation < own.incarnation => Some((Claimed::Id, incoming.source)),
+        Kind::Probe if body == name.as_bytes() && incarnation < own.incarnation => {
+            Some((Claimed::Name, incoming.source))
+        }
+        _ => None,
+    }
 }

@@ -5,22 +5,31 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::{debug, error, info};
-use vip_common::wire::Kind;
+use vip_common::wire::{Kind, Message};
 
 use super::control_plane::ControlPlane;
 use super::lease_thread::Order;
 use super::shared::Shared;
 use crate::clock;
 use crate::config;
-use crate::contacts::{ANSWER_TIME, Action, Settings, Standing, Way};
+use crate::contacts::{ANSWER_TIME, Action, Refused, Settings, Standing, Way};
 use crate::control::{Joined, Reply};
 use crate::gossip::{Gossip, MAX_ROSTER};
-use crate::membership::{Membership, Sender, Status};
+use crate::membership::{FAILED_AFTER, Member, Membership, Sender, Status};
+use crate::signer::{Claimed, Objection};
 
+/// How long another node may take to say that this one's id is taken.
+const PROBE_TIME: Duration = Duration::from_millis(200);
 /// Time between two looks at what came of a join.
 const LOOK: Duration = Duration::from_millis(50);
 /// How long a join waits for the other nodes once one has answered.
 const OTHERS_TIME: Duration = Duration::from_millis(500);
+
+/// Whether the node to join through is heard.
+enum Heard {
+    Already,
+    NotYet,
+}
 
 /// What the contacts are told of the configuration.
 pub(super) fn settings(settings: &config::Settings, own: IpAddr) -> Settings {
@@ -35,8 +44,17 @@ pub(super) fn settings(settings: &config::Settings, own: IpAddr) -> Settings {
 
 /// Finds the cluster through the node at this address, within a few seconds.
 pub(super) async fn join(shared: &Shared, address: IpAddr) -> Reply {
-    if let Err(reply) = shared.ask(|plane| plane.begin_join(address)) {
-        return reply;
+    match shared.with(|plane| plane.may_join(address)) {
+        Err(reply) => return reply,
+        Ok(Heard::Already) => {}
+        Ok(Heard::NotYet) => {
+            // If another node has this one's id, this daemon ends: before others take its word for the other one's.
+            shared.with(|plane| plane.orders.give(Order::ProbeAt { to: address }));
+            sleep(PROBE_TIME).await;
+            if let Err(reply) = shared.ask(|plane| plane.begin_join(address)) {
+                return reply;
+            }
+        }
     }
     let patience = clock::now().saturating_add(ANSWER_TIME);
     while !shared.with(|plane| plane.hears_member_at(address)) {
@@ -55,6 +73,23 @@ impl ControlPlane {
     pub(super) fn note_voice(&mut self, from: Sender, way: Way) {
         self.contacts.heard(from.id, from.address, way, clock::now());
         self.settle_contacts();
+    }
+
+    /// A node of this name that starts, or is told to join, asks whether its id and its name are free.
+    pub(super) fn handle_probe(&self, probe: Message, name: &str, from: IpAddr) {
+        let (id, incarnation) = (probe.sender.get(), probe.incarnation.get());
+        let now = clock::now();
+        let has_one = |member: &&Member| {
+            let speaks = now < member.last_hello_ns.saturating_add(FAILED_AFTER);
+            speaks && (member.id == id || member.hello.name == name)
+        };
+        let owner = self.membership.members().find(has_one);
+        // At the same address it is the same node, which has been started anew.
+        if let Some(owner) = owner.filter(|owner| owner.address != from && owner.incarnation < incarnation) {
+            let claimed = if owner.id == id { Claimed::Id } else { Claimed::Name };
+            let objection = Objection { claimed, owner: Some(owner.address) };
+            self.orders.give(Order::Object { probe, objection, to: from });
+        }
     }
 
     /// A node asks where the others are.
@@ -111,17 +146,21 @@ impl ControlPlane {
         }
     }
 
+    fn may_join(&self, address: IpAddr) -> Result<Heard, Reply> {
+        self.contacts.check(address).map_err(|refused| refusal(address, refused))?;
+        Ok(if self.contacts.hears(address) { Heard::Already } else { Heard::NotYet })
+    }
+
     fn begin_join(&mut self, address: IpAddr) -> Result<(), Reply> {
         let asked = self.contacts.join(address, clock::now());
         self.settle_contacts();
-        asked.map_err(|refused| Reply::Error(format!("{address} {refused}")))?;
+        asked.map_err(|refused| refusal(address, refused))?;
         info!(%address, "asking where the cluster is");
         Ok(())
     }
 
     fn hears_member_at(&self, address: IpAddr) -> bool {
-        let is_it =
-            |member: &&crate::membership::Member| member.address == address && member.status == Status::Alive;
+        let is_it = |member: &&Member| member.address == address && member.status == Status::Alive;
         self.contacts.hears(address) && self.membership.members().find(is_it).is_some()
     }
 
@@ -139,6 +178,10 @@ impl ControlPlane {
             cluster.transport.port()
         ))
     }
+}
+
+fn refusal(address: IpAddr, refused: Refused) -> Reply {
+    Reply::Error(format!("{address} {refused}"))
 }
 
 fn standing(membership: &Membership, id: u16) -> Standing {

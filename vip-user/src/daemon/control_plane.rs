@@ -28,6 +28,7 @@ use crate::election::{self, Demotion, GiveUp, State};
 use crate::exit::Failure;
 use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severity};
 use crate::netlink::Interface;
+use crate::signer::Claimed;
 use crate::status::{self, MemberStatus, Status};
 
 /// See the module.
@@ -130,7 +131,11 @@ impl ControlPlane {
             Report::Letter { kind: Kind::Gossip, from, way, body } => self.read_gossip(from, way, &body),
             Report::Letter { kind, from, .. } => debug!("{kind:?} of node {} is not for the daemon", from.id),
             Report::Event(event) => self.handle_event(&event),
-            Report::IdTaken { by } => return Err(id_taken(self.id, by)),
+            Report::Probe { probe, name, from } => self.handle_probe(probe, &name, from),
+            Report::Taken { claimed: Claimed::Id, by } => return Err(id_taken(self.id, by)),
+            Report::Taken { claimed: Claimed::Name, by } => {
+                return Err(name_taken(&self.settings.node.name, by));
+            }
         }
         Ok(())
     }

@@ -35,7 +35,7 @@ use crate::election::{Action, Answer, Demotion, Election, HandoverFailure, View}
 use crate::membership::Sender;
 use crate::pace::Pace;
 use crate::realtime;
-use crate::signer::Signer;
+use crate::signer::{Claimed, Objection, Signer};
 use crate::transport::Transport;
 
 /// SCHED_FIFO priority: above the announcer's, below the kernel's own threads'.
@@ -65,6 +65,10 @@ pub(super) enum Order {
     Letter { kind: Kind, body: Vec<u8> },
     /// Send this to one node.
     LetterTo { kind: Kind, body: Vec<u8>, to: IpAddr },
+    /// Ask the node there whether this node's id or name is another one's.
+    ProbeAt { to: IpAddr },
+    /// Tell the prober there what it cannot have.
+    Object { probe: Message, objection: Objection, to: IpAddr },
     /// Announce this VIP against a machine that claims it.
     Defend { slot: u32, vip: IpAddr },
     /// Hand a group over to this node.
@@ -83,8 +87,10 @@ pub(super) enum Report {
     Letter { kind: Kind, from: Sender, way: Way, body: Vec<u8> },
     /// The data plane has something to say.
     Event(Event),
-    /// A node that was there before has this node's id.
-    IdTaken { by: IpAddr },
+    /// A node of this name asks, of this one alone, whether its id or name is another one's.
+    Probe { probe: Message, name: String, from: IpAddr },
+    /// A node that was there before has this node's id or name.
+    Taken { claimed: Claimed, by: IpAddr },
 }
 
 /// Where orders for the thread are given.
@@ -286,14 +292,12 @@ impl Driver {
                 let letter = self.parts.signer.letter(kind, &body);
                 self.send(&letter);
             }
-            Order::LetterTo { kind, body, to } => {
-                let letter = self.parts.signer.letter(kind, &body);
-                if let Err(error) = self.parts.transport.send_to(&letter, to)
-                    && self.paces.send.allows(clock::now())
-                {
-                    warn!("sending to {to}: {error}");
-                }
+            Order::LetterTo { kind, body, to } => self.write_to(kind, &body, to),
+            Order::ProbeAt { to } => {
+                let name = self.parts.name.clone();
+                self.write_to(Kind::Probe, name.as_bytes(), to);
             }
+            Order::Object { probe, objection, to } => self.object(&probe, objection, to),
             Order::Defend { slot, vip } => {
                 self.parts.announcers.iter().for_each(|announcer| announcer.defend(slot, vip));
             }
@@ -304,6 +308,15 @@ impl Driver {
                 self.send(&letter);
                 self.stopping = true;
             }
+        }
+    }
+
+    fn write_to(&mut self, kind: Kind, body: &[u8], to: IpAddr) {
+        let letter = self.parts.signer.letter(kind, body);
+        if let Err(error) = self.parts.transport.send_to(&letter, to)
+            && self.paces.send.allows(clock::now())
+        {
+            warn!("sending to {to}: {error}");
         }
     }
 

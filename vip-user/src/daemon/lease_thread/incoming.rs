@@ -8,8 +8,10 @@ use vip_common::wire::{Kind, Message};
 
 use super::{BATCH, Driver, Report};
 use crate::clock;
+use crate::contacts::Way;
 use crate::election::Answer;
 use crate::membership::Sender;
+use crate::signer::{Claimed, Objection};
 use crate::transport::{Incoming, MAX_DATAGRAM};
 use crate::userplane::Received;
 
@@ -47,24 +49,33 @@ impl Driver {
             }
             // Of two nodes with one name, too. Its own messages of earlier do not come back under another id.
             Kind::Probe if message.sender.get() != origin.node && body == self.parts.name.as_bytes() => {
-                self.object(&message, body, source);
+                self.object(&message, Objection::by_this_node(Claimed::Name), source);
             }
             // Of two nodes with one id, the one that started later has to go.
             Kind::Probe
                 if message.sender.get() == origin.node && message.incarnation.get() > origin.incarnation =>
             {
-                self.object(&message, b"", source);
+                self.object(&message, Objection::by_this_node(Claimed::Id), source);
             }
-            Kind::Taken if ours && body.is_empty() => self.report(Report::IdTaken { by: source }),
+            // It does not reach all nodes by the group, and so the one that has its id or name may not be asked itself.
+            Kind::Probe if message.sender.get() != origin.node && way == Way::Direct => {
+                let name = String::from_utf8_lossy(body).into_owned();
+                self.report(Report::Probe { probe: message, name, from: source });
+            }
+            Kind::Taken if ours => {
+                if let Some(Objection { claimed, owner }) = Objection::read(body) {
+                    self.report(Report::Taken { claimed, by: owner.unwrap_or(source) });
+                }
+            }
             // The data plane answers these and lets none through. At a start, some may be from before it was there.
             Kind::Prepare | Kind::Propose | Kind::Release | Kind::Transfer => self.fence_doubts.notify_one(),
             _ => {}
         }
     }
 
-    /// Tells the node that probes that its id is taken, or this name.
-    fn object(&self, probe: &Message, name: &[u8], to: IpAddr) {
-        let answer = self.parts.signer.taken(probe, name);
+    /// Tells a prober what it cannot have.
+    pub(super) fn object(&self, probe: &Message, objection: Objection, to: IpAddr) {
+        let answer = self.parts.signer.taken(probe, objection);
         if let Err(error) = self.parts.transport.send_to(&answer, to) {
             debug!("answering {to}'s probe: {error}");
         }
