@@ -234,6 +234,11 @@ impl Contacts {
             || self.is_heard_by_group(address)
     }
 
+    /// Whether nodes that another one has told of have still to greet back.
+    pub fn expects_more(&self) -> bool {
+        !self.hinted.is_empty()
+    }
+
     /// This node has another address.
     pub fn readdress(&mut self, own: IpAddr, now: u64) {
         self.now = self.now.max(now);

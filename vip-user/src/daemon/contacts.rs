@@ -22,8 +22,9 @@ use crate::signer::{Claimed, Objection};
 const PROBE_TIME: Duration = Duration::from_millis(200);
 /// Time between two looks at what came of a join.
 const LOOK: Duration = Duration::from_millis(50);
-/// How long a join waits for the other nodes once one has answered.
+/// How long a join waits for the other nodes once one has answered, and for those that it has told of, in ns.
 const OTHERS_TIME: Duration = Duration::from_millis(500);
+const OTHERS_PATIENCE: u64 = 2_000_000_000;
 
 /// Whether the node to join through is heard.
 enum Heard {
@@ -64,7 +65,11 @@ pub(super) async fn join(shared: &Shared, address: IpAddr) -> Reply {
         sleep(LOOK).await;
     }
     // It has been asked where the others are, or will be in a moment; they are greeted, and greet back.
+    let patience = clock::now().saturating_add(OTHERS_PATIENCE);
     sleep(OTHERS_TIME).await;
+    while shared.with(|plane| plane.contacts.expects_more()) && clock::now() < patience {
+        sleep(LOOK).await;
+    }
     Reply::ok(&Joined { members: shared.with(|plane| plane.members_alive()) })
 }
 
