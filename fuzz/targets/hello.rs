@@ -66,7 +66,7 @@ fn act(node: &mut Membership, now: u64) {
                 node.handle_stored(Durable::Configuration(configuration), now);
             }
             Some(Action::StorePledge(pledge)) => node.handle_stored(Durable::Pledge(pledge), now),
-            Some(Action::PeersChanged | Action::NameTaken(_)) => {}
+            Some(Action::PeersChanged | Action::NameTaken(_) | Action::Member(..)) => {}
             Some(Action::Notice(notice)) => assert_plain(&notice.to_string()),
         }
     }

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeSet,
     fs, io,
     net::IpAddr,
+    os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
 };
 
@@ -18,6 +19,7 @@ mod cluster;
 mod document;
 mod duration;
 mod group;
+mod handler;
 mod keys;
 mod name;
 mod node;
@@ -28,6 +30,7 @@ pub use self::{
     cluster::{Cluster, Keys},
     duration::{format_duration, parse_duration},
     group::{FLAG_GROUP, Group, MAX_GROUPS, MAX_VIPS, Presence},
+    handler::{Handler, MAX_HANDLERS, Run},
     keys::{KEY_LEN, KeyFault, KeyFileError, KeyRing},
     node::{InterfaceNameError, Node, XdpMode, parse_interface_name},
     transport::{Transport, parse_peer},
@@ -37,7 +40,7 @@ pub use self::{
 /// The file that is read when no other one is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/vip-user/vip.toml";
 
-const SECTIONS: &[&str] = &["node", "cluster", "group", "paths"];
+const SECTIONS: &[&str] = &["node", "cluster", "group", "handler", "paths"];
 
 const DEFAULT_BPFFS: &str = "/sys/fs/bpf/vip-user";
 const DEFAULT_RUNTIME: &str = "/run/vip-user";
@@ -52,6 +55,8 @@ pub struct Settings {
     pub cluster: Cluster,
     /// The groups of VIPs, in the order of the file. Names are unique; so are all VIPs' addresses.
     pub groups: Vec<Group>,
+    /// Programs that are told what happens, in the order of the file.
+    pub handlers: Vec<Handler>,
     /// Where files are kept.
     pub paths: Paths,
 }
@@ -88,7 +93,8 @@ impl Settings {
         let paths = Paths::read(&document.section("paths", PATHS_KEYS)?)?;
         let groups = group::read(&document.sections("group", group::KEYS)?, &node, &overrides.vips)?;
         let cluster = Cluster::read(&document.section("cluster", cluster::KEYS)?, &overrides.join)?;
-        Ok(Self { node, cluster, groups, paths })
+        let handlers = handler::read(&document.sections("handler", handler::KEYS)?)?;
+        Ok(Self { node, cluster, groups, handlers, paths })
     }
 
     /// The interfaces that VIPs lie on but the node's, each once.
@@ -107,9 +113,11 @@ pub struct Paths {
     pub runtime: PathBuf,
     /// Folder of what has to survive a boot.
     pub state: PathBuf,
+    /// The file that always has the list of live nodes, if there is to be one.
+    pub live_nodes: Option<PathBuf>,
 }
 
-const PATHS_KEYS: &[&str] = &["bpffs", "runtime", "state"];
+const PATHS_KEYS: &[&str] = &["bpffs", "runtime", "state", "live_nodes"];
 
 impl Paths {
     /// Reads only this part of the configuration, which is all that a client command needs: it must work for
@@ -130,20 +138,33 @@ impl Paths {
     }
 
     fn read(section: &Section<'_>) -> Result<Self, Failure> {
-        let path = |key, default: &str| -> Result<PathBuf, Failure> {
+        let given = |key| -> Result<Option<PathBuf>, Failure> {
             let field = section.field(key);
-            let path = PathBuf::from(field.string()?.unwrap_or(default));
-            if path.is_absolute() {
-                Ok(path)
-            } else {
-                Err(field.refuse(format!("{:?} is not an absolute path", path.display().to_string())))
+            match field.string()?.map(PathBuf::from) {
+                Some(path) if !path.is_absolute() => {
+                    Err(field.refuse(format!("{:?} is not an absolute path", path.display().to_string())))
+                }
+                path => Ok(path),
             }
         };
+        let path = |key, default: &str| Ok::<_, Failure>(given(key)?.unwrap_or_else(|| default.into()));
         Ok(Self {
             bpffs: path("bpffs", DEFAULT_BPFFS)?,
             runtime: path("runtime", DEFAULT_RUNTIME)?,
             state: path("state", DEFAULT_STATE)?,
+            live_nodes: read_live_nodes(section, given("live_nodes")?)?,
         })
+    }
+}
+
+/// It names a file: a folder with that name could not be replaced by it.
+fn read_live_nodes(section: &Section<'_>, path: Option<PathBuf>) -> Result<Option<PathBuf>, Failure> {
+    match path {
+        Some(path) if path.file_name().is_none() || path.as_os_str().as_bytes().ends_with(b"/") => {
+            let why = format!("{:?} names no file", path.display().to_string());
+            Err(section.field("live_nodes").refuse(why))
+        }
+        path => Ok(path),
     }
 }
 

@@ -13,9 +13,11 @@ mod footprint;
 mod gossip;
 mod groups;
 mod handover;
+mod happenings;
 mod interfaces;
 mod lease_thread;
 mod leftovers;
+mod live_nodes;
 mod lookup;
 mod mode;
 mod own_vote;
@@ -44,6 +46,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::control::{Reply, Request};
 use crate::exit::Failure;
+use crate::handlers::{Answer, Stopping};
 use crate::membership::Durable;
 use crate::netlink::{Change, Changes, Interface, Netlink};
 
@@ -69,15 +72,19 @@ pub fn run(settings: Settings) -> Result<(), Failure> {
 async fn serve(settings: &Settings) -> Result<(), Failure> {
     let mut signals = Signals::install()?;
     let mut footprint = Footprint::default();
-    let result = match start::start(settings, &mut footprint).await {
+    match start::start(settings, &mut footprint).await {
         Ok(node) => {
             footprint.started();
-            run_until_stopped(node, &footprint, &mut signals).await
+            let (ended, handlers) = run_until_stopped(node, &footprint, &mut signals).await;
+            footprint.erase().await;
+            handlers.finish().await;
+            ended
         }
-        Err(failure) => Err(failure),
-    };
-    footprint.erase().await;
-    result
+        Err(failure) => {
+            footprint.erase().await;
+            Err(failure)
+        }
+    }
 }
 
 /// SIGTERM and SIGINT: the same orderly end.
@@ -101,10 +108,15 @@ impl Signals {
     }
 }
 
-/// The daemon's life: its end is a signal, an operator's wish, or something that it cannot serve without.
-async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Signals) -> Result<(), Failure> {
-    let Node { control_plane, lease_thread, mut reports, mut stored, netlink, mut changes, server, logger } =
-        node;
+/// The daemon's life: its end is a signal, an operator's wish, or something that it cannot serve without. Gives what it came
+/// to, and the handlers that may still be running.
+async fn run_until_stopped(
+    node: Node,
+    footprint: &Footprint,
+    signals: &mut Signals,
+) -> (Result<(), Failure>, Stopping) {
+    let Node { control_plane, lease_thread, netlink, mut changes, server, logger, .. } = node;
+    let mut inbox = Inbox { reports: node.reports, stored: node.stored, answers: node.answers };
     let (shared, doubts) = (Shared::new(control_plane), lease_thread.fence_doubts());
     let asked = shared.clone();
     let clients = tokio::spawn(server.serve(move |request| answer(asked.clone(), request)));
@@ -117,7 +129,7 @@ async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Sign
         };
         tokio::select! {
             () = stop => Ok(()),
-            end = live(&shared, &mut reports, &mut stored, &netlink, &mut changes) => end,
+            end = live(&shared, &mut inbox, &netlink, &mut changes) => end,
             failure = fence_lost(&shared, &netlink, footprint, &doubts) => Err(failure),
         }
     };
@@ -126,13 +138,21 @@ async fn run_until_stopped(node: Node, footprint: &Footprint, signals: &mut Sign
         footprint.remove_vips().await;
     }
     let farewell = shared.with(ControlPlane::farewell);
+    let handlers = shared.with(ControlPlane::stop_events);
     lease_thread.stop(farewell);
     clients.abort();
     let _ = clients.await;
     if let Some(logger) = logger {
         logger.abort();
     }
-    ended
+    (ended, handlers)
+}
+
+/// What comes to the control plane from other threads and tasks of the daemon.
+struct Inbox {
+    reports: mpsc::Receiver<Report>,
+    stored: mpsc::Receiver<Durable>,
+    answers: mpsc::Receiver<Answer>,
 }
 
 /// Looks at the fence now and then, and when there is a reason to doubt it, until it is lost.
@@ -166,8 +186,7 @@ async fn withdraw(shared: &Shared, netlink: &Netlink) {
 /// Handles what happens, until something does that the daemon cannot live with, or an operator takes the node out.
 async fn live(
     shared: &Shared,
-    reports: &mut mpsc::Receiver<Report>,
-    stored: &mut mpsc::Receiver<Durable>,
+    inbox: &mut Inbox,
     netlink: &Netlink,
     changes: &mut Changes,
 ) -> Result<(), Failure> {
@@ -180,11 +199,15 @@ async fn live(
         }
         let deadline = shared.with(|plane| plane.next_deadline());
         let result = tokio::select! {
-            report = reports.recv() => match report {
+            report = inbox.reports.recv() => match report {
                 Some(report) => shared.with(|plane| plane.handle_report(report)),
                 None => Err(Failure::refused("the lease thread has ended unexpectedly")),
             },
-            Some(durable) = stored.recv() => {
+            Some(answer) = inbox.answers.recv() => {
+                shared.with(|plane| plane.handle_answer(answer));
+                Ok(())
+            }
+            Some(durable) = inbox.stored.recv() => {
                 shared.with(|plane| plane.handle_stored(durable));
                 Ok(())
             }

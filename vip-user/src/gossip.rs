@@ -18,8 +18,11 @@ pub const MAX_GOSSIP_BYTES: usize = vip_common::wire::MAX_BODY;
 /// The most bytes of the name of a user event or a query.
 pub const MAX_TOPIC_BYTES: usize = 128;
 
-/// The most bytes of the payload of a user event or a query, and of an answer.
+/// The most bytes of the payload of a user event or a query.
 pub const MAX_PAYLOAD_BYTES: usize = 896;
+
+/// The most bytes of an answer to a query.
+pub const MAX_ANSWER_BYTES: usize = 1_024;
 
 /// The most addresses in one [`Gossip::Roster`].
 pub const MAX_ROSTER: usize = 64;
@@ -61,7 +64,7 @@ pub enum Gossip {
     Answer {
         /// Which one.
         query: Origin,
-        /// At most [`MAX_PAYLOAD_BYTES`].
+        /// At most [`MAX_ANSWER_BYTES`].
         payload: Vec<u8>,
     },
 }
@@ -167,7 +170,10 @@ impl Gossip {
                 query.origin.check().and_then(|()| check_topic(&query.name, &query.payload))
             }
             Self::Ack { query, .. } => query.check(),
-            Self::Answer { query, payload } => query.check().and_then(|()| check_payload(payload)),
+            Self::Answer { payload, .. } if payload.len() > MAX_ANSWER_BYTES => {
+                Err(GossipError::Answer(payload.len()))
+            }
+            Self::Answer { query, .. } => query.check(),
         }
     }
 }
@@ -186,10 +192,6 @@ pub fn check_topic(name: &str, payload: &[u8]) -> Result<(), GossipError> {
     if name.is_empty() || name.len() > MAX_TOPIC_BYTES || name.chars().any(char::is_control) {
         return Err(GossipError::Name);
     }
-    check_payload(payload)
-}
-
-fn check_payload(payload: &[u8]) -> Result<(), GossipError> {
     match payload.len() {
         0..=MAX_PAYLOAD_BYTES => Ok(()),
         len => Err(GossipError::Payload(len)),
@@ -214,6 +216,9 @@ pub enum GossipError {
     /// A payload that is too long.
     #[error("the payload has {0} bytes: at most {MAX_PAYLOAD_BYTES}")]
     Payload(usize),
+    /// An answer that is too long.
+    #[error("the answer has {0} bytes: at most {MAX_ANSWER_BYTES}")]
+    Answer(usize),
     /// More nodes than one message can name.
     #[error("{0} nodes: at most {1}")]
     TooManyNodes(usize, usize),
@@ -257,7 +262,7 @@ mod tests {
             Gossip::Missing(Missing { first: ORIGIN, count: 64 }),
             Gossip::Query(Query { nodes: vec![u16::MAX; MAX_TARGETS], ..query() }),
             Gossip::Ack { query: ORIGIN, answers: true },
-            Gossip::Answer { query: ORIGIN, payload: vec![7; MAX_PAYLOAD_BYTES] },
+            Gossip::Answer { query: ORIGIN, payload: vec![7; MAX_ANSWER_BYTES] },
         ]
     }
 
@@ -297,7 +302,7 @@ mod tests {
             Gossip::Missing(Missing { first: ORIGIN, count: 0 }),
             Gossip::Missing(Missing { first: ORIGIN, count: 65 }),
             Gossip::Ack { query: nobody, answers: false },
-            Gossip::Answer { query: ORIGIN, payload: vec![0; MAX_PAYLOAD_BYTES + 1] },
+            Gossip::Answer { query: ORIGIN, payload: vec![0; MAX_ANSWER_BYTES + 1] },
         ];
         for gossip in cases {
             let error = gossip.encode().unwrap_err();

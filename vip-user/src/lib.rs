@@ -25,12 +25,15 @@ pub mod departure;
 #[cfg(feature = "daemon")]
 mod descriptor;
 pub mod election;
+pub mod events;
 #[cfg(feature = "daemon")]
 pub mod exit;
 #[cfg(feature = "daemon")]
 #[cfg(test)]
 mod folder;
 pub mod gossip;
+#[cfg(feature = "daemon")]
+pub mod handlers;
 #[cfg(feature = "daemon")]
 pub mod ipv6;
 #[cfg(feature = "daemon")]

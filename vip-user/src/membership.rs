@@ -19,6 +19,7 @@ mod forming;
 mod founding;
 mod hearing;
 mod hello;
+mod liveness;
 mod members;
 mod notice;
 mod pledge;
@@ -37,6 +38,7 @@ pub use hello::{
     Hello, HelloError, MAX_HELLO_BYTES, MAX_NAME_BYTES, MAX_OFFERS, MAX_PERIOD_MS, Offer, Standing,
     check_tags,
 };
+pub use liveness::SILENT_AFTER;
 pub use members::{FAILED_AFTER, LEFT_AFTER, MAX_MEMBERS, Member, Rules, Status};
 pub use notice::{Node, Notice, Severity};
 pub use pledge::{Accepted, Pledge, PledgeError};
@@ -44,8 +46,10 @@ pub use pledge::{Accepted, Pledge, PledgeError};
 use change::Change;
 use forming::Newest;
 use founding::Gathering;
+use liveness::Told;
 use members::Members;
 
+use crate::events::{self, MemberEventKind};
 use crate::pace::Pace;
 
 /// Time between two Hellos once a configuration is formed, in ns: of voters always, of other members as long as they are few.
@@ -146,6 +150,8 @@ pub enum Action {
     PeersChanged,
     /// The node at this address had this node's name before it: end.
     NameTaken(IpAddr),
+    /// This has happened to another node: it is live from now on, is not any more, has changed, or is forgotten.
+    Member(MemberEventKind, events::Node),
     /// Write this to the log.
     Notice(Notice),
 }
@@ -166,6 +172,7 @@ pub enum Durable {
 #[derive(Clone, Debug)]
 pub struct Membership {
     members: Members,
+    told: Told,
     /// Handed to the driver, not yet reported durable.
     storing_consent: Option<Configuration>,
     storing_configuration: Option<Configuration>,
@@ -202,6 +209,7 @@ impl Membership {
         let me = me.into_member(standing, now);
         let mut membership = Self {
             members: Members::new(me, rules, now),
+            told: Told::default(),
             storing_consent: None,
             storing_configuration: None,
             gathering: Gathering::default(),
@@ -258,8 +266,8 @@ impl Membership {
 
     /// When to call [`Membership::handle_timeout`], in CLOCK_BOOTTIME ns.
     pub fn next_deadline(&self) -> u64 {
-        let silence = self.members.next_deadline();
-        silence.into_iter().chain(self.gathering.settles_at).fold(self.next_hello, u64::min)
+        let silence = self.members.next_deadline().into_iter().chain(self.told.next_deadline(&self.members));
+        silence.chain(self.gathering.settles_at).fold(self.next_hello, u64::min)
     }
 
     /// A Hello was heard. Its tag, cluster and replay have been checked, so it is no older than the last one of the same
@@ -351,6 +359,7 @@ impl Membership {
     fn advance(&mut self, now: u64) {
         self.refresh_statuses(now);
         self.reap(now);
+        self.tell_of_nodes(now);
         self.gather(now);
         match forming::newest(&self.members) {
             Newest::Apart(configurations) => self.report_apart(configurations, now),

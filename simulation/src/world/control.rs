@@ -168,7 +168,7 @@ impl World<'_> {
 
     fn carry_out_membership(&mut self, node: usize, action: Action) {
         let id = self.machines[node].id;
-        if !matches!(action, Action::Notice(_) | Action::PeersChanged) {
+        if !matches!(action, Action::Notice(_) | Action::PeersChanged | Action::Member(..)) {
             self.note(|| format!("node {id}:   {action:?}"));
         }
         match action {
@@ -188,7 +188,7 @@ impl World<'_> {
                 self.order_eligibility(node);
             }
             // No two have one name here.
-            Action::NameTaken(_) | Action::Notice(_) => {}
+            Action::NameTaken(_) | Action::Member(..) | Action::Notice(_) => {}
         }
     }
 

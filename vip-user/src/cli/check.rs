@@ -21,7 +21,7 @@ pub fn check(args: &SettingsArgs) -> Result<(), Failure> {
 }
 
 fn summary(settings: &Settings) -> String {
-    let Settings { node, cluster, groups, paths } = settings;
+    let Settings { node, cluster, groups, handlers, paths } = settings;
     let id = node.id.map_or("id from the interface's address".to_owned(), |id| format!("id {id}"));
     let role = if node.priority == 0 { " (a witness)" } else { "" };
     let keys = match &cluster.keys {
@@ -73,6 +73,12 @@ fn summary(settings: &Settings) -> String {
     for group in groups {
         text += &group_line(group);
     }
+    for handler in handlers {
+        text += &format!("handler  {handler}\n");
+    }
+    if let Some(path) = &paths.live_nodes {
+        text += &format!("live     {} has the list of live nodes\n", path.display());
+    }
     text + &format!("socket   {}\n", paths.socket(&node.iface).display())
 }
 
@@ -103,7 +109,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Cluster, Node, Paths};
+    use crate::config::{Cluster, Handler, Node, Paths, Run};
 
     #[test]
     fn the_summary_says_what_would_run() {
@@ -115,6 +121,8 @@ mod tests {
              tags     role=web\n\
              reap     who is gone for 24h is no voter any more, and forgotten\n\
              group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64 dev eth1, a router's, here while held, at a virtual MAC, priority 120, preempts after 5s\n\
+             handler  /usr/local/bin/tell ops: on member-failed, user:deploy, 10s at most\n\
+             live     /run/vip-user/live.json has the list of live nodes\n\
              socket   /run/vip-user/eth0.sock\n"
         );
     }
@@ -175,7 +183,17 @@ mod tests {
                 virtual_mac: true,
                 router: true,
             }],
-            paths: Paths { bpffs: PathBuf::new(), runtime: "/run/vip-user".into(), state: PathBuf::new() },
+            handlers: vec![Handler {
+                on: ["member-failed", "user:deploy"].map(|filter| filter.parse().unwrap()).to_vec(),
+                run: Run::Program("/usr/local/bin/tell".to_owned(), vec!["ops".to_owned()]),
+                timeout: std::time::Duration::from_secs(10),
+            }],
+            paths: Paths {
+                bpffs: PathBuf::new(),
+                runtime: "/run/vip-user".into(),
+                state: PathBuf::new(),
+                live_nodes: Some("/run/vip-user/live.json".into()),
+            },
         }
     }
 }

@@ -145,6 +145,11 @@ impl<'s> Field<'s> {
         self.value.is_some()
     }
 
+    /// Whether its value is a list.
+    pub(super) fn is_list(&self) -> bool {
+        self.value.is_some_and(|value| value.get_ref().is_array())
+    }
+
     /// The error that this field's value is wrong.
     pub(super) fn refuse(&self, why: impl fmt::Display) -> Failure {
         self.place.refuse(why)

@@ -66,7 +66,8 @@ fn vips(texts: &[&str]) -> Vec<Vip> {
 #[test]
 fn what_is_left_out_has_the_documented_default() {
     let settings = parse_with("", "[[group]]\nname = \"web\"\nvips = [\"10.77.0.100/24\"]").unwrap();
-    let Settings { node, cluster, groups, paths } = settings;
+    let Settings { node, cluster, groups, handlers, paths } = settings;
+    assert_eq!((handlers, &paths.live_nodes), (Vec::new(), &None));
     assert_eq!((node.id, node.priority, node.xdp), (None, 100, XdpMode::Auto));
     assert!(node.egress_fence);
     assert_eq!((cluster.name.as_str(), cluster.expect), ("default", 3));
@@ -123,7 +124,7 @@ fn every_key_is_taken_from_the_file() {
         router = true
         "#,
     );
-    let Settings { node, cluster, groups, paths } = settings.unwrap();
+    let Settings { node, cluster, groups, paths, .. } = settings.unwrap();
     assert_eq!((node.name.as_str(), node.iface.as_str()), ("lb9", "bond0.7"));
     assert_eq!((node.id.unwrap().get(), node.priority, node.xdp), (9, 0, XdpMode::Generic));
     assert!(!node.egress_fence);
@@ -144,7 +145,7 @@ fn every_key_is_taken_from_the_file() {
         router: true,
     };
     assert_eq!(groups, [group]);
-    let folders = Paths { bpffs: "/b".into(), runtime: "/r".into(), state: "/s".into() };
+    let folders = Paths { bpffs: "/b".into(), runtime: "/r".into(), state: "/s".into(), live_nodes: None };
     assert_eq!(paths, folders);
 }
 
@@ -179,7 +180,7 @@ fn each_example_file_is_valid() {
 #[test]
 fn the_full_example_has_every_key_and_shows_the_defaults() {
     let text = include_str!("../../../config/vip.toml");
-    let keys = [node::KEYS, cluster::KEYS, group::KEYS, PATHS_KEYS].concat();
+    let keys = [node::KEYS, cluster::KEYS, group::KEYS, handler::KEYS, PATHS_KEYS].concat();
     for key in keys {
         let assigned = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
         assert!(text.lines().any(assigned), "{key} is not in vip.toml");
@@ -189,6 +190,7 @@ fn the_full_example_has_every_key_and_shows_the_defaults() {
     let default = parse_with("", &format!("[[group]]\nname = \"web\"\n{vips}")).unwrap();
     assert_eq!(example.groups, default.groups);
     assert_eq!(example.paths, default.paths);
+    assert_eq!(example.handlers, default.handlers);
     assert_eq!(example.cluster.transport, default.cluster.transport);
     assert_eq!(example.cluster.name, default.cluster.name);
     assert_eq!(example.cluster.expect, default.cluster.expect);
@@ -217,7 +219,7 @@ fn a_broken_file_is_refused_in_one_line_that_shows_the_place() {
 #[test]
 fn an_unknown_key_is_refused_with_the_known_ones() {
     let why = refused(parse("[nodes]\n"), 1, "nodes");
-    assert_eq!(why, "unknown key; known here: node, cluster, group, paths");
+    assert_eq!(why, "unknown key; known here: node, cluster, group, handler, paths");
     node_refuses("nmae = 1", "node.nmae", "known here: name, iface, id, priority, xdp, egress_fence");
     cluster_refuses("vrid = 51", "cluster.vrid", "unknown key");
     group_refuses("vip = []", "group.vip", "unknown key");
@@ -606,4 +608,73 @@ fn a_client_needs_the_paths_alone_to_be_valid() {
     let paths = Paths::load(Some(&file)).unwrap();
     assert_eq!(paths.socket("eth0"), Path::new("/elsewhere/eth0.sock"));
     assert!(Settings::load(Some(&file), &Overrides::default()).is_err());
+}
+
+#[test]
+fn handlers_have_filters_a_program_and_a_time_limit() {
+    let text = r#"[[handler]]
+run = "/bin/all"
+[[handler]]
+on = ["member-failed", "user:deploy", "query"]
+run = ["/bin/some", "an argument", "-x"]
+timeout = "1m"
+[[handler]]
+shell = true
+run = "logger $SERF_EVENT | cat"
+"#;
+    let program = |path: &str, arguments: &[&str]| {
+        Run::Program(path.to_owned(), arguments.iter().map(ToString::to_string).collect())
+    };
+    let handler = |on: &[&str], run, seconds| Handler {
+        on: on.iter().map(|filter| filter.parse().unwrap()).collect(),
+        run,
+        timeout: Duration::from_secs(seconds),
+    };
+    let expected = [
+        handler(&["*"], program("/bin/all", &[]), 10),
+        handler(&["member-failed", "user:deploy", "query"], program("/bin/some", &["an argument", "-x"]), 60),
+        handler(&["*"], Run::Shell("logger $SERF_EVENT | cat".to_owned()), 10),
+    ];
+    assert_eq!(parse_with("", text).unwrap().handlers, expected);
+    assert_eq!(expected[2].run.command(), ("/bin/sh", vec!["-c", "logger $SERF_EVENT | cat"]));
+}
+
+#[test]
+fn mistakes_in_a_handler_are_told_by_their_place() {
+    let refuses = |lines: &str, line: usize, key: &str, expected: &str| {
+        let why = refused(parse_with("", &format!("[[handler]]\n{lines}")), REST_LINE + line, key);
+        assert!(why.contains(expected), "{lines}: {why}");
+    };
+    refuses("on = [\"user\"]", 0, "handler.run", "missing; give the path of a program");
+    refuses("run = \"tell\"", 1, "handler.run", "\"tell\" is not an absolute path; for a shell's line");
+    refuses("run = []", 1, "handler.run", "missing");
+    refuses("run = [\"./tell\", \"x\"]", 1, "handler.run", "not an absolute path");
+    refuses("run = [\"/bin/tell\", \"a\\u0000b\"]", 1, "handler.run", "NUL");
+    refuses("run = 7", 1, "handler.run", "expected a string");
+    refuses("shell = true\nrun = [\"/bin/sh\"]", 2, "handler.run", "expected a string");
+    refuses("shell = true", 0, "handler.run", "say what the shell is to run");
+    refuses("run = \"/bin/x\"\nname = \"x\"", 2, "handler.name", "unknown key");
+    refuses("run = \"/bin/x\"\non = []", 2, "handler.on", "empty");
+    refuses("run = \"/bin/x\"\non = \"user\"", 2, "handler.on", "expected a list");
+    let unknown = "\"member-died\" is no event; known: member-join, member-leave, member-failed";
+    refuses("run = \"/bin/x\"\non = [\"user\",\n\"member-died\"]", 3, "handler.on", unknown);
+    for timeout in ["0s", "601s"] {
+        let lines = format!("run = \"/bin/x\"\ntimeout = {timeout:?}");
+        refuses(&lines, 2, "handler.timeout", "is not more than 0s and at most 10m");
+    }
+    let too_many = "[[handler]]\nrun = \"/bin/x\"\n".repeat(MAX_HANDLERS + 1);
+    let line = REST_LINE + 2 * MAX_HANDLERS + 1;
+    assert!(refused(parse_with("", &too_many), line, "handler.run").contains("16 handlers at most"));
+}
+
+#[test]
+fn the_list_of_live_nodes_is_a_file_by_its_absolute_path() {
+    let live = |path: &str| parse_with("", &format!("[paths]\nlive_nodes = {path:?}"));
+    let path = live("/run/vip-user/live.json").unwrap().paths.live_nodes;
+    assert_eq!(path.as_deref(), Some(Path::new("/run/vip-user/live.json")));
+    for (path, expected) in
+        [("live.json", "not an absolute path"), ("/run/", "names no file"), ("/", "names no file")]
+    {
+        assert!(refused(live(path), REST_LINE + 1, "paths.live_nodes").contains(expected));
+    }
 }

@@ -16,6 +16,7 @@ use super::gossip::GossipSide;
 use super::groups::{self, Group};
 use super::interfaces::Interfaces;
 use super::lease_thread::{Order, OrderBook, Report, Tally};
+use super::live_nodes::LiveNodes;
 use super::mode::Mode;
 use super::plane::ControlSide;
 use super::preemption::{self, Preemption};
@@ -25,7 +26,9 @@ use crate::config::{Presence, Settings};
 use crate::contacts::{Contacts, Way};
 use crate::dataplane::{Counters, Words};
 use crate::election::{self, Demotion, GiveUp, State};
+use crate::events::MemberEventKind;
 use crate::exit::Failure;
+use crate::handlers::Events;
 use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severity};
 use crate::netlink::Interface;
 use crate::signer::Claimed;
@@ -55,6 +58,8 @@ pub(super) struct ControlPlane {
     pub(super) gossip: GossipSide,
     /// Whether packets from a VIP that another node serves are kept from leaving.
     pub(super) egress_fence: bool,
+    pub(super) events: Events,
+    pub(super) live_nodes: Option<LiveNodes>,
     /// How the daemon is to end, once it is.
     pub(super) end: Option<Result<(), Failure>>,
 }
@@ -65,6 +70,7 @@ impl ControlPlane {
         for interface in self.interfaces.iter().filter(|interface| !interface.carrier) {
             warn!(iface = %interface.name, "no carrier, so this node cannot serve");
         }
+        self.tell_of_itself(MemberEventKind::Join);
         self.order_eligibility();
         self.settle();
         self.settle_contacts();
@@ -82,8 +88,9 @@ impl ControlPlane {
 
     /// When to call [`Self::handle_timeout`], in CLOCK_BOOTTIME ns.
     pub(super) fn next_deadline(&self) -> u64 {
-        let others = self.gossip.next_deadline().into_iter().chain(self.contacts.next_deadline());
-        others.fold(self.membership.next_deadline(), u64::min)
+        let others =
+            [self.gossip.next_deadline(), self.contacts.next_deadline(), self.events.next_deadline()];
+        others.into_iter().flatten().fold(self.membership.next_deadline(), u64::min)
     }
 
     /// A deadline has come.
@@ -92,6 +99,9 @@ impl ControlPlane {
         self.look_after_contacts(now);
         if self.gossip.next_deadline().is_some_and(|deadline| deadline <= now) {
             self.handle_gossip_timeout();
+        }
+        if self.events.next_deadline().is_some_and(|deadline| deadline <= now) {
+            self.events.handle_timeout(now);
         }
         if self.membership.next_deadline() <= now {
             self.look_after_members();
@@ -112,6 +122,7 @@ impl ControlPlane {
         }
         self.look_at_holders();
         self.warn_of_vacancies();
+        self.look_for_quorums();
     }
 
     /// A write has reached the disk.
@@ -273,9 +284,11 @@ impl ControlPlane {
     /// Carries out what the membership asks for, unless the daemon is to end: what follows an action that has failed
     /// must not be done.
     pub(super) fn settle(&mut self) {
+        let mut nodes_changed = false;
         while self.end.is_none()
             && let Some(action) = self.membership.poll_action()
         {
+            nodes_changed |= matches!(action, Action::PeersChanged | Action::Member(..) | Action::Adopt(_));
             match action {
                 Action::SendHello => self.send_hello(),
                 Action::StoreConsent(consent) => self.storage.write(Durable::Consent(consent)),
@@ -289,12 +302,16 @@ impl ControlPlane {
                     self.order_eligibility();
                 }
                 Action::NameTaken(by) => self.end(Err(name_taken(&self.settings.node.name, by))),
+                Action::Member(kind, node) => self.events.member(kind, node, clock::now()),
                 Action::Notice(notice) => match notice.severity() {
                     Severity::Info => info!("{notice}"),
                     Severity::Warn => warn!("{notice}"),
                     Severity::Error => error!("{notice}"),
                 },
             }
+        }
+        if nodes_changed {
+            self.list_live_nodes();
         }
     }
 
@@ -441,6 +458,11 @@ impl ControlPlane {
             Notice(_) => warn!(group = %name, "{text}"),
             _ => {}
         }
+        match said {
+            Promoted(ballot) => self.tell_promoted(slot, ballot.to_string()),
+            Demoted(reason) => self.tell_demoted(slot, reason),
+            _ => {}
+        }
         self.end_handover(slot, said);
         self.look_at_holders();
     }
@@ -563,6 +585,7 @@ impl ControlPlane {
         if !self.conflicts.matters(vip, now) {
             return debug!(%vip, mac, "another machine claims the VIP again");
         }
+        self.tell_conflict(event.slot, vip, mac);
         let index = u32::try_from(event.value).unwrap_or(0);
         let iface = if_indextoname(index)
             .map_or_else(|_| format!("interface {index}"), |name| name.to_string_lossy().into_owned());

@@ -12,9 +12,11 @@ use super::lookup;
 use crate::clock;
 use crate::contacts::Way;
 use crate::control::{Asked, Made, NodeAnswer, Reply};
+use crate::events as happened;
 use crate::gossip::events::{self, Events};
 use crate::gossip::queries::{self, Outcome, Queries};
-use crate::gossip::{Gossip, Query, UserEvent};
+use crate::gossip::{Gossip, Origin, Query, UserEvent};
+use crate::handlers::Answer;
 use crate::membership::{Hello, Sender, Status};
 use crate::pace::Pace;
 
@@ -31,6 +33,9 @@ pub(super) struct GossipSide {
     waiting: BTreeMap<u64, oneshot::Sender<Outcome>>,
     /// In ns, by node: of the last time that it was asked.
     round_trips: BTreeMap<u16, u64>,
+    /// The queries that handlers of this node run for, by the numbers that they know them by.
+    running: BTreeMap<u64, Origin>,
+    runs: u64,
     pings: Pace,
     last_pinged: u16,
     /// What the disk was told last.
@@ -45,6 +50,8 @@ impl GossipSide {
             queries: Queries::new(id, incarnation),
             waiting: BTreeMap::new(),
             round_trips: BTreeMap::new(),
+            running: BTreeMap::new(),
+            runs: 0,
             pings: Pace::new(0, PING_INTERVAL),
             last_pinged: 0,
             remembered: delivered.unwrap_or(0),
@@ -227,13 +234,33 @@ impl ControlPlane {
     }
 
     fn deliver(&mut self, event: UserEvent) {
-        let UserEvent { origin, ltime, name, .. } = &event;
+        let UserEvent { origin, ltime, name, payload, coalesce, .. } = event;
         info!(event = %name, ltime, "user event of {}", self.name_of(origin.node));
+        self.events.user(happened::UserEvent { name, payload, ltime, coalesce }, clock::now());
     }
 
     fn run_query(&mut self, query: Query) {
-        info!(query = %query.name, ltime = query.ltime, "query of {}", self.name_of(query.origin.node));
-        self.gossip.queries.handle_own_answer(query.origin, false, None, clock::now());
+        let Query { origin, name, payload, ltime, .. } = query;
+        info!(query = %name, ltime, "query of {}", self.name_of(origin.node));
+        let answers = self.events.answers(&name);
+        self.gossip.queries.handle_own_answer(origin, answers, None, clock::now());
+        if answers {
+            self.gossip.runs += 1;
+            let id = self.gossip.runs;
+            self.gossip.running.insert(id, origin);
+            self.events.query(happened::Query { id, name, payload, ltime }, clock::now());
+        }
+    }
+
+    /// A handler has answered a query, or will not.
+    pub(super) fn handle_answer(&mut self, answer: Answer) {
+        let Some(origin) = self.gossip.running.remove(&answer.query) else { return };
+        let payload = answer.result.inspect_err(|reason| {
+            info!("the query of {} is not answered: {reason}", self.name_of(origin.node));
+        });
+        let payload = payload.ok();
+        self.gossip.queries.handle_own_answer(origin, payload.is_some(), payload, clock::now());
+        self.settle_gossip();
     }
 
     fn tell_all(&self, gossip: &Gossip) {

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use vip_common::lease::held;
 
 use super::handover::Handovers;
+use super::happenings::QuorumLoss;
 use crate::config;
 use crate::dataplane::{Word, Words};
 use crate::election::{GiveUp, State};
@@ -36,6 +37,7 @@ pub(super) struct Group {
     /// Candidacies to be told in the log.
     pub(super) candidacies: Pace,
     pub(super) handovers: Handovers,
+    pub(super) quorum_loss: QuorumLoss,
     vacant_since: Option<u64>,
     vacancy_warnings: Pace,
     state: GroupState,
@@ -56,6 +58,7 @@ impl Group {
             last_failure: None,
             candidacies: Pace::new(0, VACANCY_WARNING_PERIOD),
             handovers: Handovers::default(),
+            quorum_loss: QuorumLoss::default(),
             vacant_since: None,
             vacancy_warnings: Pace::new(0, VACANCY_WARNING_PERIOD),
             transitions: 0,

@@ -28,6 +28,7 @@ use super::gossip::GossipSide;
 use super::interfaces::Interfaces;
 use super::lease_thread::{LeaseThread, Parts, Report};
 use super::leftovers;
+use super::live_nodes::LiveNodes;
 use super::mode::Mode;
 use super::plane::{ControlSide, LeaseSide};
 use super::preemption::Preemption;
@@ -40,7 +41,9 @@ use crate::config::{Cluster, Keys, Settings, Transport as TransportSettings, Vip
 use crate::contacts::Contacts;
 use crate::control::Server;
 use crate::dataplane::{Pins, ProgramLogger, Words};
+use crate::events::Own as OwnNode;
 use crate::exit::Failure;
+use crate::handlers::{Answer, Events};
 use crate::ipv6::{self, mapped};
 use crate::membership::{Durable, Identity, Membership, Rules};
 use crate::netlink::{Changes, Interface, Netlink, NetlinkError, dummy_name};
@@ -62,6 +65,7 @@ pub(super) struct Node {
     pub(super) lease_thread: LeaseThread,
     pub(super) reports: mpsc::Receiver<Report>,
     pub(super) stored: mpsc::Receiver<Durable>,
+    pub(super) answers: mpsc::Receiver<Answer>,
     pub(super) netlink: Netlink,
     pub(super) changes: Changes,
     pub(super) server: Server,
@@ -316,6 +320,8 @@ fn assemble(
         announcers,
     })
     .map_err(refused)?;
+    let me = OwnNode { name: settings.node.name.clone(), ..OwnNode::default() };
+    let (events, answers) = Events::new(&settings.handlers, me);
     let mut control_plane = ControlPlane {
         settings: settings.clone(),
         id: place.id,
@@ -335,11 +341,13 @@ fn assemble(
         storage,
         gossip,
         egress_fence,
+        events,
+        live_nodes: settings.paths.live_nodes.clone().map(LiveNodes::start),
         end: None,
     };
     control_plane.begin();
     let Place { server, netlink, changes, .. } = place;
-    Ok(Node { control_plane, lease_thread, reports, stored, netlink, changes, server, logger })
+    Ok(Node { control_plane, lease_thread, reports, stored, answers, netlink, changes, server, logger })
 }
 
 /// What sets this node's random back-offs apart from the others'. Without the system's randomness, the time does.

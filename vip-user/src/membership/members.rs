@@ -69,7 +69,7 @@ impl Status {
 
 impl Member {
     /// The silence that makes it a failed one, in ns.
-    fn failed_after(&self) -> u64 {
+    pub(super) fn failed_after(&self) -> u64 {
         FAILED_AFTER.max(3 * MILLISECOND * u64::from(self.hello.period_ms))
     }
 

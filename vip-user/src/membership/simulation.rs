@@ -233,7 +233,7 @@ impl World {
                 }
                 Action::Adopt(configuration) => self.check_adopted(id, configuration),
                 Action::Notice(Notice::Deadlock { .. }) => self.node(id).deadlocked = true,
-                Action::PeersChanged | Action::NameTaken(_) | Action::Notice(_) => {}
+                Action::PeersChanged | Action::NameTaken(_) | Action::Member(..) | Action::Notice(_) => {}
             }
         }
         let Some(deadline) = self.running(id).map(|running| running.next_deadline()) else { return };

@@ -1,6 +1,7 @@
 //! What membership promises, one rule at a time. Time is in ms here and starts at 0.
 
 mod change;
+mod liveness;
 
 use std::net::Ipv4Addr;
 

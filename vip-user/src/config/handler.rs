@@ -1,0 +1,131 @@
+//! The sections `[[handler]]`: programs that are told what happens.
+
+use std::{fmt, time::Duration};
+
+use super::{
+    document::{Field, Section},
+    duration::format_duration,
+};
+use crate::{events::Filter, exit::Failure};
+
+pub(super) const KEYS: &[&str] = &["on", "run", "shell", "timeout"];
+
+/// The most handlers of a configuration.
+pub const MAX_HANDLERS: usize = 16;
+
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
+const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
+const SHELL: &str = "/bin/sh";
+
+/// A program that is run for events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handler {
+    /// Which events it is for; at least one filter.
+    pub on: Vec<Filter>,
+    /// What is run.
+    pub run: Run,
+    /// How long it may take for one event.
+    pub timeout: Duration,
+}
+
+/// What is run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Run {
+    /// A program, by its absolute path, and its arguments.
+    Program(String, Vec<String>),
+    /// A text for `/bin/sh -c`.
+    Shell(String),
+}
+
+impl Run {
+    /// The program's path and its arguments.
+    #[must_use]
+    pub fn command(&self) -> (&str, Vec<&str>) {
+        match self {
+            Self::Program(path, arguments) => (path, arguments.iter().map(String::as_str).collect()),
+            Self::Shell(text) => (SHELL, vec!["-c", text]),
+        }
+    }
+
+    fn read(section: &Section<'_>) -> Result<Self, Failure> {
+        let field = section.field("run");
+        if section.field("shell").boolean()?.unwrap_or(false) {
+            let text = field.string()?.filter(|text| !text.trim().is_empty());
+            let text = text.ok_or_else(|| field.refuse("missing; say what the shell is to run"))?;
+            check_word(&field, text)?;
+            return Ok(Self::Shell(text.to_owned()));
+        }
+        let words = match field.is_list() {
+            true => field.strings()?.unwrap_or_default().into_iter().map(|(_, word)| word).collect(),
+            false => field.string()?.map_or_else(Vec::new, |path| vec![path]),
+        };
+        words.iter().try_for_each(|word| check_word(&field, word))?;
+        match words.as_slice() {
+            [] => Err(field.refuse("missing; give the path of a program, or a list of it and its arguments")),
+            [path, ..] if !path.starts_with('/') => Err(field
+                .refuse(format!("{path:?} is not an absolute path; for a shell's line, set shell = true"))),
+            [path, arguments @ ..] => {
+                Ok(Self::Program((*path).to_owned(), arguments.iter().map(ToString::to_string).collect()))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Run {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Program(path, arguments) if arguments.is_empty() => f.write_str(path),
+            Self::Program(path, arguments) => write!(f, "{path} {}", arguments.join(" ")),
+            Self::Shell(text) => write!(f, "{SHELL} -c {text:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Handler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let on: Vec<String> = self.on.iter().map(ToString::to_string).collect();
+        write!(f, "{}: on {}, {} at most", self.run, on.join(", "), format_duration(self.timeout))
+    }
+}
+
+/// Programs get no text with a NUL.
+fn check_word(field: &Field<'_>, word: &str) -> Result<(), Failure> {
+    if word.contains('\0') { Err(field.refuse(format!("{word:?} has a NUL character"))) } else { Ok(()) }
+}
+
+/// Reads the handlers, in the order of the file.
+pub(super) fn read(sections: &[Section<'_>]) -> Result<Vec<Handler>, Failure> {
+    if let Some(first_too_many) = sections.get(MAX_HANDLERS) {
+        let field = first_too_many.field("run");
+        return Err(field.refuse(format!("there can be {MAX_HANDLERS} handlers at most")));
+    }
+    sections.iter().map(read_handler).collect()
+}
+
+fn read_handler(section: &Section<'_>) -> Result<Handler, Failure> {
+    Ok(Handler {
+        on: read_filters(&section.field("on"))?,
+        run: Run::read(section)?,
+        timeout: read_timeout(&section.field("timeout"))?,
+    })
+}
+
+fn read_filters(field: &Field<'_>) -> Result<Vec<Filter>, Failure> {
+    let Some(texts) = field.strings()? else { return Ok(vec![Filter::Any]) };
+    if texts.is_empty() {
+        return Err(field.refuse("the list is empty; leave it out, or write [\"*\"], for all events"));
+    }
+    texts.into_iter().map(|(place, text)| text.parse().map_err(|why| place.refuse(why))).collect()
+}
+
+fn read_timeout(field: &Field<'_>) -> Result<Duration, Failure> {
+    match field.duration()? {
+        None => Ok(DEFAULT_TIMEOUT),
+        Some(timeout) if timeout.is_zero() || timeout > LONGEST_TIMEOUT => Err(field.refuse(format!(
+            "{} is not more than 0s and at most {}",
+            format_duration(timeout),
+            format_duration(LONGEST_TIMEOUT)
+        ))),
+        Some(timeout) => Ok(timeout),
+    }
+}

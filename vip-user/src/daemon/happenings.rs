@@ -1,0 +1,169 @@
+//! What happens is told: to the handlers, and in the list of live nodes.
+
+use super::control_plane::ControlPlane;
+use super::groups::{Group, holder};
+use super::live_nodes::{self, LiveNode};
+use crate::clock;
+use crate::election::{Demotion, GiveUp, State};
+use crate::events::{GroupEvent, GroupEventKind, MemberEventKind};
+use crate::handlers::Stopping;
+use crate::membership::{Member, Status};
+
+/// A group without a holder and a majority for so long is told of, in ns: elections take less.
+const NO_QUORUM_DELAY: u64 = 1_000_000_000;
+
+/// Whether it has been told that nobody holds a group and no majority can be reached.
+#[derive(Debug, Default)]
+pub(super) struct QuorumLoss {
+    since: Option<u64>,
+    is_told: bool,
+}
+
+impl QuorumLoss {
+    /// How it is at `now`; gives whether to tell of it: once, until somebody holds the group.
+    fn observe(&mut self, is_held: bool, has_quorum: bool, now: u64) -> bool {
+        if is_held {
+            *self = Self::default();
+        } else if has_quorum {
+            self.since = None;
+        } else {
+            let since = *self.since.get_or_insert(now);
+            let is_due = !self.is_told && now.saturating_sub(since) >= NO_QUORUM_DELAY;
+            self.is_told |= is_due;
+            return is_due;
+        }
+        false
+    }
+}
+
+impl ControlPlane {
+    /// This node has come, or is about to go.
+    pub(super) fn tell_of_itself(&mut self, kind: MemberEventKind) {
+        let me = self.membership.members().next().map(Member::described);
+        if let Some(me) = me {
+            self.events.member(kind, me, clock::now());
+        }
+    }
+
+    /// This node holds the group of this slot from now on.
+    pub(super) fn tell_promoted(&mut self, slot: u32, ballot: String) {
+        let (node, ballot) = (Some(self.settings.node.name.clone()), Some(ballot));
+        self.tell_group(slot, GroupEvent { kind: GroupEventKind::Promoted, node, ballot, ..<_>::default() });
+    }
+
+    /// This node holds the group of this slot no longer.
+    pub(super) fn tell_demoted(&mut self, slot: u32, reason: Demotion) {
+        let node = match reason {
+            Demotion::HandedOver { to } => Some(self.name_of(to)),
+            Demotion::Lapsed | Demotion::Released | Demotion::Unfit => None,
+        };
+        self.tell_group(slot, GroupEvent { kind: GroupEventKind::Demoted, node, ..<_>::default() });
+    }
+
+    /// The machine `mac` claims this VIP.
+    pub(super) fn tell_conflict(&mut self, slot: u32, vip: std::net::IpAddr, mac: &str) {
+        let Some(group) = self.groups.iter().find(|group| group.slot == slot) else { return };
+        let vips = group.settings.vips.iter().filter(|one| one.address == vip);
+        let vips = vips.map(ToString::to_string).collect();
+        let (kind, word) = (GroupEventKind::Conflict, self.words.read(slot));
+        let node = holder(word, clock::now()).map(|id| self.name_of(id));
+        let ballot = node.is_some().then(|| word.holder_ballot.to_string());
+        let mac = Some(mac.to_owned());
+        self.tell_group(slot, GroupEvent { kind, vips, node, ballot, mac, ..<_>::default() });
+    }
+
+    /// Tells of groups that nobody holds, and that no majority can be reached for.
+    pub(super) fn look_for_quorums(&mut self) {
+        let Some(configuration) = self.membership.configuration() else { return };
+        let (now, voters) = (clock::now(), configuration.voters());
+        let alive = self.membership.members().filter(|member| member.status == Status::Alive);
+        let is_heard = alive.filter(|member| voters.contains(&member.id)).count() > voters.len() / 2;
+        let words = &self.words;
+        let lost = |group: &mut Group| {
+            let is_held = holder(words.read(group.slot), now).is_some();
+            let is_answered =
+                group.part != State::Candidate || !matches!(group.last_failure, Some(GiveUp::NoAnswer));
+            group.quorum_loss.observe(is_held, is_heard && is_answered, now).then_some(group.slot)
+        };
+        let slots: Vec<u32> = self.groups.iter_mut().filter_map(lost).collect();
+        for slot in slots {
+            self.tell_group(slot, GroupEvent { kind: GroupEventKind::NoQuorum, ..<_>::default() });
+        }
+    }
+
+    /// Tells of a group, by its name, and of all its VIPs unless the event names some.
+    fn tell_group(&mut self, slot: u32, event: GroupEvent) {
+        let group = self.groups.iter().find(|group| group.slot == slot);
+        // There may be ten thousand VIPs, and nobody who wants to know.
+        let Some(group) = group.filter(|_| self.events.is_for_group(event.kind)) else { return };
+        let name = group.settings.name.clone();
+        let vips = match event.vips.is_empty() {
+            true => group.settings.vips.iter().map(ToString::to_string).collect(),
+            false => event.vips,
+        };
+        self.events.group(GroupEvent { group: name, vips, ..event }, clock::now());
+    }
+
+    /// The daemon ends: tells what this node gives up by that, and lets the handlers finish.
+    pub(super) fn stop_events(&mut self) -> Stopping {
+        let held = self.groups.iter_mut().filter(|group| group.part == State::Holder);
+        let slots: Vec<u32> = held.map(|group| group.slot).collect();
+        for slot in slots {
+            self.tell_demoted(slot, Demotion::Released);
+        }
+        self.tell_of_itself(MemberEventKind::Leave);
+        self.events.stop(clock::now())
+    }
+
+    /// Puts the list of live nodes in order, if there is to be one.
+    pub(super) fn list_live_nodes(&mut self) {
+        let Some(list) = &mut self.live_nodes else { return };
+        let configuration = self.membership.configuration();
+        let entry = |member: &Member| LiveNode {
+            node: member.described(),
+            priority: member.hello.priority,
+            is_voter: configuration.is_some_and(|configuration| configuration.contains(member.id)),
+        };
+        let nodes: Vec<LiveNode> = self.membership.live().map(entry).collect();
+        list.put(live_nodes::text(&self.settings.cluster.name, &self.settings.node.name, &nodes));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_lost_quorum_is_told_once_until_somebody_holds_the_group_again() {
+        let mut loss = QuorumLoss::default();
+        let seen = [
+            // No majority, and for long enough.
+            (0, false, false, false),
+            (S - 1, false, false, false),
+            (S, false, false, true),
+            (5 * S, false, false, false),
+            // One comes and goes, and nobody is elected meanwhile.
+            (6 * S, false, true, false),
+            (8 * S, false, false, false),
+            (10 * S, false, false, false),
+            // Held again, and lost again.
+            (11 * S, true, true, false),
+            (12 * S, false, false, false),
+            (13 * S, false, false, true),
+        ];
+        for (now, is_held, has_quorum, expected) in seen {
+            assert_eq!(loss.observe(is_held, has_quorum, now), expected, "at {now}");
+        }
+    }
+
+    #[test]
+    fn an_election_is_no_lost_quorum() {
+        let mut loss = QuorumLoss::default();
+        for now in (0..20).map(|tenth| tenth * S / 10) {
+            assert!(!loss.observe(false, now % (S / 2) == 0, now));
+        }
+        assert!(!loss.observe(true, false, 30 * S), "who holds it needs no proof");
+    }
+}
