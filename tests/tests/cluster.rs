@@ -11,6 +11,7 @@ mod cluster {
     mod announcements;
     mod commands;
     mod egress;
+    mod events;
     mod faults;
     mod footprint;
     mod forming;

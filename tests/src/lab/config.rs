@@ -32,7 +32,16 @@ pub(super) fn socket(lab: &Lab, node: u8) -> PathBuf {
 
 fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<String> {
     let DaemonOptions {
-        cluster, priority, expect, interval, lease, vips, more_of_group, more_of_node, ..
+        cluster,
+        priority,
+        expect,
+        interval,
+        lease,
+        vips,
+        more_of_group,
+        more_of_node,
+        more_of_paths,
+        ..
     } = options;
     let (interval, lease) = (duration(*interval), duration(*lease));
     let id = options.id.unwrap_or_else(|| node.into());
@@ -68,6 +77,7 @@ vips = {vips:?}
 bpffs = {pins:?}
 runtime = {runtime:?}
 state = {state:?}
+{more_of_paths}
 "#
     )?;
     Ok(text)

@@ -69,6 +69,8 @@ pub struct DaemonOptions {
     pub more_of_group: String,
     /// Further lines of the section of the node.
     pub more_of_node: String,
+    /// Further lines of the section of paths.
+    pub more_of_paths: String,
     /// Arguments after `--iface` and `--config`.
     pub args: Vec<String>,
 }
@@ -93,6 +95,7 @@ impl Default for DaemonOptions {
             vips: vec![format!("{VIP}/24")],
             more_of_group: String::new(),
             more_of_node: String::new(),
+            more_of_paths: String::new(),
             args: Vec::new(),
         }
     }

@@ -94,7 +94,7 @@ fn who_claims_the_vip_is_named_by_all_and_answered_by_the_holder() {
 }
 
 /// An ARP announcement (RFC 5227, section 2.3) of the VIP by [`STRANGER`].
-fn claim() -> Vec<u8> {
+pub(super) fn claim() -> Vec<u8> {
     let stranger: Vec<u8> = STRANGER.split(':').map(|byte| u8::from_str_radix(byte, 16).unwrap()).collect();
     let (vip, none) = (VIP.octets(), [0; 6]);
     let header = [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1];

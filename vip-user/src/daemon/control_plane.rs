@@ -26,7 +26,6 @@ use crate::config::{Presence, Settings};
 use crate::contacts::{Contacts, Way};
 use crate::dataplane::{Counters, Words};
 use crate::election::{self, Demotion, GiveUp, State};
-use crate::events::MemberEventKind;
 use crate::exit::Failure;
 use crate::handlers::Events;
 use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severity};
@@ -70,7 +69,7 @@ impl ControlPlane {
         for interface in self.interfaces.iter().filter(|interface| !interface.carrier) {
             warn!(iface = %interface.name, "no carrier, so this node cannot serve");
         }
-        self.tell_of_itself(MemberEventKind::Join);
+        self.tell_of_itself();
         self.order_eligibility();
         self.settle();
         self.settle_contacts();

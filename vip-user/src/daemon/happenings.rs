@@ -37,11 +37,10 @@ impl QuorumLoss {
 }
 
 impl ControlPlane {
-    /// This node has come, or is about to go.
-    pub(super) fn tell_of_itself(&mut self, kind: MemberEventKind) {
-        let me = self.membership.members().next().map(Member::described);
-        if let Some(me) = me {
-            self.events.member(kind, me, clock::now());
+    /// This node has come. Of its own leave, its handlers are told no more than Serf's.
+    pub(super) fn tell_of_itself(&mut self) {
+        if let Some(me) = self.membership.members().next() {
+            self.events.member(MemberEventKind::Join, me.described(), clock::now());
         }
     }
 
@@ -111,7 +110,6 @@ impl ControlPlane {
         for slot in slots {
             self.tell_demoted(slot, Demotion::Released);
         }
-        self.tell_of_itself(MemberEventKind::Leave);
         self.events.stop(clock::now())
     }
 
