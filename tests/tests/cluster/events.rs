@@ -18,51 +18,8 @@ use crate::{
     others, with_long_leases,
 };
 
-/// A text for the shell that adds what it is told to the file `$0`.
-pub(super) const RECORDER: &str = r"{
-    env | grep -E '^(SERF_|VIP_(GROUP|NODE|BALLOT|MAC)=)' | sort; printf '\035'; cat; printf '\036'
-} >> $0";
-
-/// What a recorder was told at one time.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Record {
-    pub(super) environment: BTreeMap<String, String>,
-    pub(super) input: String,
-}
-
-impl Record {
-    pub(super) fn get(&self, variable: &str) -> &str {
-        self.environment.get(variable).map_or("", String::as_str)
-    }
-
-    pub(super) fn event(&self) -> &str {
-        self.get("SERF_EVENT")
-    }
-}
-
-/// All that a recorder has written to this file.
-pub(super) fn records_in(path: &Path) -> Vec<Record> {
-    let text = fs::read_to_string(path).unwrap_or_default();
-    // What follows the last one is not whole yet.
-    let whole = text.rsplit_once('\x1e').map_or("", |(whole, _)| whole);
-    let parse = |record: &str| {
-        let (environment, input) = record.split_once('\x1d').unwrap();
-        let variable = |line: &str| line.split_once('=').map(|(name, value)| (name.into(), value.into()));
-        Record { environment: environment.lines().filter_map(variable).collect(), input: input.into() }
-    };
-    whole.split('\x1e').filter(|record| !record.is_empty()).map(parse).collect()
-}
-
-/// The section of a handler that runs this text in a shell, with `file` as `$0`.
-pub(super) fn section(on: &str, text: &str, file: &Path, more: &str) -> String {
-    format!("[[handler]]\non = [{on:?}]\nrun = [\"/bin/sh\", \"-c\", '''{text}''', {file:?}]\n{more}\n")
-}
-
 /// Three nodes with these options and such further sections each, whole; and who holds.
-pub(super) fn three_telling(
-    options: &DaemonOptions,
-    sections: impl Fn(&Cluster, u8) -> String,
-) -> (Cluster, u8) {
+fn three_telling(options: &DaemonOptions, sections: impl Fn(&Cluster, u8) -> String) -> (Cluster, u8) {
     let mut cluster = Cluster::prepare(3, |_| options.clone()).unwrap();
     for node in 1..=3 {
         let sections = sections(&cluster, node);
