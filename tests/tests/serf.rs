@@ -3,12 +3,7 @@
 //! What is compared with Serf itself takes its program, and the Python library takes that: without them, these tests say so
 //! and pass.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a helper of a test fails like the test"
-)]
+#![expect(clippy::expect_used, clippy::unwrap_used, reason = "a helper of a test fails like the test")]
 
 use std::{
     collections::BTreeMap,

@@ -2,6 +2,8 @@
 //!
 //! It changes nothing that is there already, so the other commands run it first and it is silent when all is well.
 
+pub(crate) mod serf;
+
 use std::{
     env,
     path::{Path, PathBuf},
@@ -38,10 +40,11 @@ const BPF_LINKER_VERSION: &str = "0.10.3";
 
 /// Does everything, and says what it did or found, a line for each.
 pub(crate) fn run() -> Result<ExitCode> {
-    for step in BUILD_STEPS.iter().chain(&TEST_STEPS).chain(&FUZZ_STEPS).chain(&VM_STEPS) {
+    for step in BUILD_STEPS.iter().chain(&TEST_STEPS).chain(&SERF_STEPS).chain(&FUZZ_STEPS).chain(&VM_STEPS) {
         match step()? {
             Outcome::Found(what) => println!("found      {what}"),
             Outcome::Did(what) => println!("set up     {what}"),
+            Outcome::Missing(what) => println!("missing    {what}"),
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -56,6 +59,11 @@ pub(crate) fn ensure_build_tools() -> Result<()> {
 pub(crate) fn ensure_all() -> Result<()> {
     ensure(&BUILD_STEPS)?;
     ensure(&TEST_STEPS)
+}
+
+/// What tests compare handlers with, where it can be had; says only what had to be done, or could not be.
+pub(crate) fn ensure_serf() -> Result<()> {
+    ensure(&SERF_STEPS)
 }
 
 /// What it takes to build the fuzz targets beyond [`ensure_build_tools`]; says only what had to be done.
@@ -82,6 +90,7 @@ type Step = fn() -> Result<Outcome>;
 
 const BUILD_STEPS: [Step; 2] = [toolchain, bpf_linker];
 const TEST_STEPS: [Step; 2] = [tools, bpf_file_system];
+const SERF_STEPS: [Step; 2] = [serf::program, serf::library];
 const FUZZ_STEPS: [Step; 1] = [cxx_compiler];
 const VM_STEPS: [Step; 1] = [virtual_machines];
 const TRAFFIC_STEPS: [Step; 1] = [|| install_missing("traffic", &TRAFFIC_TOOLS)];
@@ -93,12 +102,16 @@ enum Outcome {
     Found(String),
     /// It was missing and is there now.
     Did(String),
+    /// It cannot be had, and things go on without.
+    Missing(String),
 }
 
 fn ensure(steps: &[Step]) -> Result<()> {
     for step in steps {
-        if let Outcome::Did(what) = step()? {
-            eprintln!("set up: {what}");
+        match step()? {
+            Outcome::Found(_) => {}
+            Outcome::Did(what) => eprintln!("set up: {what}"),
+            Outcome::Missing(what) => eprintln!("missing: {what}"),
         }
     }
     Ok(())

@@ -33,6 +33,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interrupt::watch()?;
     setup::ensure_all()?;
+    setup::ensure_serf()?;
     if arguments.vm {
         return Ok(exit_code(vm::passes()?));
     }
@@ -74,6 +75,7 @@ fn test_bed(daemon: &Path, arguments: &Arguments) -> Vec<Command> {
     let tests = |target: &[&str], options: &[&str]| {
         let mut command = cargo("test");
         command.args(["--package", "vip-tests", "--no-fail-fast"]).args(target).env("VIP_USER_BIN", daemon);
+        command.env(vip_tests::serf::PLACE, setup::serf::place());
         command.args(&arguments.filter).arg("--").args(options).args(&arguments.options);
         command
     };

@@ -10,7 +10,14 @@ use std::{
 
 use anyhow::{Result, bail};
 use serde_json::Value;
-use vip_tests::{cluster::Cluster, lab::DaemonOptions, net::in_netns, oracle::packet_socket, wait};
+use vip_tests::{
+    cluster::Cluster,
+    lab::DaemonOptions,
+    net::in_netns,
+    oracle::packet_socket,
+    recorder::{RECORDER, Record, records_in, section},
+    wait,
+};
 
 use crate::{
     PATIENCE,
