@@ -115,7 +115,7 @@ fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
     let string = |text: &str| toml::Value::from(text).to_string();
     let strings = |texts: Vec<String>| toml::Value::from(texts).to_string();
     let Node { name, iface, id, priority, xdp, egress_fence, tags } = node;
-    let Cluster { name: cluster_name, transport, join, expect, interval, lease, voter_after, reap, .. } = cluster;
+    let Cluster { name: cluster_name, transport, join, expect, interval, lease, voter_after, reap, pair, .. } = cluster;
     let mut text = format!("[node]\nname = {}\niface = {}\n", string(name), string(iface));
     text += &format!("priority = {priority}\nxdp = \"{xdp}\"\negress_fence = {egress_fence}\n");
     text += &id.map_or_else(String::new, |id| format!("id = {id}\n"));
@@ -133,6 +133,7 @@ fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
         &format!("interval = \"{}\"\nlease = \"{}\"\n", format_duration(*interval), format_duration(*lease));
     text += &format!("voter_after = \"{}\"\n", format_duration(*voter_after));
     text += &reap.map_or_else(String::new, |reap| format!("reap = \"{}\"\n", format_duration(reap)));
+    text += &pair.map_or_else(String::new, |pair| format!("pair = \"{pair}\"\n"));
     for group in groups {
         let vips = strings(group.vips.iter().map(ToString::to_string).collect());
         let delay = format_duration(group.preempt_delay);

@@ -35,6 +35,16 @@ pub struct Status {
     pub groups: Vec<Group>,
     pub members: Vec<Member>,
     pub counters: BTreeMap<String, u64>,
+    pub pair: Option<Pair>,
+}
+
+/// Pair mode in a [`Status`].
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documented ones")]
+pub struct Pair {
+    pub gateway: String,
+    pub alone: bool,
+    pub answers: Option<bool>,
 }
 
 /// One group of a [`Status`].

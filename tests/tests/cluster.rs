@@ -22,6 +22,7 @@ mod cluster {
     mod ipv6;
     mod join;
     mod lease_over_ipv6;
+    mod pair;
     mod partitions;
     mod preemption;
     mod presence;

@@ -92,7 +92,7 @@ impl Settings {
         let node = Node::read(&document.section("node", node::KEYS)?, overrides)?;
         let paths = Paths::read(&document.section("paths", PATHS_KEYS)?)?;
         let groups = group::read(&document.sections("group", group::KEYS)?, &node, &overrides.vips)?;
-        let cluster = Cluster::read(&document.section("cluster", cluster::KEYS)?, &overrides.join)?;
+        let cluster = Cluster::read(&document.section("cluster", cluster::KEYS)?, &groups, &overrides.join)?;
         let handlers = handler::read(&document.sections("handler", handler::KEYS)?)?;
         Ok(Self { node, cluster, groups, handlers, paths })
     }

@@ -21,6 +21,7 @@ mod live_nodes;
 mod lookup;
 mod mode;
 mod own_vote;
+mod pairing;
 mod plane;
 mod preemption;
 mod presence;

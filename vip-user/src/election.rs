@@ -162,6 +162,11 @@ impl Election {
         }
     }
 
+    /// Whether this node may hold the lease: it is a voter, and eligible.
+    pub fn may_hold(&self) -> bool {
+        self.may_stand()
+    }
+
     /// The next thing to do, if any.
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()

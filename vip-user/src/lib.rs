@@ -31,6 +31,8 @@ pub mod exit;
 #[cfg(feature = "daemon")]
 #[cfg(test)]
 mod folder;
+#[cfg(feature = "daemon")]
+pub mod gateway;
 pub mod gossip;
 #[cfg(feature = "daemon")]
 pub mod handlers;
@@ -44,6 +46,7 @@ pub mod netlink;
 pub mod pace;
 #[cfg(feature = "daemon")]
 mod packet_socket;
+pub mod pair;
 #[cfg(feature = "daemon")]
 pub mod realtime;
 #[cfg(feature = "daemon")]

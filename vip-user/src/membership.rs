@@ -22,6 +22,7 @@ mod hello;
 mod liveness;
 mod members;
 mod notice;
+mod pair;
 mod pledge;
 #[cfg(test)]
 mod simulation;

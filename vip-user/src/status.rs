@@ -43,6 +43,23 @@ pub struct Status {
     /// All interfaces that VIPs lie on, `iface` first.
     #[serde(default)]
     pub interfaces: Vec<InterfaceStatus>,
+    /// Pair mode; none where it is not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pair: Option<Pair>,
+}
+
+/// Pair mode: a lone survivor of two voters may serve while the gateway answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    /// The gateway's address.
+    pub gateway: String,
+    /// Whether this node's vote counts alone now, in any group.
+    pub alone: bool,
+    /// Whether the gateway answers; none while it is not asked, since the other node is heard.
+    pub answers: Option<bool>,
+    /// The name of the other voter.
+    #[serde(default)]
+    pub other: String,
 }
 
 /// An interface that is served.

@@ -39,6 +39,7 @@ fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<Stri
         lease,
         vips,
         more_of_group,
+        more_of_cluster,
         more_of_node,
         more_of_paths,
         ..
@@ -67,6 +68,7 @@ name = {cluster:?}
 {transport}expect = {expect}
 interval = "{interval}"
 lease = "{lease}"
+{more_of_cluster}
 
 [[group]]
 name = "web"

@@ -67,6 +67,8 @@ pub struct DaemonOptions {
     pub vips: Vec<String>,
     /// More keys of that group, as in the file; sections of further groups may follow them.
     pub more_of_group: String,
+    /// Further lines of the section of the cluster.
+    pub more_of_cluster: String,
     /// Further lines of the section of the node.
     pub more_of_node: String,
     /// Further lines of the section of paths.
@@ -94,6 +96,7 @@ impl Default for DaemonOptions {
             lease: Duration::from_millis(50) * slowness(),
             vips: vec![format!("{VIP}/24")],
             more_of_group: String::new(),
+            more_of_cluster: String::new(),
             more_of_node: String::new(),
             more_of_paths: String::new(),
             args: Vec::new(),

@@ -51,6 +51,11 @@ fn summary(settings: &Settings) -> String {
         format_duration(cluster.interval),
         format_duration(cluster.lease),
     );
+    if let Some(gateway) = cluster.pair {
+        text += &format!(
+            "pair     one of two voters serves without the other while {gateway} answers: weaker than a majority\n"
+        );
+    }
     if node.xdp == XdpMode::Off {
         text += &format!(
             "fence    NONE: a daemon that is stopped or killed leaves its VIPs on, and two nodes may serve; \
@@ -169,6 +174,7 @@ mod tests {
                 lease: std::time::Duration::from_millis(50),
                 voter_after: std::time::Duration::from_secs(5),
                 reap: Some(std::time::Duration::from_secs(86_400)),
+                pair: None,
             },
             groups: vec![Group {
                 name: "web".to_owned(),

@@ -1,8 +1,14 @@
 //! The section `[cluster]`: what all nodes share, and have to agree on.
 
-use std::{net::IpAddr, path::Path, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    path::Path,
+    time::Duration,
+};
 
-use super::{document::Section, format_duration, keys::KeyRing, name::check_name, transport::Transport};
+use super::{
+    Group, document::Section, format_duration, keys::KeyRing, name::check_name, transport::Transport,
+};
 use crate::exit::Failure;
 
 pub(super) const KEYS: &[&str] = &[
@@ -17,6 +23,7 @@ pub(super) const KEYS: &[&str] = &[
     "lease",
     "voter_after",
     "reap",
+    "pair",
 ];
 
 const DEFAULT_NAME: &str = "default";
@@ -57,6 +64,8 @@ pub struct Cluster {
     pub voter_after: Duration,
     /// How long a node must have been gone before it is no voter any more, and forgotten: at least 10 s. `None`: for ever.
     pub reap: Option<Duration>,
+    /// The gateway whose answers let one of two voters count its vote alone; `None` = nobody ever does.
+    pub pair: Option<Ipv4Addr>,
 }
 
 /// How messages are authenticated.
@@ -69,9 +78,10 @@ pub enum Keys {
 }
 
 impl Cluster {
-    pub(super) fn read(section: &Section<'_>, join: &[IpAddr]) -> Result<Self, Failure> {
+    pub(super) fn read(section: &Section<'_>, groups: &[Group], join: &[IpAddr]) -> Result<Self, Failure> {
         let (interval, lease) = read_times(section)?;
         let transport = Transport::read(section)?;
+        let pair = read_pair(section, groups)?;
         Ok(Self {
             name: read_name(section)?,
             join: transport.read_join(&section.field("join"), join)?,
@@ -81,6 +91,7 @@ impl Cluster {
             lease,
             voter_after: section.field("voter_after").duration()?.unwrap_or(DEFAULT_VOTER_AFTER),
             reap: read_reap(section)?,
+            pair,
             // Last, since it needs the file beside this one: a mistake in this one is told first.
             keys: read_keys(section)?,
         })
@@ -90,6 +101,31 @@ impl Cluster {
 fn read_name(section: &Section<'_>) -> Result<String, Failure> {
     let field = section.field("name");
     check_name(field.string()?.unwrap_or(DEFAULT_NAME)).map_err(|why| field.refuse(why))
+}
+
+fn read_pair(section: &Section<'_>, groups: &[Group]) -> Result<Option<Ipv4Addr>, Failure> {
+    let field = section.field("pair");
+    let Some(text) = field.string()? else { return Ok(None) };
+    let gateway: Ipv4Addr = text.parse().map_err(|_| {
+        field.refuse(format!("{text:?} is not an IPv4 address; set it to that of the segment's gateway"))
+    })?;
+    if !is_unicast(gateway) {
+        return Err(field.refuse(format!("{gateway} is no single machine's address")));
+    }
+    let mut vips = groups.iter().flat_map(|group| &group.vips);
+    if vips.any(|vip| vip.address == gateway) {
+        return Err(field.refuse(format!(
+            "{gateway} is a VIP, for which a node answers by itself; set it to the gateway's address"
+        )));
+    }
+    Ok(Some(gateway))
+}
+
+/// Whether one machine on a segment can have this address.
+fn is_unicast(address: Ipv4Addr) -> bool {
+    let [first, ..] = address.octets();
+    // 0.0.0.0/8 is "this network" (RFC 1122), 240.0.0.0/4 with the broadcast address is reserved (RFC 1112).
+    (1..224).contains(&first) && !address.is_loopback()
 }
 
 fn read_keys(section: &Section<'_>) -> Result<Keys, Failure> {

@@ -112,6 +112,7 @@ fn every_key_is_taken_from_the_file() {
         expect = 16
         interval = "1ms"
         lease = "3ms"
+        pair = "10.0.0.254"
         [[group]]
         name = "web"
         vips = ["10.0.0.3/24", "10.0.0.4/32"]
@@ -132,6 +133,7 @@ fn every_key_is_taken_from_the_file() {
     let peers = vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
     assert_eq!(cluster.transport, Transport::Unicast { peers, port: 99 });
     assert!(matches!(cluster.keys, Keys::Insecure));
+    assert_eq!(cluster.pair, Some(std::net::Ipv4Addr::new(10, 0, 0, 254)));
     assert_eq!((cluster.interval, cluster.lease), (Duration::from_millis(1), Duration::from_millis(3)));
     let group = Group {
         name: "web".to_owned(),
@@ -677,4 +679,23 @@ fn the_list_of_live_nodes_is_a_file_by_its_absolute_path() {
     {
         assert!(refused(live(path), REST_LINE + 1, "paths.live_nodes").contains(expected));
     }
+}
+
+#[test]
+fn the_gateway_of_a_pair_is_one_machines_ipv4_address_and_no_vip() {
+    assert_eq!(parse_with("", "").unwrap().cluster.pair, None);
+    for (text, why) in [
+        ("fd77::fe", "is not an IPv4 address"),
+        ("gateway", "is not an IPv4 address"),
+        ("224.0.0.1", "no single machine's address"),
+        ("255.255.255.255", "no single machine's address"),
+        ("0.0.0.0", "no single machine's address"),
+        ("127.0.0.1", "no single machine's address"),
+    ] {
+        cluster_refuses(&format!("pair = {text:?}"), "cluster.pair", why);
+    }
+    cluster_refuses("pair = 5", "cluster.pair", "");
+    let group = "[[group]]\nname = \"web\"\nvips = [\"10.77.0.254/24\"]";
+    let why = refused(parse_with("pair = \"10.77.0.254\"", group), CLUSTER_LINE, "cluster.pair");
+    assert!(why.contains("is a VIP"), "{why}");
 }

@@ -18,6 +18,7 @@ use super::interfaces::Interfaces;
 use super::lease_thread::{Order, OrderBook, Report, Tally};
 use super::live_nodes::LiveNodes;
 use super::mode::Mode;
+use super::pairing::Pairing;
 use super::plane::ControlSide;
 use super::preemption::{self, Preemption};
 use super::storage::Storage;
@@ -59,6 +60,8 @@ pub(super) struct ControlPlane {
     pub(super) egress_fence: bool,
     pub(super) events: Events,
     pub(super) live_nodes: Option<LiveNodes>,
+    /// Where `cluster.pair` is set.
+    pub(super) pair: Option<Pairing>,
     /// How the daemon is to end, once it is.
     pub(super) end: Option<Result<(), Failure>>,
 }
@@ -70,6 +73,7 @@ impl ControlPlane {
             warn!(iface = %interface.name, "no carrier, so this node cannot serve");
         }
         self.tell_of_itself();
+        self.warn_of_pair_mode();
         self.order_eligibility();
         self.settle();
         self.settle_contacts();
@@ -146,6 +150,7 @@ impl ControlPlane {
             Report::Taken { claimed: Claimed::Name, by } => {
                 return Err(name_taken(&self.settings.node.name, by));
             }
+            Report::Alone(is_alone) => self.handle_alone(is_alone),
         }
         Ok(())
     }
@@ -218,6 +223,7 @@ impl ControlPlane {
                 .collect(),
             members: self.members(),
             counters: self.counters(),
+            pair: self.pair_status(),
         }
     }
 
@@ -284,6 +290,7 @@ impl ControlPlane {
     /// must not be done.
     pub(super) fn settle(&mut self) {
         let mut nodes_changed = false;
+        self.order_pair();
         while self.end.is_none()
             && let Some(action) = self.membership.poll_action()
         {
@@ -345,6 +352,8 @@ impl ControlPlane {
         }
         info!("voters from now on: {configuration}");
         self.orders.give(Order::Configure { epoch, voters: configuration.voters().to_vec() });
+        self.forget_pair();
+        self.order_pair();
         self.rank();
     }
 

@@ -7,6 +7,7 @@
 //! actions at once. A holder's round is three system calls per interval and group: wait, own vote, send.
 
 mod incoming;
+pub(super) mod pair;
 mod tally;
 
 use std::io;
@@ -25,6 +26,7 @@ use vip_common::lease::{Ballot, Request};
 use vip_common::maps::{Event, EventKind};
 use vip_common::wire::{Kind, Message};
 
+use self::pair::PairSide;
 pub(super) use self::tally::Tally;
 use super::plane::LeaseSide;
 use crate::announce::Announcer;
@@ -57,6 +59,8 @@ pub(super) enum Order {
     Candidates { slot: u32, order: Vec<u16> },
     /// Whether this node may hold a group.
     Eligible { slot: u32, eligible: bool },
+    /// The other one of two voters, in pair mode; `None` where one vote must not count alone. Each configuration begins without.
+    Pair { peer: Option<u16> },
     /// The interface has this address from now on.
     Readdress { own: IpAddr },
     /// What is for all nodes goes to these from now on, besides the group.
@@ -91,6 +95,8 @@ pub(super) enum Report {
     Probe { probe: Message, name: String, from: IpAddr },
     /// A node that was there before has this node's id or name.
     Taken { claimed: Claimed, by: IpAddr },
+    /// Pair mode: this node's vote counts alone from now on, or no more.
+    Alone(bool),
 }
 
 /// Where orders for the thread are given.
@@ -173,6 +179,8 @@ pub(super) struct Parts {
     pub(super) name: String,
     /// One for each interface.
     pub(super) announcers: Vec<Arc<Announcer>>,
+    /// Where `cluster.pair` is set.
+    pub(super) pair: Option<PairSide>,
 }
 
 /// One group, as the thread sees it.
@@ -223,6 +231,7 @@ struct Ready {
     datagrams: bool,
     events: bool,
     orders: bool,
+    answers: bool,
 }
 
 impl Driver {
@@ -239,14 +248,18 @@ impl Driver {
             if ready.orders {
                 self.take_orders();
             }
+            self.meet_pair(ready.answers || ready.orders);
             self.meet_deadlines();
+            self.do_what_pair_has_told();
         }
         debug!("lease thread ends");
     }
 
     /// Sleeps until there is something to do.
     fn wait(&self) -> Ready {
-        let deadline = self.parts.groups.iter().filter_map(|group| group.election.next_deadline()).min();
+        let pair = self.parts.pair.as_ref();
+        let elections = self.parts.groups.iter().filter_map(|group| group.election.next_deadline());
+        let deadline = elections.chain(pair.and_then(|pair| pair.core.next_deadline())).min();
         let timeout = match self.parts.plane.has_events() {
             true => Some(TimeSpec::new(0, 0)),
             false => deadline.map(|deadline| timespec(deadline.saturating_sub(clock::now()))),
@@ -254,13 +267,15 @@ impl Driver {
         let (doorbell, datagrams) = (self.doorbell.as_fd(), self.parts.transport.as_fd());
         // Without events to be woken by, the doorbell stands in for them: nothing is lost by looking.
         let events = self.parts.plane.events_fd().unwrap_or(doorbell);
-        let mut fds = [datagrams, events, doorbell].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        // The same holds for a gateway that nobody asks.
+        let answers = pair.map_or(doorbell, |pair| pair.socket().as_fd());
+        let mut fds = [datagrams, events, doorbell, answers].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
         // Interrupted or refused, everything is looked at: the deadlines must be met in any case.
         if ppoll(&mut fds, timeout, None).is_err() {
-            return Ready { datagrams: true, events: true, orders: true };
+            return Ready { datagrams: true, events: true, orders: true, answers: true };
         }
-        let [datagrams, events, orders] = fds.map(|fd| fd.any().unwrap_or(true));
-        Ready { datagrams, events, orders }
+        let [datagrams, events, orders, answers] = fds.map(|fd| fd.any().unwrap_or(true));
+        Ready { datagrams, events, orders, answers }
     }
 
     fn take_orders(&mut self) {
@@ -278,7 +293,7 @@ impl Driver {
             Order::Configure { epoch, voters } => {
                 self.parts.signer.set_epoch(epoch);
                 self.parts.plane.set_epoch(epoch);
-                self.tell_all(|election, view| election.set_voters(&voters, view));
+                self.set_voters(&voters);
             }
             Order::Candidates { slot, order } => {
                 self.tell(slot, |election, view| election.set_candidates(&order, view));
@@ -286,8 +301,14 @@ impl Driver {
             Order::Eligible { slot, eligible } => {
                 self.tell(slot, |election, view| election.set_eligible(eligible, view));
             }
-            Order::Readdress { own } => self.parts.transport.set_own(own),
             Order::Reach { contacts } => self.parts.transport.set_contacts(contacts),
+            Order::Pair { peer } => self.set_peer(peer),
+            Order::Readdress { own } => {
+                self.parts.transport.set_own(own);
+                if let (IpAddr::V4(own), Some(pair)) = (own, &mut self.parts.pair) {
+                    pair.gateway().set_own(own);
+                }
+            }
             Order::Letter { kind, body } => {
                 let letter = self.parts.signer.letter(kind, &body);
                 self.send(&letter);
@@ -386,7 +407,18 @@ impl Driver {
         }
     }
 
-    fn view(&self, index: usize) -> View {
+    /// What the data plane shows of a group, for a call of its election. Whether this node's vote counts alone has been
+    /// looked at then at the very time that the election is told.
+    fn view(&mut self, index: usize) -> View {
+        if !self.is_alone() {
+            return self.shown(index);
+        }
+        let now = clock::now();
+        self.look_at_pair(now);
+        View { now, ..self.shown(index) }
+    }
+
+    fn shown(&self, index: usize) -> View {
         let group = &self.parts.groups[index];
         // The clock first: a word that seems to have ended by then has ended, however XDP extends it meanwhile.
         let now = clock::now();

@@ -26,10 +26,12 @@ use super::control_plane::{ControlPlane, nanoseconds};
 use super::footprint::Footprint;
 use super::gossip::GossipSide;
 use super::interfaces::Interfaces;
+use super::lease_thread::pair::{Hearing, PairSide};
 use super::lease_thread::{LeaseThread, Parts, Report};
 use super::leftovers;
 use super::live_nodes::LiveNodes;
 use super::mode::Mode;
+use super::pairing::{self, Pairing};
 use super::plane::{ControlSide, LeaseSide};
 use super::preemption::Preemption;
 use super::presence;
@@ -40,9 +42,10 @@ use crate::clock;
 use crate::config::{Cluster, Keys, Settings, Transport as TransportSettings, Vip, XdpMode};
 use crate::contacts::Contacts;
 use crate::control::Server;
-use crate::dataplane::{Pins, ProgramLogger, Words};
+use crate::dataplane::{PeerTable, Pins, ProgramLogger, Words};
 use crate::events::Own as OwnNode;
 use crate::exit::Failure;
+use crate::gateway::{Gateway, Question};
 use crate::handlers::{Answer, Events};
 use crate::ipv6::{self, mapped};
 use crate::membership::{Durable, Identity, Membership, Rules};
@@ -310,6 +313,8 @@ fn assemble(
         lease: nanoseconds(settings.cluster.lease),
         interval: nanoseconds(settings.cluster.interval),
     };
+    let pair = pair_side(settings, &place, &control, slots)?;
+    let pair_board = pair.as_ref().map(PairSide::board);
     let (lease_thread, reports) = LeaseThread::spawn(Parts {
         groups: slots.iter().map(|slot| slot.lease(election, seed(slot))).collect(),
         words: words.clone(),
@@ -318,9 +323,10 @@ fn assemble(
         transport,
         name: settings.node.name.clone(),
         announcers,
+        pair,
     })
     .map_err(refused)?;
-    let me = OwnNode { name: settings.node.name.clone(), ..OwnNode::default() };
+    let me = OwnNode { name: settings.node.name.clone(), tags: settings.node.tags.clone() };
     let (events, answers) = Events::new(&settings.handlers, me);
     let mut control_plane = ControlPlane {
         settings: settings.clone(),
@@ -343,11 +349,35 @@ fn assemble(
         egress_fence,
         events,
         live_nodes: settings.paths.live_nodes.clone().map(LiveNodes::start),
+        pair: pair_board.map(Pairing::new),
         end: None,
     };
     control_plane.begin();
     let Place { server, netlink, changes, .. } = place;
     Ok(Node { control_plane, lease_thread, reports, stored, answers, netlink, changes, server, logger })
+}
+
+/// What the lease thread needs for pair mode, where that is set.
+fn pair_side(
+    settings: &Settings,
+    place: &Place,
+    control: &ControlSide,
+    slots: &Slots,
+) -> Result<Option<PairSide>, Failure> {
+    let Some(gateway) = settings.cluster.pair else { return Ok(None) };
+    let home = &place.interfaces.home;
+    let own = pairing::own_address(home, gateway)?;
+    let question = Question { mac: home.mac, own, gateway };
+    let gateway = Gateway::open(home, question)
+        .map_err(|error| Failure::refused(format!("cannot ask the gateway on {}: {error}", home.name)))?;
+    let hearing = match control {
+        ControlSide::Xdp(_) => {
+            Hearing::Map(PeerTable::open(&Pins::new(&settings.paths.bpffs)).map_err(refused)?)
+        }
+        ControlSide::Process { board, .. } => Hearing::Board(Arc::clone(board)),
+    };
+    let lease = nanoseconds(settings.cluster.lease);
+    Ok(Some(PairSide::new(place.id, lease, slots.iter().count(), gateway, hearing)))
 }
 
 /// What sets this node's random back-offs apart from the others'. Without the system's randomness, the time does.

@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd as _;
 
 use aya::Pod;
-use aya::maps::{Array, HashMap, IterableMap as _, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, PerCpuArray};
 use vip_common::lease::{Acceptor, Renewal};
 use vip_common::maps::{
     self, COUNTERS, Config, Counter, Interface, LockedAcceptor, LockedRenewal, Peer, SLOTS, Served,
@@ -15,7 +15,7 @@ use vip_common::maps::{
 
 use super::lookup::{EditionWords, Table};
 use super::mapping::Mapping;
-use super::{Error, Maps};
+use super::{Error, Maps, Pins};
 
 /// Take the value's spin lock (`BPF_F_LOCK`, Linux 5.1).
 const LOCKED: u64 = 4;
@@ -299,6 +299,34 @@ impl Numbers {
             self.taken.insert(number);
             number
         })
+    }
+}
+
+/// The nodes heard, for who looks at one of them often.
+pub struct PeerTable {
+    peers: HashMap<MapData, u32, Plain<Peer>>,
+}
+
+impl std::fmt::Debug for PeerTable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PeerTable")
+    }
+}
+
+impl PeerTable {
+    /// Opens the map that is pinned there.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn open(pins: &Pins) -> Result<Self, Error> {
+        let map = MapData::from_pin(pins.map("PEERS")).map_err(Error::map("PEERS"))?;
+        let peers = HashMap::try_from(Map::HashMap(map)).map_err(Error::map("PEERS"))?;
+        Ok(Self { peers })
+    }
+
+    /// One of them, if it was heard. A map that cannot be read has nobody.
+    pub fn get(&self, node: u16) -> Option<Peer> {
+        self.peers.get(&node.into(), 0).ok().map(|peer| peer.0)
     }
 }
 

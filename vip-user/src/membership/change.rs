@@ -126,6 +126,11 @@ impl Change {
             random,
         }
     }
+
+    /// What is on the disk, and what is on its way there.
+    pub(super) fn pledges(&self) -> impl Iterator<Item = &Pledge> {
+        [&self.stored, &self.storing].into_iter().flatten()
+    }
 }
 
 impl Membership {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::config::XdpMode;
 
-use super::{Counters, GroupState, GroupStatus, InterfaceState, Member, MemberStatus, Status};
+use super::{Counters, GroupState, GroupStatus, InterfaceState, Member, MemberStatus, Pair, Status};
 
 /// VIPs that are shown of a group before the rest is only counted.
 const SHOWN_VIPS: usize = 3;
@@ -36,6 +36,7 @@ pub fn status(status: &Status, colours: bool) -> String {
         let warning = Cell::coloured("INSECURE: messages are not authenticated", Colour::Red);
         text += &format!("{}\n", warning.painted(0, colours));
     }
+    text += &pair(status, colours);
     text += "\n";
     text += &groups(&status.groups, colours);
     text += "\n";
@@ -55,6 +56,25 @@ fn mode(status: &Status, colours: bool) -> String {
         text += &format!("{}\n", Cell::coloured(warning, Colour::Red).painted(0, colours));
     }
     text
+}
+
+/// Whether this node serves by its own vote alone.
+fn pair(status: &Status, colours: bool) -> String {
+    let Some(Pair { gateway, alone, answers, other }) = &status.pair else { return String::new() };
+    let (gateway, other) = (printable(gateway), printable(other));
+    if *alone {
+        let warning = format!(
+            "ALONE: this node serves without {other}'s vote while {gateway} answers; two nodes may serve if {other} hears \
+             it, too"
+        );
+        return format!("{}\n", Cell::coloured(warning, Colour::Red).painted(0, colours));
+    }
+    let heard = match answers {
+        None => "not asked",
+        Some(true) => "answers",
+        Some(false) => "does not answer",
+    };
+    format!("pair mode: both votes are needed now; gateway {gateway} {heard}\n")
 }
 
 /// The nodes as a table, its last line ended.
@@ -335,6 +355,7 @@ mod tests {
             members: vec![member("lb2", Some(3.1))],
             counters: Counters { vip_fenced: 5, ..Counters::default() },
             interfaces: vec![interface("eth0", InterfaceState::Up)],
+            pair: None,
         }
     }
 }

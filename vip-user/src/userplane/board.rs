@@ -45,6 +45,15 @@ impl Board {
         heard.take_while(|(node, _)| *node != 0).collect()
     }
 
+    /// When a node was heard last, in CLOCK_BOOTTIME ns; 0 = never.
+    pub fn last_heard(&self, node: u16) -> u64 {
+        let known = self.sightings.iter().map(|sighting| (sighting.node.load(Ordering::Acquire), sighting));
+        let mut known = known.take_while(|(id, _)| *id != 0);
+        known
+            .find(|(id, _)| *id == node)
+            .map_or(0, |(_, sighting)| sighting.last_heard.load(Ordering::Relaxed))
+    }
+
     pub(super) fn count(&self, counter: Counter) {
         self.counters[counter as usize].fetch_add(1, Ordering::Relaxed);
     }
