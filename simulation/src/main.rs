@@ -29,6 +29,9 @@ struct Arguments {
     /// Nodes in each cluster, 1 to 16; without, 3 to 7, by the seed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16))]
     nodes: Option<u16>,
+    /// Pairs in their place: two nodes with a gateway, of which one may go on alone
+    #[arg(long, conflicts_with = "nodes")]
+    pairs: bool,
     /// Threads; without, one for each processor
     #[arg(long, value_name = "N")]
     threads: Option<usize>,
@@ -43,8 +46,8 @@ struct Arguments {
 fn main() -> Result<ExitCode> {
     let arguments = Arguments::parse();
     let threads = arguments.threads.map_or_else(|| thread::available_parallelism().map(usize::from), Ok)?;
-    let search =
-        Search { first: arguments.seed, schedules: arguments.schedules, nodes: arguments.nodes, threads };
+    let Arguments { seed: first, schedules, nodes, pairs, .. } = arguments;
+    let search = Search { first, schedules, nodes, pairs, threads };
     let mut progress = Progress::new(arguments.schedules);
     let found = search.run(|done| progress.show(done));
     progress.clear();
@@ -84,7 +87,7 @@ impl Failure {
     fn of(schedule: &Schedule, arguments: &Arguments) -> Self {
         let mut failure = Self {
             seed: schedule.seed,
-            repeat: repeat(schedule.seed, arguments.nodes),
+            repeat: repeat(schedule.seed, arguments),
             broken: "did not break again: the run depends on something else than its seed".to_owned(),
             smallest: String::new(),
             smallest_broken: String::new(),
@@ -104,9 +107,10 @@ impl Failure {
 }
 
 /// The command that runs this seed again.
-fn repeat(seed: u64, nodes: Option<u16>) -> String {
-    let nodes = nodes.map_or_else(String::new, |nodes| format!(" --nodes {nodes}"));
-    format!("cargo xtask simulate --schedules 1 --seed {seed}{nodes}")
+fn repeat(seed: u64, arguments: &Arguments) -> String {
+    let nodes = arguments.nodes.map_or_else(String::new, |nodes| format!(" --nodes {nodes}"));
+    let pairs = if arguments.pairs { " --pairs" } else { "" };
+    format!("cargo xtask simulate --schedules 1 --seed {seed}{nodes}{pairs}")
 }
 
 impl Report {

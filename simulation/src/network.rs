@@ -20,6 +20,8 @@ pub(crate) struct Segment {
     /// Losses on top of the network's own, in one of [`SHARES`].
     storm: u32,
     calm: bool,
+    /// Nothing gets through in the calm.
+    parted: bool,
     /// From, to.
     ways: Vec<Way>,
 }
@@ -47,13 +49,16 @@ impl Segment {
             held: [0; 2],
         };
         let ways = (0..(nodes * nodes) as u64).map(way).collect();
-        Self { chances, lease, nodes, storm: 0, calm: false, ways }
+        Self { chances, lease, nodes, storm: 0, calm: false, parted: false, ways }
     }
 
     /// Sends a message on its way at `now`.
     pub(crate) fn carry(&mut self, from: usize, to: usize, now: u64) -> Copies {
         let Self { chances, lease, storm, .. } = *self;
         let way = &mut self.ways[from * self.nodes + to];
+        if self.calm && self.parted {
+            return [None, None];
+        }
         if self.calm {
             return [Some(way.soon(now)), None];
         }
@@ -97,6 +102,11 @@ impl Segment {
     /// From here on everything arrives, and soon.
     pub(crate) fn mend(&mut self) {
         self.calm = true;
+    }
+
+    /// From the calm on nothing arrives any more.
+    pub(crate) fn part(&mut self) {
+        self.parted = true;
     }
 }
 

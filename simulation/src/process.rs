@@ -10,6 +10,7 @@ use vip_common::vote;
 use vip_common::wire::{Kind, Message};
 use vip_user::election::{Election, View};
 use vip_user::membership::{Configuration, Durable, Hello, Membership, Sender, Stored};
+use vip_user::pair::Pair;
 
 use crate::clock::Clock;
 use crate::plane::{FIRST_GROUP, Plane};
@@ -69,7 +70,21 @@ pub(crate) struct LeaseThread {
     pub(crate) timing: Timing,
     /// How often a timer has woken it.
     pub(crate) wakes: u64,
+    /// In pair mode.
+    pub(crate) pair: Option<PairSide>,
     origin: Origin,
+}
+
+/// What the lease thread has for pair mode.
+#[derive(Debug)]
+pub(crate) struct PairSide {
+    pub(crate) core: Pair,
+    /// Of the current configuration.
+    pub(crate) voters: Rc<[u16]>,
+    /// By slot, what the election has been told.
+    pub(crate) told: Vec<bool>,
+    /// Slots of elections that were told something.
+    pub(crate) to_act: Vec<usize>,
 }
 
 /// The control plane: membership, and what is told to the elections.
@@ -87,6 +102,8 @@ pub(crate) struct ControlPlane {
     pub(crate) writing: u32,
     /// When to look for a fitter node again, on the node's clock.
     pub(crate) yields_at: u64,
+    /// In pair mode, whom the lease thread has been told of.
+    pub(crate) peer: Option<u16>,
 }
 
 /// When a thread runs.
@@ -117,6 +134,10 @@ pub(crate) enum Input {
     Eligible(usize, bool),
     Release(usize),
     HandOver(usize, u16),
+    /// In pair mode: the other one of two voters.
+    Peer(Option<u16>),
+    /// The gateway has answered.
+    Answer,
     /// For all nodes.
     Hello(Rc<Hello>),
     /// The last Hello; the daemon ends, and is started again so much later.
@@ -178,6 +199,7 @@ impl Daemon {
             acting: None,
             timing: Timing::default(),
             wakes: 0,
+            pair: None,
             origin: Origin { node, incarnation, sequence: 0, epoch: 0 },
         };
         let control = ControlPlane {
@@ -189,6 +211,7 @@ impl Daemon {
             removing: None,
             writing: 0,
             yields_at: 0,
+            peer: None,
         };
         Self { incarnation, lease, control }
     }

@@ -4,6 +4,7 @@
 //! run as well: that is how a failure is made small enough to read.
 
 mod draw;
+mod pair;
 mod text;
 
 pub(crate) use text::ms;
@@ -42,6 +43,17 @@ pub struct Schedule {
     pub absent: Nodes,
     /// In the order of their times.
     pub faults: Vec<Fault>,
+    /// Pair mode, and how it is in the calm.
+    pub pair: Option<Calm>,
+}
+
+/// What is left of the trouble of a pair in the calm.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Calm {
+    /// The nodes that the gateway answers.
+    pub answered: Nodes,
+    /// The nodes never hear each other again.
+    pub parted: bool,
 }
 
 /// What a node is like.
@@ -135,6 +147,8 @@ pub enum What {
     Release { group: u16 },
     /// The holder hands a group over to a node.
     HandOver { group: u16, to: u16 },
+    /// The gateway answers these nodes from now on, and no others.
+    Gateway { answers: Nodes },
 }
 
 /// Threads of a daemon.
@@ -197,6 +211,7 @@ impl Schedule {
             calm_at: u64::MAX,
             absent: Nodes::default(),
             faults: Vec::new(),
+            pair: None,
             ..Self::draw(seed, Some(nodes))
         }
     }

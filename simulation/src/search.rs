@@ -21,6 +21,8 @@ pub struct Search {
     pub schedules: u64,
     /// Nodes in each; without, it is drawn.
     pub nodes: Option<u16>,
+    /// Pairs, of two nodes with a gateway.
+    pub pairs: bool,
     /// Threads.
     pub threads: usize,
 }
@@ -49,7 +51,9 @@ impl Search {
             while !stop.load(Ordering::Relaxed) {
                 let begin = next.fetch_add(BATCH, Ordering::Relaxed);
                 for seed in begin..self.schedules.min(begin + BATCH) {
-                    let schedule = Schedule::draw(self.first.wrapping_add(seed), self.nodes);
+                    let seed = self.first.wrapping_add(seed);
+                    let schedule =
+                        if self.pairs { Schedule::draw_pair(seed) } else { Schedule::draw(seed, self.nodes) };
                     let outcome = world::run(&schedule, false);
                     counts.add(&outcome.counts);
                     done.fetch_add(1, Ordering::Relaxed);

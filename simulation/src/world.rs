@@ -3,6 +3,7 @@
 mod control;
 mod faults;
 mod lease;
+mod pair;
 mod wire;
 
 use std::collections::VecDeque;
@@ -20,13 +21,15 @@ use crate::oracle::{Broken, Oracle, Promise};
 use crate::plane::Swap;
 use crate::process::{Body, Disk, Machine};
 use crate::queue::Queue;
-use crate::schedule::{MS, Part, Schedule, US, What, ms};
+use crate::schedule::{MS, Nodes, Part, Schedule, US, What, ms};
 use crate::tape::Tape;
 
 /// Lines of the trace that are kept.
 const TRACE: usize = 150;
 /// Leases of calm after which somebody has to serve.
 const SETTLED: u64 = 6;
+/// As [`SETTLED`], for a pair: a lone survivor waits first.
+const SETTLED_PAIR: u64 = 14;
 /// Leases for which somebody has to serve from then on.
 const SERVED: u64 = 3;
 /// Time in which a node that has missed a change of voters hears of it, in ns: that between two Hellos, with room.
@@ -112,6 +115,8 @@ pub struct World<'a> {
     segment: Segment,
     /// Only where something is to be sent again.
     tape: Option<Tape>,
+    /// The nodes that the gateway answers.
+    gateway: Nodes,
     queue: Queue<Event>,
     oracle: Oracle,
     counts: Counts,
@@ -163,6 +168,16 @@ enum Event {
         node: usize,
         incarnation: u64,
     },
+    /// A request of the daemon of that incarnation is at the gateway.
+    AtGateway {
+        node: usize,
+        incarnation: u64,
+    },
+    /// The gateway's answer is back.
+    Answered {
+        node: usize,
+        incarnation: u64,
+    },
     /// A daemon is started, unless one runs.
     Start {
         node: usize,
@@ -184,6 +199,7 @@ impl<'a> World<'a> {
             machines: schedule.ids().map(|id| machine(schedule, id)).collect(),
             segment: Segment::new(schedule.chances, schedule.lease, nodes, schedule.seed),
             tape: replays.then(|| Tape::new(schedule.seed ^ u64::from(u32::MAX))),
+            gateway: Nodes::ALL,
             queue: Queue::new(),
             oracle: Oracle::new(nodes, usize::from(schedule.groups)),
             counts: Counts::default(),
@@ -227,14 +243,16 @@ impl<'a> World<'a> {
 
     fn run_to_end(&mut self) {
         let lease = self.schedule.lease;
-        let settled = self.schedule.calm_at + SETTLED * lease;
+        let settled = if self.schedule.pair.is_some() { SETTLED_PAIR } else { SETTLED };
+        let settled = self.schedule.calm_at + settled * lease;
         self.run_until(settled);
         let told = settled + TOLD;
         while self.now < told && self.oracle.broken.is_none() && self.is_anybody_outdated() {
             self.run_until(self.now + lease);
         }
         self.run_served(self.now + SERVED * lease);
-        if lease >= LONG && self.schedule.seed.is_multiple_of(ALL_VOTE_IN) {
+        let is_parted = self.schedule.pair.is_some_and(|calm| calm.parted);
+        if lease >= LONG && !is_parted && self.schedule.seed.is_multiple_of(ALL_VOTE_IN) {
             self.run_until_all_vote();
         }
     }
@@ -308,6 +326,11 @@ impl<'a> World<'a> {
         let stays = |machine: &Machine| {
             machine.daemon.as_ref().is_some_and(|daemon| daemon.control.membership.stays())
         };
+        if let Some(calm) = self.schedule.pair.filter(|_| newest.voters().len() == 2)
+            && (calm.parted || voters.clone().count() == 1)
+        {
+            return voters.clone().any(|machine| self.may_be_alone(machine, group));
+        }
         let may_hold = voters.clone().any(|machine| machine.priorities[group] > 0 && stays(machine));
         may_hold && voters.count() >= quorum(newest.voters().len())
     }
@@ -336,6 +359,8 @@ impl<'a> World<'a> {
             Event::Written { node, incarnation, durable } => self.written(node, incarnation, &durable),
             Event::Reported { node, incarnation, durable } => self.reported(node, incarnation, *durable),
             Event::AskAgain { node, incarnation } => self.ask_again(node, incarnation),
+            Event::AtGateway { node, incarnation } => self.at_gateway(node, incarnation),
+            Event::Answered { node, incarnation } => self.answered(node, incarnation),
             Event::Start { node } => self.start(node),
             Event::Happens(what) => self.happens(what),
             Event::Ends(what) => self.ends(&what),

@@ -11,11 +11,20 @@ use vip_simulation::world::{self, World};
 /// The release build runs many more, by `cargo xtask simulate`.
 #[test]
 fn never_two_serve_whatever_fails_and_somebody_does_when_it_is_over() {
-    let found = Search { first: 1_000_000, schedules: 200, nodes: None, threads: 2 }.run(|_| {});
+    let found =
+        Search { first: 1_000_000, schedules: 200, nodes: None, pairs: false, threads: 2 }.run(|_| {});
     assert!(found.broken.is_none(), "{:?}", found.broken);
     let counts = found.counts;
     let happened = [counts.leases, counts.handovers, counts.changes, counts.faults];
     assert!(happened.into_iter().all(|count| count > 100), "{counts:?}");
+}
+
+/// Input: the gateway answers one of two nodes that do not hear each other, now this one and now that one, or none.
+#[test]
+fn of_a_pair_never_two_serve_and_the_one_that_the_gateway_answers_does_when_it_is_over() {
+    let found = Search { first: 1_000_000, schedules: 100, nodes: None, pairs: true, threads: 2 }.run(|_| {});
+    assert!(found.broken.is_none(), "{:?}", found.broken);
+    assert!(found.counts.leases > 100, "{:?}", found.counts);
 }
 
 /// Input: schedules in which two candidates that differed on who was fitter stood at the same time, lease after lease.

@@ -23,6 +23,8 @@ const LEAST_PERIOD: u64 = 10_000_000;
 const LEAST_HASTE: u64 = 1_000_000;
 /// Periods for which answers count.
 const TIMEOUT_PERIODS: u64 = 6;
+/// Half periods that may lie between two answered requests of a run: one lost answer does no harm, two do.
+const GAP_HALF_PERIODS: u64 = 5;
 /// Periods after which an answer is not waited for any more.
 const LATE_PERIODS: u64 = 2;
 /// Requests that wait for an answer at most.
@@ -40,8 +42,11 @@ pub struct Timing {
     pub haste: u64,
     /// For how long the gateway counts as heard from the stamp of an answered request on.
     pub timeout: u64,
+    /// The longest time between the stamps of two answers that come without a gap.
+    pub gap: u64,
     /// How long a node that does not hold hears the gateway, and nothing of the other node, before its vote counts alone: the
-    /// timeout and the lease of the other one, whose clock may be slower.
+    /// timeout and the lease of the other one, whose clock may be slower, and another lease, in which the gateway may have
+    /// answered both.
     pub wait: u64,
 }
 
@@ -53,8 +58,15 @@ impl Timing {
         let longest = timeout.saturating_add(lease);
         // Both clocks may be off, each by the bound.
         let margin = longest.saturating_mul(2 * MAX_DRIFT_PERCENT).div_ceil(100);
-        let haste = (lease / 8).max(LEAST_HASTE);
-        Self { lease, silence: lease / 2, period, haste, timeout, wait: longest.saturating_add(margin) }
+        Self {
+            lease,
+            silence: lease / 2,
+            period,
+            haste: (lease / 8).max(LEAST_HASTE),
+            timeout,
+            gap: GAP_HALF_PERIODS * period / 2,
+            wait: longest.saturating_add(margin).saturating_add(lease),
+        }
     }
 }
 
@@ -171,7 +183,8 @@ impl Pair {
         }
         let is_silent = self.peer.is_some() && self.heard.saturating_add(self.timing.silence) <= now;
         let may_begin = is_silent && self.has_answer(now);
-        let has_waited = may_begin && self.waited_until().is_some_and(|until| until <= now);
+        let goes_on = self.answered.is_some_and(|stamp| now <= stamp.saturating_add(self.timing.gap));
+        let has_waited = may_begin && goes_on && self.waited_until().is_some_and(|until| until <= now);
         for (group, look) in self.groups.iter_mut().zip(looks) {
             let own_until = *group.own_until.get_or_insert(look.lease_until);
             let is_granted = look.holds && held(look.lease_until, now) && look.lease_until > own_until;
@@ -205,7 +218,7 @@ impl Pair {
     pub fn handle_answer(&mut self, now: u64) {
         self.drop_late(now);
         let Some(stamp) = self.unanswered.pop_front().filter(|_| self.is_asking) else { return };
-        if !self.is_fresh(now) {
+        if self.answered.is_none_or(|before| stamp > before.saturating_add(self.timing.gap)) {
             self.run_since = None;
         }
         self.answered = self.answered.max(Some(stamp));

@@ -15,22 +15,22 @@ use super::{Chances, Fault, MS, Nodes, Part, Point, Schedule, Sudden, Traits, Wh
 use crate::clock::{FASTEST, SLOWEST};
 
 /// What a schedule is about.
-struct Theme {
+pub(super) struct Theme {
     /// Lengths of its leases, in ns.
-    leases: &'static [u64],
+    pub(super) leases: &'static [u64],
     /// The least time for which there is trouble, in ns; and there are some leases of it at least.
-    trouble: u64,
+    pub(super) trouble: u64,
     /// The longest times that faults last, in leases.
-    lengths: &'static [u64],
+    pub(super) lengths: &'static [u64],
     /// What happens, and how often in comparison. The first kind is never left out, others may be.
-    kinds: &'static [(Kind, u32)],
+    pub(super) kinds: &'static [(Kind, u32)],
     /// Nodes for which there is one fault in each lease, at most.
-    nodes_per_fault: u64,
+    pub(super) nodes_per_fault: u64,
 }
 
 /// Kinds of faults, see [`What`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
+pub(super) enum Kind {
     Stall,
     Kill,
     Stop,
@@ -184,6 +184,7 @@ impl Schedule {
             // A change under way could leave more of them among the voters than there may be.
             absent: if voters_change { Nodes::default() } else { draw.absent() },
             faults,
+            pair: None,
         };
         // Nobody is absent then: voters change.
         if draw.rng.random_ratio(1, 4) && schedule.absent == Nodes::default() {
@@ -193,18 +194,18 @@ impl Schedule {
     }
 }
 
-struct Draw {
-    rng: SmallRng,
-    nodes: u16,
-    groups: u16,
-    lease: u64,
-    lengths: &'static [u64],
+pub(super) struct Draw {
+    pub(super) rng: SmallRng,
+    pub(super) nodes: u16,
+    pub(super) groups: u16,
+    pub(super) lease: u64,
+    pub(super) lengths: &'static [u64],
 }
 
 impl Draw {
     /// Rates are mostly at the ends of what is allowed, since those do the harm. Each group has another first choice,
     /// so that groups have different holders; some nodes hold nothing.
-    fn traits(&mut self) -> Vec<Traits> {
+    pub(super) fn traits(&mut self) -> Vec<Traits> {
         let (nodes, groups) = (self.nodes, self.groups);
         let witnesses = self.rng.random_bool(0.2);
         let traits = (0..nodes).map(|node| {
@@ -240,7 +241,7 @@ impl Draw {
         if self.rng.random_bool(0.5) { Nodes::default() } else { self.some() }
     }
 
-    fn faults(&mut self, theme: &Theme, calm_at: u64) -> Vec<Fault> {
+    pub(super) fn faults(&mut self, theme: &Theme, calm_at: u64) -> Vec<Fault> {
         let mut kinds = Vec::new();
         for (place, (kind, weight)) in theme.kinds.iter().enumerate() {
             if (place == 0 && theme.kinds.len() < ANY.kinds.len()) || self.rng.random_bool(0.5) {

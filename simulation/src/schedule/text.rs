@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Fault, MS, Nodes, Part, Point, Schedule, Sudden, Traits, US, What};
+use super::{Calm, Fault, MS, Nodes, Part, Point, Schedule, Sudden, Traits, US, What};
 
 /// A time.
 pub(crate) fn ms(ns: u64) -> String {
@@ -24,6 +24,10 @@ impl fmt::Display for Schedule {
             writeln!(f, "  {:>12}  {what}", ms(*at))?;
         }
         write!(f, "  {:>12}  calm", ms(self.calm_at))?;
+        if let Some(Calm { answered, parted }) = self.pair {
+            let parted = if parted { ", the nodes stay cut from each other" } else { "" };
+            write!(f, "; the gateway answers {answered}{parted}")?;
+        }
         let absent: Vec<String> =
             self.ids().filter(|id| self.absent.contains(*id)).map(|id| id.to_string()).collect();
         if absent.is_empty() { Ok(()) } else { write!(f, "; down for good: {}", absent.join(", ")) }
@@ -63,6 +67,7 @@ impl fmt::Display for What {
             }
             Self::Remove { asks, id, .. } => write!(f, "node {asks}: is told to forget node {id}"),
             Self::Release { group } => write!(f, "group {group}: given back"),
+            Self::Gateway { answers } => write!(f, "the gateway answers {answers}"),
             Self::HandOver { group, to } => write!(f, "group {group}: to be handed over to node {to}"),
         }
     }

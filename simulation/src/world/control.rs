@@ -25,6 +25,8 @@ impl World<'_> {
             self.order_voters(node, &configuration);
             return true;
         }
+        self.order_pair(node);
+        let Some(control) = self.running_control(node) else { return false };
         if let Some(action) = control.membership.poll_action() {
             self.carry_out_membership(node, action);
             return true;
@@ -203,6 +205,7 @@ impl World<'_> {
     }
 
     fn order_voters(&mut self, node: usize, configuration: &Configuration) {
+        self.forget_pair(node);
         self.input(node, Input::Epoch(configuration.epoch()));
         let voters: Rc<[u16]> = configuration.voters().into();
         for slot in 0..usize::from(self.schedule.groups) {

@@ -63,6 +63,7 @@ impl World<'_> {
                 self.tell_control(index(asks), News::Remove(removing));
             }
             What::Release { group } => self.tell_all(|| News::Release(group.into())),
+            What::Gateway { answers } => self.gateway = answers,
             What::HandOver { group, to } => self.tell_all(|| News::HandOver(group.into(), to)),
         }
     }
@@ -88,6 +89,12 @@ impl World<'_> {
     pub(super) fn calm(&mut self) {
         self.note(|| "calm".to_owned());
         self.segment.mend();
+        if let Some(calm) = self.schedule.pair {
+            self.gateway = calm.answered;
+            if calm.parted {
+                self.segment.part();
+            }
+        }
         for (node, is_away) in self.away().into_iter().enumerate() {
             let machine = &mut self.machines[node];
             machine.trap = None;
@@ -112,7 +119,8 @@ impl World<'_> {
         let newest = self.oracle.newest();
         let is_voter = |id| newest.is_some_and(|newest| newest.contains(id));
         let voters = newest.map_or(0, |newest| newest.voters().len());
-        let mut spared = voters.saturating_sub(quorum(voters));
+        let is_pair = self.schedule.pair.is_some() && voters == 2;
+        let mut spared = if is_pair { 1 } else { voters.saturating_sub(quorum(voters)) };
         let stays_away = |id| {
             let absent = self.schedule.absent.contains(id);
             if !absent || !is_voter(id) {
@@ -272,6 +280,7 @@ impl World<'_> {
         let membership = Membership::new(identity, machine.disk.stored.clone(), local);
         let Ok(membership) = membership else { return };
         machine.daemon = Some(Daemon::new(machine.id, incarnation, elections, membership));
+        self.begin_pair(node);
         self.begin_control(node);
     }
 

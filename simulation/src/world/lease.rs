@@ -24,6 +24,10 @@ impl World<'_> {
             }
             return true;
         }
+        if let Some(slot) = lease.pair.as_mut().and_then(|pair| pair.to_act.pop()) {
+            lease.acting = Some(slot);
+            return true;
+        }
         let due = next_deadline(lease).filter(|(deadline, _)| *deadline <= local);
         if (!lease.timing.timers_first || due.is_none())
             && let Some(input) = lease.inbox.pop_front()
@@ -38,23 +42,39 @@ impl World<'_> {
             self.tell(node, slot, Election::handle_timeout);
             return true;
         }
-        if let Some((deadline, _)) = next_deadline(lease) {
+        let pair_deadline = lease.pair.as_ref().and_then(|pair| pair.core.next_deadline());
+        if pair_deadline.is_some_and(|deadline| deadline <= local) {
+            *timers += 1;
+            self.meet_pair(node);
+            return true;
+        }
+        let deadline = next_deadline(lease).map(|(deadline, _)| deadline).into_iter().chain(pair_deadline);
+        if let Some(deadline) = deadline.min() {
             self.plan_wake(node, Part::Lease, deadline);
         }
         false
     }
 
     /// The thread, if it can do something now.
-    fn running_lease(&mut self, node: usize) -> Option<&mut LeaseThread> {
+    pub(super) fn running_lease(&mut self, node: usize) -> Option<&mut LeaseThread> {
         let now = self.now;
         self.machines[node].daemon.as_mut().map(|daemon| &mut daemon.lease).filter(|it| it.timing.runs(now))
     }
 
     fn tell(&mut self, node: usize, slot: usize, what: impl FnOnce(&mut Election, &View)) {
+        self.look_if_alone(node);
         let view = self.machines[node].view(slot, self.now);
         if let Some(lease) = self.running_lease(node) {
             what(&mut lease.elections[slot], &view);
             lease.acting = Some(slot);
+        }
+    }
+
+    /// Whether this node's vote counts alone is looked at at the very time that an election is told something.
+    fn look_if_alone(&mut self, node: usize) {
+        let pair = self.running_lease(node).and_then(|lease| lease.pair.as_ref());
+        if pair.is_some_and(|pair| pair.core.is_alone_anywhere()) {
+            self.look_at_pair(node);
         }
     }
 
@@ -84,7 +104,13 @@ impl World<'_> {
                     lease.set_epoch(epoch);
                 }
             }
+            Input::Peer(peer) => {
+                self.set_peer(node, peer);
+                self.meet_pair(node);
+            }
+            Input::Answer => self.handle_gateway(node),
             Input::Voters(slot, voters) => {
+                self.keep_voters(node, &voters);
                 self.tell(node, slot, |election, view| election.set_voters(&voters, view));
             }
             Input::Candidates(slot, order) => {
@@ -92,6 +118,7 @@ impl World<'_> {
             }
             Input::Eligible(slot, eligible) => {
                 self.tell(node, slot, |election, view| election.set_eligible(eligible, view));
+                self.meet_pair(node);
             }
             Input::Release(slot) => self.tell(node, slot, Election::release),
             Input::HandOver(slot, to) => {
@@ -223,6 +250,7 @@ impl World<'_> {
             && let Some(plane) = &self.machines[node].plane
         {
             answer.put_into(&mut vote, &plane.config);
+            self.look_if_alone(node);
             let view = self.machines[node].view(slot, self.now);
             if let (Some(answer), Some(lease)) = (Answer::read(&vote), self.running_lease(node)) {
                 lease.elections[slot].handle_answer(id, answer, &view);
