@@ -326,10 +326,10 @@ impl<'a> World<'a> {
         let stays = |machine: &Machine| {
             machine.daemon.as_ref().is_some_and(|daemon| daemon.control.membership.stays())
         };
-        if let Some(calm) = self.schedule.pair.filter(|_| newest.voters().len() == 2)
-            && (calm.parted || voters.clone().count() == 1)
+        if let Some(calm) = self.schedule.pair
+            && (calm.parted || newest.voters().len() == 2 && voters.clone().count() == 1)
         {
-            return voters.clone().any(|machine| self.may_be_alone(machine, group));
+            return voters.clone().any(|machine| self.may_serve_by_itself(machine, group));
         }
         let may_hold = voters.clone().any(|machine| machine.priorities[group] > 0 && stays(machine));
         may_hold && voters.count() >= quorum(newest.voters().len())

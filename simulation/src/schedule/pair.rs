@@ -49,7 +49,9 @@ impl Schedule {
         let deaf = draw.rng.random_range(1..=2);
         draw.cuts(calm_at, deaf, &mut faults);
         faults.sort_by_key(|fault| fault.at);
-        let (pair, absent) = draw.end();
+        // A change of voters that is under way needs both.
+        let voters_change = faults.iter().any(|fault| matches!(fault.what, What::Remove { .. }));
+        let (pair, absent) = draw.end(voters_change);
         Self {
             seed,
             nodes: 2,
@@ -99,9 +101,10 @@ impl Draw {
     }
 
     /// How it ends: whole, with a node that stays down, or cut in two.
-    fn end(&mut self) -> (Calm, Nodes) {
+    fn end(&mut self, both_are_needed: bool) -> (Calm, Nodes) {
         let node = Nodes::only(self.rng.random_range(1..=2));
         match self.rng.random_range(0..3) {
+            _ if both_are_needed => (Calm { answered: Nodes::ALL, parted: false }, Nodes::default()),
             0 => (Calm { answered: Nodes::ALL, parted: false }, Nodes::default()),
             1 => (Calm { answered: Nodes::ALL, parted: false }, node),
             _ => (Calm { answered: node, parted: true }, Nodes::default()),

@@ -173,12 +173,14 @@ impl World<'_> {
         Some(self.now + if is_late { rng.random_range(0..lease / 4) } else { rng.random_range(QUICK) })
     }
 
-    /// Whether a node could serve a group by its vote alone, as it is in the calm.
-    pub(super) fn may_be_alone(&self, machine: &Machine, group: usize) -> bool {
+    /// Whether a node could serve a group without hearing of any other, as it is in the calm: as the only voter, or as the one of
+    /// two that the gateway answers.
+    pub(super) fn may_serve_by_itself(&self, machine: &Machine, group: usize) -> bool {
+        let Some(daemon) = &machine.daemon else { return false };
+        let membership = &daemon.control.membership;
+        let voters = membership.configuration().map_or(0, |configuration| configuration.voters().len());
         let is_answered = self.schedule.pair.is_some_and(|calm| calm.answered.contains(machine.id));
-        let may = machine.daemon.as_ref().is_some_and(|daemon| {
-            daemon.control.membership.pair().is_some() && daemon.control.membership.stays()
-        });
-        is_answered && may && machine.priorities[group] > 0
+        let is_enough = voters == 1 || is_answered && membership.pair().is_some();
+        is_enough && !self.is_outdated(machine) && membership.stays() && machine.priorities[group] > 0
     }
 }
