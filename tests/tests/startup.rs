@@ -132,6 +132,20 @@ mod machine {
     }
 
     #[test]
+    fn a_gateway_of_a_pair_that_is_the_node_itself_a_vip_or_on_another_segment_is_refused() {
+        for (gateway, why) in [
+            ("10.77.0.1", "own address"),
+            ("10.77.0.100", "is a VIP"),
+            ("192.0.2.1", "no address in the network"),
+            ("fd77::1", "not an IPv4 address"),
+        ] {
+            let pair = format!("pair = {gateway:?}\n[[group]]");
+            let line = Attempt::new().edit("[[group]]", &pair).refused(BAD_CONFIGURATION);
+            assert_says(&line, &["cluster.pair", gateway, why]);
+        }
+    }
+
+    #[test]
     fn an_interface_with_another_xdp_program_is_refused_and_that_program_stays() {
         let attempt = Attempt::new();
         let _other = attempt.lab.occupy_xdp(1).unwrap();

@@ -108,7 +108,8 @@ impl Trials {
     fn check_unchanged(&self, copy: &Copy) -> Result<()> {
         let tests =
             self.chosen.iter().map(|guard| guard.finder).filter(|it| matches!(it, Finder::Tests { .. }));
-        for finder in std::iter::once(Finder::Simulation { within: UNCHANGED }).chain(tests) {
+        let simulations = [Finder::Simulation { within: UNCHANGED }, Finder::Pairs { within: UNCHANGED }];
+        for finder in simulations.into_iter().chain(tests) {
             progress(&format!("the code with all guards: {finder}"));
             if let Outcome::Found { broken, .. } = trial::run(copy, finder, None, self.seed)? {
                 progress("");

@@ -7,6 +7,9 @@ use vip_tests::interrupt;
 
 use crate::{cargo::cargo, setup};
 
+/// Schedules of pairs in every test run.
+const PAIRS: u64 = 4_000;
+
 #[derive(clap::Args, Default)]
 pub(crate) struct Arguments {
     /// How many schedules to run; without, as many as in every test run
@@ -18,6 +21,9 @@ pub(crate) struct Arguments {
     /// Nodes in each cluster, 1 to 16; without, 3 to 7, by the seed
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=16))]
     nodes: Option<u16>,
+    /// Pairs in their place: two nodes with a gateway, of which one may go on alone
+    #[arg(long, conflicts_with = "nodes")]
+    pairs: bool,
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
@@ -32,16 +38,24 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// The simulation of pairs, as in every test run: some seconds on two processors.
+pub(crate) fn command_of_pairs() -> Command {
+    command(&Arguments { schedules: Some(PAIRS), pairs: true, ..Arguments::default() })
+}
+
 /// The simulation, compiled for speed: there are many schedules to run.
 pub(crate) fn command(arguments: &Arguments) -> Command {
     let mut command = cargo("run");
     command.args(["--profile", "simulation", "--package", "vip-simulation", "--"]);
-    let Arguments { schedules, seed, nodes, json } = *arguments;
+    let Arguments { schedules, seed, nodes, pairs, json } = *arguments;
     let nodes = nodes.map(u64::from);
     for (option, value) in [("--schedules", schedules), ("--seed", seed), ("--nodes", nodes)] {
         if let Some(value) = value {
             command.args([option, &value.to_string()]);
         }
+    }
+    if pairs {
+        command.arg("--pairs");
     }
     if json {
         command.arg("--json");

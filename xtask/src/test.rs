@@ -58,6 +58,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         passes(units)?,
         passes(searches)?,
         is_filtered || passes(simulation)?,
+        is_filtered || passes(simulate::command_of_pairs())?,
         is_filtered || mutate::passes_in_short()?,
         fuzzed()?,
     ];

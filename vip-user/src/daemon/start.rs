@@ -132,6 +132,9 @@ impl Place {
                 )));
             }
         }
+        if let Some(gateway) = settings.cluster.pair {
+            pairing::own_address(&interfaces.home, gateway)?;
+        }
         check_ipv6(settings, &interfaces)?;
         let id = node_id(settings.node.id, interfaces.home.first_ipv4().map_or(address, IpAddr::V4))?;
         Ok(Self { server, netlink, changes, interfaces, address, id })

@@ -2,6 +2,7 @@
 
 mod change;
 mod liveness;
+mod pair;
 
 use std::net::Ipv4Addr;
 

@@ -223,6 +223,25 @@ mod tests {
     use crate::status::InterfaceStatus;
 
     #[test]
+    fn a_node_that_serves_by_its_own_vote_says_so_in_red() {
+        let pair = |alone, answers| {
+            let gateway = "10.77.0.254".to_owned();
+            let status =
+                Status { pair: Some(Pair { gateway, alone, answers, other: "lb2".into() }), ..example() };
+            super::pair(&status, true)
+        };
+        assert_eq!(
+            pair(true, Some(true)),
+            "\u{1b}[31mALONE: this node serves without lb2's vote while 10.77.0.254 answers; two nodes may serve if lb2 \
+             hears it, too\u{1b}[0m\n"
+        );
+        let calm = "pair mode: both votes are needed now; gateway 10.77.0.254 not asked\n";
+        assert_eq!(pair(false, None), calm);
+        assert!(pair(false, Some(false)).contains("does not answer"));
+        assert_eq!(super::pair(&example(), true), "");
+    }
+
+    #[test]
     fn members_are_an_aligned_table() {
         let text = members(&[member("lb1", Some(0.0)), member("a-longer-name", None)], false);
         assert_eq!(

@@ -31,6 +31,8 @@ pub(super) struct Edit {
 pub(super) enum Finder {
     /// The simulation, within so many schedules from seed 0 on.
     Simulation { within: u64 },
+    /// The simulation of pairs, likewise.
+    Pairs { within: u64 },
     /// Tests of a package whose names contain this.
     Tests { package: &'static str, names: &'static str },
     /// Nobody: something else keeps the promise as well, and this is why it stays. The simulation is run to see.
@@ -41,6 +43,7 @@ impl fmt::Display for Finder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Simulation { within } => write!(f, "the simulation, within {within} schedules"),
+            Self::Pairs { within } => write!(f, "the simulation of pairs, within {within} schedules"),
             Self::Tests { package, names } => write!(f, "tests of {package}: {names}"),
             Self::Nobody { stays } => write!(f, "nobody: {stays}"),
         }

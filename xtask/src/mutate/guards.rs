@@ -7,13 +7,20 @@ mod configuration;
 mod handover;
 mod lease;
 mod messages;
+mod pair;
 mod word;
 
 use super::guard::Guard;
 
 /// All guards, in the order of the table.
 pub(super) fn all() -> impl Iterator<Item = &'static Guard> {
-    let parts: [&[Guard]; 5] =
-        [lease::GUARDS, word::GUARDS, messages::GUARDS, handover::GUARDS, configuration::GUARDS];
+    let parts: [&[Guard]; 6] = [
+        lease::GUARDS,
+        word::GUARDS,
+        messages::GUARDS,
+        handover::GUARDS,
+        configuration::GUARDS,
+        pair::GUARDS,
+    ];
     parts.into_iter().flatten()
 }

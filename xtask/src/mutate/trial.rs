@@ -36,19 +36,20 @@ pub(super) const ENOUGH: u64 = 10_000;
 /// Builds the copy as it is now, and looks for broken promises: in so many schedules, or as many as the finder says.
 pub(super) fn run(copy: &Copy, finder: Finder, schedules: Option<u64>, seed: u64) -> Result<Outcome> {
     match finder {
-        Finder::Simulation { within } => simulate(copy, schedules.unwrap_or(within), seed),
-        Finder::Nobody { .. } => simulate(copy, schedules.unwrap_or(ENOUGH), seed),
+        Finder::Simulation { within } => simulate(copy, schedules.unwrap_or(within), seed, &[]),
+        Finder::Pairs { within } => simulate(copy, schedules.unwrap_or(within), seed, &["--pairs"]),
+        Finder::Nobody { .. } => simulate(copy, schedules.unwrap_or(ENOUGH), seed, &[]),
         Finder::Tests { package, names } => test(copy, package, names),
     }
 }
 
-fn simulate(copy: &Copy, schedules: u64, seed: u64) -> Result<Outcome> {
+fn simulate(copy: &Copy, schedules: u64, seed: u64, kind: &[&str]) -> Result<Outcome> {
     let mut build = copy.cargo("build");
     build.args(["--package", "vip-simulation"]);
     must_build(build)?;
     let mut simulation = Command::new(copy.simulation());
     simulation.args(["--json", "--no-shrink", "--schedules", &schedules.to_string()]);
-    simulation.args(["--seed", &seed.to_string()]);
+    simulation.args(["--seed", &seed.to_string()]).args(kind);
     let output = output(simulation)?;
     let report: Report = serde_json::from_slice(&output.stdout)
         .with_context(|| format!("the simulation ended without a report: {}", last_words(&output)))?;
