@@ -83,7 +83,6 @@ pub(super) enum Order {
 
 /// What the thread tells the daemon.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "elections must not allocate while a VIP waits")]
 pub(super) enum Report {
     /// An election has something to tell: one of its actions that need no effect.
     Election { slot: u32, said: Action, tally: Tally, at: u64 },

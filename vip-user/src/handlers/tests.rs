@@ -138,7 +138,7 @@ async fn a_handler_that_hangs_is_killed_with_all_that_it_has_started() {
 #[tokio::test]
 async fn a_slow_handler_delays_no_other_one() {
     let folder = Folder::new();
-    let waits = "while ! test -e $0/go; do sleep 0.01; done; echo > $0/slow";
+    let waits = "while test -d $0 && ! test -e $0/go; do sleep 0.01; done; echo > $0/slow";
     let (mut events, _answers) = start(&[shell(&folder, waits), shell(&folder, "cat >> $0/quick")]);
     for payload in ["1", "2", "3"] {
         events.user(user(payload), 0);
@@ -152,7 +152,7 @@ async fn a_slow_handler_delays_no_other_one() {
 #[tokio::test]
 async fn a_handler_that_falls_behind_loses_the_newest_events_and_goes_on() {
     let folder = Folder::new();
-    let waits = "cat >> $0/log; while ! test -e $0/go; do sleep 0.01; done";
+    let waits = "cat >> $0/log; while test -d $0 && ! test -e $0/go; do sleep 0.01; done";
     let (mut events, mut answers) = start(&[shell(&folder, waits)]);
     events.user(user("0"), 0);
     file(&folder, "log", |text| text == "0\n").await;
@@ -233,7 +233,7 @@ async fn the_answer_to_a_query_is_what_its_handler_writes_to_standard_output() {
 #[tokio::test]
 async fn of_several_handlers_the_first_that_says_something_answers() {
     let folder = Folder::new();
-    let slow = "while ! test -e $0/go; do sleep 0.01; done; echo slow; echo > $0/done";
+    let slow = "while test -d $0 && ! test -e $0/go; do sleep 0.01; done; echo slow; echo > $0/done";
     let (mut events, mut answers) =
         start(&[shell(&folder, "true"), shell(&folder, slow), shell(&folder, "echo quick; echo > $0/go")]);
     events.query(query(6), 0);
