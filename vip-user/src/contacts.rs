@@ -219,7 +219,7 @@ impl Contacts {
         if self.asked.len() == MAX_ASKED && !self.asked.contains_key(&address) {
             return Err(Refused::TooMany);
         }
-        if !self.hears(address) {
+        if !self.hears(address, now) {
             self.asked.insert(address, self.now.saturating_add(ANSWER_TIME));
             self.next_ask = self.now;
             self.ask();
@@ -228,10 +228,10 @@ impl Contacts {
     }
 
     /// Whether the node at this address has been heard lately, either way. (A contact is heard once a second.)
-    pub fn hears(&self, address: IpAddr) -> bool {
-        let confirmed = self.confirmed.get(&address);
-        confirmed.is_some_and(|contact| self.now < contact.heard.saturating_add(LATELY))
-            || self.is_heard_by_group(address)
+    pub fn hears(&self, address: IpAddr, now: u64) -> bool {
+        let direct = self.confirmed.get(&address).map(|contact| contact.heard);
+        let heard = direct.max(self.voices.get(&address).copied());
+        heard.is_some_and(|heard| now < heard.saturating_add(LATELY))
     }
 
     /// Whether nodes that another one has told of have still to greet back.

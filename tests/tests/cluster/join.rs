@@ -8,7 +8,11 @@ use vip_tests::{
     lab::DaemonOptions,
 };
 
-use crate::{PATIENCE, cluster::watch::Watch, with_long_leases};
+use crate::{
+    PATIENCE,
+    cluster::watch::{Watch, wait_until},
+    with_long_leases,
+};
 
 /// Four nodes of which three form the cluster; the switch carries no multicast for the fourth, or for any.
 fn four(join: &[u8], is_blocked: impl Fn(u8) -> bool) -> Cluster {
@@ -46,6 +50,20 @@ fn wait_voters(cluster: &Cluster, node: u8, voters: &[u16]) {
 
 fn alive(status: &Status) -> usize {
     status.members.iter().filter(|member| member.status == "alive").count()
+}
+
+/// Waits until each node writes to so many others by unicast, as it says in its log.
+fn wait_contacts(cluster: &mut Cluster, count: usize) {
+    for node in 1..=4 {
+        let daemon = cluster.daemon(node).unwrap();
+        wait_until(&format!("node {node} to write to {count} by unicast"), || {
+            let log = daemon.log();
+            let said =
+                log.lines().rfind(|line| line.contains("writing to ") && line.ends_with(" by unicast"));
+            let written = said.filter(|line| !line.contains("to no node"));
+            Ok(written.map_or(0, |line| line.split(", ").count()) == count)
+        });
+    }
 }
 
 fn join(cluster: &mut Cluster, node: u8, arguments: &[&str]) -> Output {
@@ -214,18 +232,23 @@ fn the_rest_hear_each_other_when_the_node_that_they_joined_through_dies() {
 #[test]
 fn where_multicast_comes_and_goes_the_nodes_go_on_hearing_each_other() {
     let mut cluster = four(&[1], |_| true);
+    for node in 1..=4 {
+        let log = "--log=info,vip_user::daemon::contacts=debug";
+        cluster.options(node).unwrap().args = vec![log.to_owned()];
+    }
     start(&mut cluster, &[1, 2, 3, 4]);
     let holder = wait_all_vote(&cluster);
+    wait_contacts(&mut cluster, 3);
     let watch = Watch::start(cluster.lab());
     for node in 1..=4 {
         cluster.lab().unblock_groups(node).unwrap();
     }
-    watch.let_it_ask();
+    wait_contacts(&mut cluster, 0);
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), holder);
     for node in 1..=4 {
         cluster.lab().block_groups(node).unwrap();
     }
-    watch.let_it_ask();
+    wait_contacts(&mut cluster, 3);
     cluster.wait_whole(PATIENCE).unwrap();
     watch.finish();
 }

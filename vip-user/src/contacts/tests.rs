@@ -226,12 +226,12 @@ fn a_join_at_run_time_asks_at_once_and_for_a_bounded_time() {
     assert_eq!(taken(&mut contacts), [Action::Ask(at(2))]);
     let asked = pass(&mut contacts, now + 60 * SECOND);
     assert_eq!(questions(&asked), [at(2); 4]);
-    assert!(!contacts.hears(at(2)));
+    assert!(!contacts.hears(at(2), contacts.now));
     assert_eq!(contacts.next_deadline(), None);
 
     contacts.join(at(2), contacts.now).unwrap();
     contacts.heard(2, at(2), Way::Direct, contacts.now);
-    assert!(contacts.hears(at(2)));
+    assert!(contacts.hears(at(2), contacts.now));
     assert_eq!(contacts.to_reach(), [at(2)]);
 }
 
@@ -239,8 +239,13 @@ fn a_join_at_run_time_asks_at_once_and_for_a_bounded_time() {
 fn a_join_of_who_is_heard_already_asks_nothing() {
     let mut contacts = started(&[], &[]);
     contacts.heard(2, at(2), Way::Group, START);
-    contacts.join(at(2), START).unwrap();
-    assert_eq!((taken(&mut contacts), contacts.hears(at(2))), (vec![], true));
+    contacts.join(at(2), START + LATELY - 1).unwrap();
+    assert_eq!((taken(&mut contacts), contacts.hears(at(2), contacts.now)), (vec![], true));
+    // Long ago counts for nothing, though nothing has happened since.
+    let later = START + 100 * SECOND;
+    assert!(!contacts.hears(at(2), later));
+    contacts.join(at(2), later).unwrap();
+    assert_eq!(taken(&mut contacts), [Action::Ask(at(2))]);
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl ControlPlane {
         let votes = |id| self.membership.configuration().is_some_and(|current| current.contains(id));
         alive.sort_by_key(|member| !votes(member.id));
         let roster = alive.iter().map(|member| member.address).take(MAX_ROSTER).collect();
-        self.tell(&Gossip::Roster(roster), from.address);
+        self.send_gossip(&Gossip::Roster(roster), from.address);
     }
 
     /// A node has told where the others are.
@@ -128,10 +128,10 @@ impl ControlPlane {
         while let Some(action) = self.contacts.poll_action() {
             match action {
                 Action::Reach(contacts) => {
-                    debug!(?contacts, "nodes that are reached by unicast");
+                    tell(&contacts);
                     self.orders.give(Order::Reach { contacts });
                 }
-                Action::Ask(address) => self.tell(&Gossip::Join, address),
+                Action::Ask(address) => self.send_gossip(&Gossip::Join, address),
                 Action::Greet(address) => self.greet(address),
             }
         }
@@ -144,7 +144,7 @@ impl ControlPlane {
         }
     }
 
-    pub(super) fn tell(&self, gossip: &Gossip, to: IpAddr) {
+    pub(super) fn send_gossip(&self, gossip: &Gossip, to: IpAddr) {
         match gossip.encode() {
             Ok(body) => self.orders.give(Order::LetterTo { kind: Kind::Gossip, body, to }),
             Err(error) => error!("{to} cannot be told {gossip:?}: {error}"),
@@ -153,7 +153,7 @@ impl ControlPlane {
 
     fn may_join(&self, address: IpAddr) -> Result<Heard, Reply> {
         self.contacts.check(address).map_err(|refused| refusal(address, refused))?;
-        Ok(if self.contacts.hears(address) { Heard::Already } else { Heard::NotYet })
+        Ok(if self.contacts.hears(address, clock::now()) { Heard::Already } else { Heard::NotYet })
     }
 
     fn begin_join(&mut self, address: IpAddr) -> Result<(), Reply> {
@@ -166,7 +166,7 @@ impl ControlPlane {
 
     fn hears_member_at(&self, address: IpAddr) -> bool {
         let is_it = |member: &&Member| member.address == address && member.status == Status::Alive;
-        self.contacts.hears(address) && self.membership.members().find(is_it).is_some()
+        self.contacts.hears(address, clock::now()) && self.membership.members().find(is_it).is_some()
     }
 
     fn members_alive(&self) -> usize {
@@ -182,6 +182,14 @@ impl ControlPlane {
             cluster.name,
             cluster.transport.port()
         ))
+    }
+}
+
+fn tell(contacts: &[IpAddr]) {
+    let list = contacts.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ");
+    match contacts {
+        [] => debug!("writing to no node by unicast"),
+        _ => info!("writing to {list} by unicast"),
     }
 }
 

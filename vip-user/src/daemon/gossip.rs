@@ -88,7 +88,7 @@ impl ControlPlane {
         match gossip {
             Gossip::Join => self.handle_join(from),
             Gossip::Roster(addresses) => self.handle_roster(&addresses),
-            Gossip::Ping { sent_at } => self.tell(&Gossip::Pong { sent_at }, from.address),
+            Gossip::Ping { sent_at } => self.send_gossip(&Gossip::Pong { sent_at }, from.address),
             Gossip::Pong { sent_at } => self.note_round_trip(from.id, sent_at, now),
             Gossip::Event(event) => self.gossip.events.handle_event(event, now),
             Gossip::Missing(missing) => self.gossip.events.handle_missing(from.id, missing),
@@ -177,7 +177,7 @@ impl ControlPlane {
         let after = others.range(self.gossip.last_pinged.saturating_add(1)..).next();
         if let Some((id, address)) = after.or_else(|| others.iter().next()) {
             self.gossip.last_pinged = *id;
-            self.tell(&Gossip::Ping { sent_at: now }, *address);
+            self.send_gossip(&Gossip::Ping { sent_at: now }, *address);
         }
     }
 
@@ -272,7 +272,7 @@ impl ControlPlane {
 
     fn tell_node(&self, id: u16, gossip: &Gossip) {
         if let Some(member) = self.membership.members().find(|member| member.id == id) {
-            self.tell(gossip, member.address);
+            self.send_gossip(gossip, member.address);
         }
     }
 }
