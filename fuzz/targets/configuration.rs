@@ -17,7 +17,8 @@ use libfuzzer_sys::fuzz_target;
 use vip_common::wire::name_hash;
 use vip_fuzz::{assert_plain, directory};
 use vip_user::config::{
-    Cluster, Group, Keys, MAX_GROUPS, MAX_VIPS, Node, Overrides, Paths, Settings, Transport, format_duration,
+    Cluster, Group, Handler, Keys, MAX_GROUPS, MAX_HANDLERS, MAX_VIPS, Node, Overrides, Paths, Run, Settings,
+    Transport, format_duration,
 };
 use vip_user::exit::{Exit, Failure};
 use vip_user::membership::{Hello, Offer, Standing};
@@ -41,7 +42,7 @@ fn load(text: &[u8]) -> Result<Settings, Failure> {
     Settings::load(Some(&FILE), &Overrides::default())
 }
 
-fn is_in_range(Settings { node, cluster, groups, paths }: &Settings) {
+fn is_in_range(Settings { node, cluster, groups, handlers, paths }: &Settings) {
     let names = [&node.name, &cluster.name].into_iter().chain(groups.iter().map(|group| &group.name));
     for name in names {
         assert!((1..=32).contains(&name.len()), "{name:?}");
@@ -70,7 +71,19 @@ fn is_in_range(Settings { node, cluster, groups, paths }: &Settings) {
         let longest = if vip.address.is_ipv4() { 32 } else { 128 };
         assert!((1..=longest).contains(&vip.prefix_len) && !vip.address.is_multicast());
     }
-    assert!([&paths.bpffs, &paths.runtime, &paths.state].iter().all(|path| path.is_absolute()));
+    assert!(handlers.len() <= MAX_HANDLERS);
+    handlers.iter().for_each(handler_is_in_range);
+    let kept = [&paths.bpffs, &paths.runtime, &paths.state].into_iter().chain(&paths.live_nodes);
+    assert!(kept.into_iter().all(|path| path.is_absolute()));
+}
+
+fn handler_is_in_range(handler: &Handler) {
+    assert!(!handler.on.is_empty());
+    assert!(!handler.timeout.is_zero() && handler.timeout <= Duration::from_secs(600));
+    let (program, arguments) = handler.run.command();
+    assert!(program.starts_with('/'));
+    assert!(!program.contains('\0') && arguments.iter().all(|argument| !argument.contains('\0')));
+    assert_plain(&handler.to_string());
 }
 
 fn can_be_said(Settings { node, cluster, groups, .. }: &Settings) {
@@ -111,7 +124,7 @@ fn is_the_same_again(settings: &Settings) {
 }
 
 /// The settings, of a cluster without keys, as a file that leaves nothing out.
-fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
+fn written_out(Settings { node, cluster, groups, handlers, paths }: &Settings) -> String {
     let string = |text: &str| toml::Value::from(text).to_string();
     let strings = |texts: Vec<String>| toml::Value::from(texts).to_string();
     let Node { name, iface, id, priority, xdp, egress_fence, tags } = node;
@@ -149,13 +162,28 @@ fn written_out(Settings { node, cluster, groups, paths }: &Settings) -> String {
             group.router
         );
     }
+    for Handler { on, run, timeout } in handlers {
+        let on = strings(on.iter().map(ToString::to_string).collect());
+        let run = match run {
+            Run::Shell(line) => format!("shell = true\nrun = {}", string(line)),
+            Run::Program(path, arguments) => {
+                let words = [path].into_iter().chain(arguments).cloned().collect();
+                format!("run = {}", strings(words))
+            }
+        };
+        let _ = write!(text, "[[handler]]\non = {on}\n{run}\ntimeout = \"{}\"\n", format_duration(*timeout));
+    }
     let path = |path: &Path| string(path.to_str().expect("from text"));
-    text + &format!(
+    text += &format!(
         "[paths]\nbpffs = {}\nruntime = {}\nstate = {}\n",
         path(&paths.bpffs),
         path(&paths.runtime),
         path(&paths.state)
-    )
+    );
+    text + &paths
+        .live_nodes
+        .as_deref()
+        .map_or_else(String::new, |list| format!("live_nodes = {}\n", path(list)))
 }
 
 /// The place of what is missing altogether is the file; of everything else, a line of it.

@@ -15,6 +15,8 @@ pub const MAX_HANDLERS: usize = 16;
 
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(10);
 const LONGEST_TIMEOUT: Duration = Duration::from_secs(600);
+/// Characters that are shown of a word in messages.
+const MAX_SHOWN: usize = 60;
 const SHELL: &str = "/bin/sh";
 
 /// A program that is run for events.
@@ -74,11 +76,21 @@ impl Run {
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Program(path, arguments) if arguments.is_empty() => f.write_str(path),
-            Self::Program(path, arguments) => write!(f, "{path} {}", arguments.join(" ")),
-            Self::Shell(text) => write!(f, "{SHELL} -c {text:?}"),
+            Self::Program(path, arguments) => {
+                f.write_str(&shown(path))?;
+                arguments.iter().try_for_each(|argument| write!(f, " {}", shown(argument)))
+            }
+            Self::Shell(text) => f.write_str(&shown(text)),
         }
     }
+}
+
+/// The beginning of a word, on one line.
+fn shown(word: &str) -> String {
+    let begin: String = word.chars().take(MAX_SHOWN).collect();
+    let dots = if begin.len() < word.len() { "..." } else { "" };
+    let is_plain = !begin.is_empty() && !begin.contains(|c: char| c.is_whitespace() || c.is_control());
+    if is_plain { format!("{begin}{dots}") } else { format!("{begin:?}{dots}") }
 }
 
 impl fmt::Display for Handler {

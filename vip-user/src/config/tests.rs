@@ -638,7 +638,19 @@ run = "logger $SERF_EVENT | cat"
         handler(&["*"], Run::Shell("logger $SERF_EVENT | cat".to_owned()), 10),
     ];
     assert_eq!(parse_with("", text).unwrap().handlers, expected);
-    assert_eq!(expected[2].run.command(), ("/bin/sh", vec!["-c", "logger $SERF_EVENT | cat"]));
+    let shown = expected.map(|handler| handler.to_string());
+    assert_eq!(
+        shown,
+        [
+            "/bin/all: on *, 10s at most",
+            "/bin/some \"an argument\" -x: on member-failed, user:deploy, query, 1m at most",
+            "\"logger $SERF_EVENT | cat\": on *, 10s at most",
+        ]
+    );
+    assert_eq!(
+        parse_with("", text).unwrap().handlers[2].run.command(),
+        ("/bin/sh", vec!["-c", "logger $SERF_EVENT | cat"])
+    );
 }
 
 #[test]

@@ -65,14 +65,18 @@ impl FromStr for Filter {
             ("*", _) => Ok(Self::Any),
             ("user", _) => Ok(Self::User(None)),
             ("query", _) => Ok(Self::Query(None)),
-            (_, Some(("user", name))) if !name.is_empty() => Ok(Self::User(Some(name.to_owned()))),
-            (_, Some(("query", name))) if !name.is_empty() => Ok(Self::Query(Some(name.to_owned()))),
+            (_, Some(("user", name))) if is_name(name) => Ok(Self::User(Some(name.to_owned()))),
+            (_, Some(("query", name))) if is_name(name) => Ok(Self::Query(Some(name.to_owned()))),
             _ => {
                 let known = member.map(Self::Member).or(group.map(Self::Group));
                 known.ok_or_else(|| UnknownFilter(text.to_owned()))
             }
         }
     }
+}
+
+fn is_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(char::is_control)
 }
 
 impl fmt::Display for Filter {
@@ -133,9 +137,18 @@ mod tests {
 
     #[test]
     fn what_is_no_event_is_refused_with_what_is() {
-        for text in
-            ["", "member", "member-joined", "user:", "query:", "users:x", "Member-join", " user", "**"]
-        {
+        for text in [
+            "",
+            "member",
+            "member-joined",
+            "user:",
+            "query:",
+            "users:x",
+            "Member-join",
+            " user",
+            "**",
+            "user:a\nb",
+        ] {
             let error = text.parse::<Filter>().unwrap_err().to_string();
             assert!(error.starts_with(&format!("{text:?} is no event; known: member-join, ")), "{error}");
         }
