@@ -3,14 +3,19 @@
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::warn;
 
 use super::control_plane::ControlPlane;
 use super::lease_thread::Order;
 use super::lease_thread::pair::PairBoard;
+use crate::clock;
 use crate::exit::Failure;
 use crate::netlink::Interface;
+use crate::pace::Pace;
 use crate::status;
+
+/// Least time between two lines that say that this node is alone, in ns.
+const LOG_PERIOD: u64 = 1_000_000_000;
 
 /// See the module.
 #[derive(Debug)]
@@ -18,12 +23,16 @@ pub(super) struct Pairing {
     board: Arc<PairBoard>,
     /// What the lease thread has been told.
     peer: Option<u16>,
+    /// A link that loses much must not fill the log.
+    pace: Pace,
+    /// The log says that this node is alone.
+    is_told: bool,
 }
 
 impl Pairing {
     /// The lease thread has not been told of any other voter yet.
     pub(super) fn new(board: Arc<PairBoard>) -> Self {
-        Self { board, peer: None }
+        Self { board, peer: None, pace: Pace::new(0, LOG_PERIOD), is_told: false }
     }
 }
 
@@ -89,15 +98,20 @@ impl ControlPlane {
     }
 
     /// This node's vote counts alone from now on, or no more.
-    pub(super) fn handle_alone(&self, is_alone: bool) {
+    pub(super) fn handle_alone(&mut self, is_alone: bool) {
         let (other, gateway) = (self.other_voter(), self.gateway());
+        let Some(pairing) = &mut self.pair else { return };
+        if is_alone && !pairing.pace.allows(clock::now()) || is_alone == pairing.is_told {
+            return;
+        }
+        pairing.is_told = is_alone;
         if is_alone {
             warn!(
                 "ALONE: nothing is heard of {other}; this node serves without its vote while {gateway} answers; two nodes \
                  may serve if {other} hears it, too"
             );
         } else {
-            info!("not alone any more: votes of both nodes are needed");
+            warn!("not alone any more: the votes of both nodes are needed");
         }
     }
 

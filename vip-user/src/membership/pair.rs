@@ -12,6 +12,8 @@ impl Membership {
     /// - No former one: the other voter is known to have the current one as well, and so votes in no former one any more.
     ///   The first one has none before it.
     /// - No later one: this node has accepted none, without which there is none.
+    ///
+    /// Nor may the other one, as far as it has been heard, have longer leases than this node, whose wait is made for its own.
     pub fn pair(&self) -> Option<u16> {
         if self.storing_configuration.is_some() {
             return None;
@@ -26,7 +28,10 @@ impl Membership {
         };
         let is_known_to_have = self.members.get(other).and_then(super::Member::formed) == Some(current);
         let is_first = current.epoch() == FIRST_EPOCH;
-        ((is_first || is_known_to_have) && !self.has_accepted_after(current)).then_some(other)
+        let is_only = (is_first || is_known_to_have) && !self.has_accepted_after(current);
+        let lease = self.members.me.hello.lease_ns;
+        let fits = self.members.get(other).is_none_or(|member| member.hello.lease_ns <= lease);
+        (is_only && fits).then_some(other)
     }
 
     /// Whether this node has accepted a successor, or is about to say so.

@@ -161,14 +161,12 @@ impl Driver {
 
     /// Whether something in this round is about pair mode: an answer, an order, or a deadline.
     pub(super) fn meet_pair(&mut self, is_due: bool) {
+        let Some(pair) = &mut self.parts.pair else { return };
         let now = clock::now();
-        let is_due = |pair: &PairSide| is_due || pair.core.next_deadline().is_some_and(|at| at <= now);
-        if !self.parts.pair.as_ref().is_some_and(is_due) {
+        if !is_due && pair.core.next_deadline().is_none_or(|at| at > now) {
             return;
         }
-        if let Some(pair) = &mut self.parts.pair {
-            pair.take_answers(now);
-        }
+        pair.take_answers(now);
         self.look_at_pair(now);
         self.do_what_pair_has_told();
         let Some(pair) = &mut self.parts.pair else { return };

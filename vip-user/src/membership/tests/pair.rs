@@ -55,3 +55,14 @@ fn who_has_accepted_a_later_configuration_is_no_pair_from_before_it_says_so() {
     assert_eq!(first.hello().pledge.unwrap().accepted(), None);
     assert_eq!(first.pair(), None);
 }
+
+#[test]
+fn with_a_voter_of_longer_leases_there_is_no_pair_and_with_one_of_shorter_leases_there_is() {
+    let current = configuration(1, &[1, 2]);
+    let mut first = stored(current.clone(), None);
+    for (lease_ns, pair) in [(51 * MS, None), (50 * MS, Some(2)), (20 * MS, Some(2))] {
+        let said = Hello { lease_ns, ..hello(2, 2, Standing::Formed(current.clone())) };
+        first.handle_hello(sender(2), said, MS);
+        assert_eq!(first.pair(), pair, "{lease_ns}");
+    }
+}

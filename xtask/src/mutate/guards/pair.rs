@@ -93,11 +93,7 @@ pub(super) const GUARDS: &[Guard] = &[
     Guard {
         name: "pair: no later configuration",
         without: "counts its vote alone although others may have been made voters",
-        edits: &[Edit {
-            file: CONFIGURATIONS,
-            text: " && !self.has_accepted_after(current)).then_some(other)",
-            becomes: ").then_some(other)",
-        }],
+        edits: &[Edit { file: CONFIGURATIONS, text: " && !self.has_accepted_after(current);", becomes: ";" }],
         finder: Finder::Pairs { within: 20_000 },
         always: false,
     },
