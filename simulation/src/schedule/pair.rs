@@ -66,6 +66,7 @@ impl Schedule {
             absent,
             faults,
             pair: Some(pair),
+            reap: None,
         }
     }
 }
