@@ -32,7 +32,7 @@ fn a_node_whose_daemon_is_dead_has_failed_though_its_data_plane_votes() {
     let mut watcher = node(1, 3);
     hear(&mut watcher, 2, Standing::Waiting, 0);
     told(&mut watcher);
-    let silent_ms = SILENT_AFTER / MS;
+    let silent_ms = (FAILED_AFTER + SILENT_AFTER) / MS;
     for at in (100..=20_000).step_by(100) {
         watcher.heard(2, at * MS);
         watcher.handle_timeout(at * MS);
@@ -53,8 +53,9 @@ fn the_deadline_is_there_when_a_daemon_falls_silent_and_its_data_plane_does_not(
     hear(&mut watcher, 2, Standing::Formed(configuration(1, &[1, 2])), 4);
     for _ in 0..100 {
         let now = watcher.next_deadline();
-        if now >= 4 * MS + SILENT_AFTER {
-            assert_eq!(now, 4 * MS + SILENT_AFTER);
+        let not_live_at = 4 * MS + FAILED_AFTER + SILENT_AFTER;
+        if now >= not_live_at {
+            assert_eq!(now, not_live_at);
             return;
         }
         watcher.heard(2, now);
