@@ -60,6 +60,22 @@ fn when_the_backup_of_a_pair_dies_the_holder_goes_on_without_a_gap() {
 }
 
 #[test]
+fn a_holder_of_a_pair_that_is_told_to_stop_hands_over_and_the_other_node_goes_on_without_a_gap() {
+    let (mut cluster, holder) = pair();
+    let other = other(holder);
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |node| node == holder);
+    cluster.daemon(holder).unwrap().terminate().unwrap();
+    watch.wait_served(&cluster, |node| node == other);
+    wait_alone(&cluster, other, true);
+    cluster.restart(holder).unwrap();
+    wait_alone(&cluster, other, false);
+    cluster.wait_whole(PATIENCE).unwrap();
+    let outage = watch.finish();
+    assert!(outage < Duration::from_millis(300), "{outage:?}{}", cluster.log_tails());
+}
+
+#[test]
 fn a_survivor_of_a_pair_that_loses_the_gateway_falls_silent_and_serves_when_that_is_back() {
     let (cluster, holder) = pair();
     let watch = Watch::start(cluster.lab());
