@@ -175,6 +175,9 @@ impl ControlPlane {
         if self.interfaces.own_address() != own_before {
             self.readdress();
         }
+        if before.addresses != now.addresses {
+            self.order_asking();
+        }
         if before.mtu != now.mtu {
             info!(iface = %now.name, "packets of up to {} bytes (before: {})", now.mtu, before.mtu);
         }

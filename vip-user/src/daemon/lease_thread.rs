@@ -11,7 +11,7 @@ pub(super) mod pair;
 mod tally;
 
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -65,6 +65,8 @@ pub(super) enum Order {
     Readdress { own: IpAddr },
     /// What is for all nodes goes to these from now on, besides the group.
     Reach { contacts: Vec<IpAddr> },
+    /// The gateway of a pair is asked from this address from now on.
+    AskFrom { own: Ipv4Addr },
     /// Send this to all nodes.
     Letter { kind: Kind, body: Vec<u8> },
     /// Send this to one node.
@@ -302,9 +304,9 @@ impl Driver {
             }
             Order::Reach { contacts } => self.parts.transport.set_contacts(contacts),
             Order::Pair { peer } => self.set_peer(peer),
-            Order::Readdress { own } => {
-                self.parts.transport.set_own(own);
-                if let (IpAddr::V4(own), Some(pair)) = (own, &mut self.parts.pair) {
+            Order::Readdress { own } => self.parts.transport.set_own(own),
+            Order::AskFrom { own } => {
+                if let Some(pair) = &mut self.parts.pair {
                     pair.gateway().set_own(own);
                 }
             }

@@ -90,6 +90,15 @@ impl ControlPlane {
         }
     }
 
+    /// The home interface has other addresses: the gateway is asked from one that is near it.
+    pub(super) fn order_asking(&self) {
+        let Some(gateway) = self.settings.cluster.pair else { return };
+        match own_address(&self.interfaces.home, gateway) {
+            Ok(own) => self.orders.give(Order::AskFrom { own }),
+            Err(failure) => warn!("the gateway cannot be asked: {failure}"),
+        }
+    }
+
     /// A configuration has been ordered, which begins without.
     pub(super) fn forget_pair(&mut self) {
         if let Some(pairing) = &mut self.pair {

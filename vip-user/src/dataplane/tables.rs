@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd as _;
 
 use aya::Pod;
-use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, PerCpuArray};
+use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray};
 use vip_common::lease::{Acceptor, Renewal};
 use vip_common::maps::{
     self, COUNTERS, Config, Counter, Interface, LockedAcceptor, LockedRenewal, Peer, SLOTS, Served,
@@ -324,9 +324,16 @@ impl PeerTable {
         Ok(Self { peers })
     }
 
-    /// One of them, if it was heard. A map that cannot be read has nobody.
-    pub fn get(&self, node: u16) -> Option<Peer> {
-        self.peers.get(&node.into(), 0).ok().map(|peer| peer.0)
+    /// One of them, if it was heard.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn get(&self, node: u16) -> Result<Option<Peer>, Error> {
+        match self.peers.get(&node.into(), 0) {
+            Ok(peer) => Ok(Some(peer.0)),
+            Err(MapError::KeyNotFound) => Ok(None),
+            Err(error) => Err(Error::map("PEERS")(error)),
+        }
     }
 }
 

@@ -40,10 +40,15 @@ pub(in crate::daemon) enum Hearing {
 }
 
 impl Hearing {
-    /// CLOCK_BOOTTIME in ns, 0 = never; and the MAC address, where that is known.
-    fn of(&self, node: u16) -> (u64, Option<[u8; 6]>) {
+    /// CLOCK_BOOTTIME in ns, 0 = never; and the MAC address, where that is known. What cannot be read has been heard `now`: only
+    /// silence that is known lets a vote count alone.
+    fn of(&self, node: u16, now: u64) -> (u64, Option<[u8; 6]>) {
         match self {
-            Self::Map(peers) => peers.get(node).map_or((0, None), |peer| (peer.last_heard, Some(peer.mac))),
+            Self::Map(peers) => match peers.get(node) {
+                Ok(Some(peer)) => (peer.last_heard, Some(peer.mac)),
+                Ok(None) => (0, None),
+                Err(_) => (now, None),
+            },
             Self::Board(board) => (board.last_heard(node), None),
         }
     }
@@ -108,7 +113,7 @@ impl PairSide {
     }
 
     fn take_answers(&mut self, now: u64) {
-        let peer = self.core.peer().and_then(|peer| self.hearing.of(peer).1);
+        let peer = self.core.peer().and_then(|peer| self.hearing.of(peer, now).1);
         for _ in 0..BATCH {
             let Some(mac) = self.gateway.answer(BATCH) else { return };
             // A node that has the gateway's address is no third party.
@@ -184,7 +189,7 @@ impl Driver {
     /// Tells the elections whose votes count from `now` on, where that has changed.
     pub(super) fn look_at_pair(&mut self, now: u64) {
         let Some(mut pair) = self.parts.pair.take() else { return };
-        let heard = pair.core.peer().map_or(0, |peer| pair.hearing.of(peer).0);
+        let heard = pair.core.peer().map_or(0, |peer| pair.hearing.of(peer, now).0);
         pair.looks.clear();
         pair.looks.extend(self.parts.groups.iter().map(|group| Look {
             may_hold: group.election.may_hold(),
