@@ -469,11 +469,7 @@ impl ControlPlane {
             Notice(_) => warn!(group = %name, "{text}"),
             _ => {}
         }
-        match said {
-            Promoted(ballot) => self.tell_promoted(slot, ballot.to_string()),
-            Demoted(reason) => self.tell_demoted(slot, reason),
-            _ => {}
-        }
+        self.tell_of_election(slot, said);
         self.end_handover(slot, said);
         self.look_at_holders();
     }

@@ -1,10 +1,12 @@
 //! What happens is told: to the handlers, and in the list of live nodes.
 
+use vip_common::lease::Ballot;
+
 use super::control_plane::ControlPlane;
 use super::groups::{Group, holder};
 use super::live_nodes::{self, LiveNode};
 use crate::clock;
-use crate::election::{Demotion, GiveUp, State};
+use crate::election::{Action, Demotion, GiveUp, State};
 use crate::events::{GroupEvent, GroupEventKind, MemberEventKind};
 use crate::handlers::Stopping;
 use crate::membership::{Member, Status};
@@ -44,14 +46,23 @@ impl ControlPlane {
         }
     }
 
-    /// This node holds the group of this slot from now on.
-    pub(super) fn tell_promoted(&mut self, slot: u32, ballot: String) {
-        let (node, ballot) = (Some(self.settings.node.name.clone()), Some(ballot));
+    /// The election of the group of this slot has said something.
+    pub(super) fn tell_of_election(&mut self, slot: u32, said: Action) {
+        match said {
+            Action::Promoted(ballot) => self.tell_promoted(slot, ballot),
+            Action::Demoted(reason) => self.tell_demoted(slot, reason),
+            _ => {}
+        }
+    }
+
+    /// This node holds the group from now on.
+    fn tell_promoted(&mut self, slot: u32, ballot: Ballot) {
+        let (node, ballot) = (Some(self.settings.node.name.clone()), Some(ballot.to_string()));
         self.tell_group(slot, GroupEvent { kind: GroupEventKind::Promoted, node, ballot, ..<_>::default() });
     }
 
-    /// This node holds the group of this slot no longer.
-    pub(super) fn tell_demoted(&mut self, slot: u32, reason: Demotion) {
+    /// This node holds the group no longer.
+    fn tell_demoted(&mut self, slot: u32, reason: Demotion) {
         let node = match reason {
             Demotion::HandedOver { to } => Some(self.name_of(to)),
             Demotion::Lapsed | Demotion::Released | Demotion::Unfit => None,

@@ -11,7 +11,7 @@ const KEPT: usize = 8 * 1_024;
 const CHUNK: usize = 64 * 1_024;
 /// Who writes more than so many bytes is read from at a rate that leaves the daemon's thread to others.
 const AT_FULL_SPEED: u64 = 1_024 * 1_024;
-const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE: Duration = Duration::from_millis(4);
 /// What the log gets.
 const LOGGED_LINES: usize = 10;
 const LOGGED_LINE_LENGTH: usize = 200;
