@@ -16,6 +16,7 @@ mod cluster {
     mod footprint;
     mod forming;
     mod forwarding;
+    mod gossip;
     mod groups;
     mod handover;
     mod interfaces;

@@ -46,6 +46,7 @@ fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<Stri
     } = options;
     let (interval, lease) = (duration(*interval), duration(*lease));
     let id = options.id.unwrap_or_else(|| node.into());
+    let name = options.name.clone().unwrap_or_else(|| format!("lb{node}"));
     let secrecy = if options.insecure { "insecure = true".to_owned() } else { format!("key_file = {key:?}") };
     let group = options.group_address.iter().map(|group| format!("group_address = {group:?}\n"));
     let peers = (!options.peers.is_empty()).then(|| format!("peers = {:?}\n", addresses(&options.peers)));
@@ -56,7 +57,7 @@ fn text(lab: &Lab, node: u8, key: &Path, options: &DaemonOptions) -> Result<Stri
     write!(
         text,
         r#"[node]
-name = "lb{node}"
+name = {name:?}
 iface = "eth0"
 id = {id}
 priority = {priority}

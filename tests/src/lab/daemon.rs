@@ -43,6 +43,8 @@ pub struct DaemonOptions {
     pub wrapper: Vec<String>,
     /// `[cluster] name`.
     pub cluster: String,
+    /// `[node] name`; `None`: `lb` and the node's number.
+    pub name: Option<String>,
     /// `[node] id`; `None`: the node's number.
     pub id: Option<u16>,
     /// `[node] priority`; 0 makes a witness.
@@ -84,6 +86,7 @@ impl Default for DaemonOptions {
             binary: None,
             wrapper: Vec::new(),
             cluster: "lab".to_owned(),
+            name: None,
             id: None,
             key: KEY.to_owned(),
             insecure: false,
