@@ -6,7 +6,8 @@
 //! first Hello, or, when it was there before, nothing that it has delivered already.
 //!
 //! The events of one node come in the order in which they were made; of several nodes by their Lamport times
-//! (Lamport 1978, "Time, clocks, and the ordering of events in a distributed system"), as far as they are heard within [`HOLD_BACK`].
+//! (Lamport 1978, "Time, clocks, and the ordering of events in a distributed system"), as far as they are heard within [`HOLD_BACK`],
+//! or within [`WAIT_FOR_MISSING`] where it is known that some are missing.
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -22,6 +23,8 @@ pub const KEPT_TIME: u64 = 300 * SECOND;
 pub const MAX_KEPT: usize = 512;
 /// How long an event waits for others that were made before it, in ns.
 pub const HOLD_BACK: u64 = 50_000_000;
+/// How long it waits for those that are known to be missing, in ns.
+pub const WAIT_FOR_MISSING: u64 = SECOND;
 /// The most nodes of which a Hello says what was heard.
 pub const MAX_HEARD: usize = 4;
 /// Events that a node may make in a second, and the most at once: a node that is full of events serves nobody.
@@ -198,7 +201,8 @@ impl Events {
 
     /// When to call [`Events::handle_timeout`].
     pub fn next_deadline(&self) -> Option<u64> {
-        let held_back = self.held_back.values().map(|held| held.until);
+        let wait = self.wait();
+        let held_back = self.held_back.values().map(|held| held.until.saturating_add(wait));
         let gaps = self.streams.values().filter_map(|stream| stream.gap.map(|gap| gap.ask_at));
         let repeats = self.repeats.front().map(|(at, _)| *at);
         held_back.chain(gaps).chain(repeats).min()
@@ -373,9 +377,17 @@ impl Events {
         filled.into_iter().for_each(|key| self.drain(key, now));
     }
 
+    /// How much longer than [`HOLD_BACK`] an event waits, since others may have been made before it.
+    fn wait(&self) -> u64 {
+        let misses = self.streams.values().any(|stream| stream.gap.is_some());
+        if misses { WAIT_FOR_MISSING } else { 0 }
+    }
+
     /// Those that have waited long enough, and what was made before them.
     fn deliver(&mut self, now: u64) {
-        let due = self.held_back.iter().rev().find(|(_, held)| held.until <= now).map(|(key, _)| *key);
+        let wait = self.wait();
+        let is_due = |held: &HeldBack| held.until.saturating_add(wait) <= now;
+        let due = self.held_back.iter().rev().find(|(_, held)| is_due(held)).map(|(key, _)| *key);
         while let Some(first) = self.held_back.first_entry() {
             let is_due = due.is_some_and(|due| *first.key() <= due);
             if !is_due && self.held_back.len() <= MAX_HELD_BACK {

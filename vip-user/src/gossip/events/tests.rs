@@ -192,6 +192,22 @@ fn a_node_that_was_cut_off_for_a_moment_hears_what_was_made_meanwhile() {
 }
 
 #[test]
+fn what_a_node_has_missed_of_several_nodes_comes_in_its_order() {
+    let mut net = Net::settled(4, 0);
+    net.cut[3] = true;
+    let mut names = Vec::new();
+    for round in 0..12 {
+        names.push(format!("{round}"));
+        net.make(round % 3, &names[round]);
+        net.run(10 * MS);
+    }
+    net.run(5 * SECOND);
+    net.cut[3] = false;
+    net.run(3 * SECOND);
+    assert_eq!(net.names(3), names);
+}
+
+#[test]
 fn a_node_that_starts_hears_nothing_old_and_one_that_is_started_again_only_what_it_has_missed() {
     let mut net = Net::settled(3, 0);
     net.make(0, "old");
