@@ -136,6 +136,7 @@ fn a_node_that_was_away_for_a_moment_is_told_what_was_made_meanwhile_and_nothing
     }
     cluster.lab().cable(away).pull().unwrap();
     event(&cluster, holder, "cut");
+    wait_told(&cluster, other, &[("before", ""), ("cut", "")]);
     event(&cluster, other, "off");
     for node in [holder, other] {
         wait_told(&cluster, node, &[("before", ""), ("cut", ""), ("off", "")]);
