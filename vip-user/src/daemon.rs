@@ -9,6 +9,7 @@ mod conflicts;
 mod contacts;
 mod control_plane;
 mod departure;
+mod elections;
 mod footprint;
 mod gossip;
 mod groups;

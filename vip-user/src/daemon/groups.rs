@@ -56,7 +56,7 @@ impl Group {
             part: State::Follower,
             last_holder: None,
             last_failure: None,
-            candidacies: Pace::new(0, VACANCY_WARNING_PERIOD),
+            candidacies: Self::few_candidacies(),
             handovers: Handovers::default(),
             quorum_loss: QuorumLoss::default(),
             vacant_since: None,
@@ -64,6 +64,11 @@ impl Group {
             transitions: 0,
             since: SystemTime::now(),
         }
+    }
+
+    /// Without a majority a node stands again and again, too fast for a log.
+    pub(super) const fn few_candidacies() -> Pace {
+        Pace::new(0, VACANCY_WARNING_PERIOD)
     }
 
     /// Looks at the group at `now`, and counts a change of this node's state.
