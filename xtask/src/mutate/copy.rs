@@ -12,7 +12,7 @@ use super::guard::{Edit, Guard};
 use crate::cargo::{cargo, target_dir, workspace};
 
 /// What is copied as it is: files, and folders with all that is in them.
-const COPIED: [&str; 10] = [
+const COPIED: [&str; 12] = [
     "Cargo.lock",
     "vip-common/Cargo.toml",
     "vip-common/src",
@@ -20,12 +20,20 @@ const COPIED: [&str; 10] = [
     "simulation/src",
     "simulation/tests",
     "vip-user/src/election",
+    "vip-user/src/events",
+    "vip-user/src/gossip",
     "vip-user/src/membership",
     "vip-user/src/pace.rs",
     "vip-user/src/pair",
 ];
 /// The heads of copied modules.
-const HEADS: [&str; 3] = ["vip-user/src/election.rs", "vip-user/src/membership.rs", "vip-user/src/pair.rs"];
+const HEADS: [&str; 5] = [
+    "vip-user/src/election.rs",
+    "vip-user/src/events.rs",
+    "vip-user/src/gossip.rs",
+    "vip-user/src/membership.rs",
+    "vip-user/src/pair.rs",
+];
 
 /// The part of the daemon that is copied, as a package.
 const DAEMON: &str = r#"[package]
@@ -40,7 +48,7 @@ serde.workspace = true
 thiserror.workspace = true
 vip-common.workspace = true
 "#;
-const MODULES: &str = "pub mod election;\npub mod membership;\npub mod pace;\npub mod pair;\n";
+const MODULES: &str = "pub mod election;\npub mod events;\npub mod gossip;\npub mod membership;\npub mod pace;\npub mod pair;\n";
 
 /// Of the root manifest, what the copy has others of.
 const MEMBERS: [&str; 2] = ["members = ", "default-members = "];

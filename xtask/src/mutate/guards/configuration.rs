@@ -6,6 +6,7 @@ const CONFIGURATION: &str = "vip-user/src/membership/configuration.rs";
 const SUCCESSION: &str = "vip-user/src/membership/succession.rs";
 const PLEDGE: &str = "vip-user/src/membership/pledge.rs";
 const CHANGE: &str = "vip-user/src/membership/change.rs";
+const HEARING: &str = "vip-user/src/membership/hearing.rs";
 const DRIVER: &str = "simulation/src/world/control.rs";
 
 pub(super) const GUARDS: &[Guard] = &[
@@ -118,6 +119,31 @@ pub(super) const GUARDS: &[Guard] = &[
         without: "starts without the pledge that it has said",
         edits: &[Edit { file: DRIVER, text: "stored.pledge = Some(pledge)", becomes: "drop(pledge)" }],
         finder: Finder::Simulation { within: 5_000 },
+        always: false,
+    },
+    Guard {
+        name: "silence takes no vote",
+        without: "counts out whoever is silent for long, though no operator has said so",
+        edits: &[Edit {
+            file: SUCCESSION,
+            text: "let Some(reap) = members.rules.reap else { return false };",
+            becomes: "let reap = members.rules.reap.unwrap_or(600_000_000_000);",
+        }],
+        finder: Finder::Tests {
+            package: "vip-user",
+            names: "a_configuration_never_shrinks_by_silence_alone",
+        },
+        always: false,
+    },
+    Guard {
+        name: "who votes is not forgotten",
+        without: "forgets a voter that is gone, and what it has pledged",
+        edits: &[Edit {
+            file: HEARING,
+            text: "            && !is_voter\n",
+            becomes: "            && (!is_voter || id > 0)\n",
+        }],
+        finder: Finder::Tests { package: "vip-user", names: "who_is_gone_and_no_voter_is_forgotten" },
         always: false,
     },
 ];
