@@ -68,6 +68,10 @@ pub struct Frames {
     pub received: u64,
     /// Likewise.
     pub sent: u64,
+    /// The bytes of those received, headers included.
+    pub received_bytes: u64,
+    /// Likewise.
+    pub sent_bytes: u64,
     /// That it was to send, and could not: of a veth, because the queue of its other end was full.
     pub dropped: u64,
 }
@@ -83,13 +87,15 @@ pub fn frames_in(name: &str) -> Result<BTreeMap<String, Frames>> {
 const DEVICES: &str = "/proc/thread-self/net/dev";
 
 /// Two lines of headings, then for each interface eight numbers of what it has received, and eight of what it has sent; the
-/// second of each are the frames, the fourth those that were dropped.
+/// first of each are the bytes, the second the frames, the fourth those that were dropped.
 fn parse_devices(table: &str) -> Option<BTreeMap<String, Frames>> {
     let frames = |line: &str| {
         let (name, numbers) = line.split_once(':')?;
         let mut numbers = numbers.split_whitespace();
         let mut skip = |count: usize| numbers.nth(count)?.parse().ok();
-        let frames = Frames { received: skip(1)?, sent: skip(7)?, dropped: skip(1)? };
+        let (received_bytes, received) = (skip(0)?, skip(0)?);
+        let (sent_bytes, sent, dropped) = (skip(6)?, skip(0)?, skip(1)?);
+        let frames = Frames { received, sent, received_bytes, sent_bytes, dropped };
         Some((name.trim().to_owned(), frames))
     };
     table.lines().skip(2).map(frames).collect()
@@ -114,8 +120,11 @@ mod tests {
     fn the_frames_of_an_interface_are_read_from_its_line() {
         let table = "Inter-|   Receive                            |  Transmit\n face |bytes    packets errs\n    lo:       0       1    0    0    0     0          0         0        0       2    0    0    0     0       0          0\n  eth0: 4200 70 0 0 0 0 0 0 1800 30 0 5 0 0 0 0\n";
         let expected = [
-            ("lo".to_owned(), Frames { received: 1, sent: 2, dropped: 0 }),
-            ("eth0".to_owned(), Frames { received: 70, sent: 30, dropped: 5 }),
+            ("lo".to_owned(), Frames { received: 1, sent: 2, received_bytes: 0, sent_bytes: 0, dropped: 0 }),
+            (
+                "eth0".to_owned(),
+                Frames { received: 70, sent: 30, received_bytes: 4200, sent_bytes: 1800, dropped: 5 },
+            ),
         ];
         assert_eq!(parse_devices(table), Some(expected.into()));
         assert_eq!(parse_devices("\n\nnothing"), None);

@@ -6,6 +6,7 @@ mod failover;
 mod handover;
 mod load;
 mod machine;
+mod members;
 mod output;
 mod packet;
 mod plot;
@@ -38,6 +39,8 @@ enum Bench {
     Load(load::Arguments),
     /// What a healthy cluster costs: CPU, memory and system calls of a holder and a follower, and packets
     Cost(cost::Arguments),
+    /// What a cluster of many members costs, and how soon all know of a join, a failure and an event, beside Serf
+    Members(members::Arguments),
     /// What a client loses while the lease is handed over, there and back
     Handover(handover::Arguments),
     /// What the XDP program takes for a frame of each kind, in ns
@@ -54,6 +57,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Bench::Vips(arguments) => vips::run(arguments),
         Bench::Load(arguments) => load::run(arguments),
         Bench::Cost(arguments) => cost::run(arguments),
+        Bench::Members(arguments) => members::run(arguments),
         Bench::Handover(arguments) => handover::run(arguments),
         Bench::Packet(arguments) => packet::run(arguments),
         Bench::Traffic(arguments) => traffic::run(arguments),

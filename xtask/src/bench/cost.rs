@@ -7,7 +7,7 @@
 //! come in is charged to whatever runs just then, so the kernel takes the time of the programs as well; what the kernel does
 //! around them to receive and send a frame is in neither.
 
-mod process;
+pub(super) mod process;
 mod strace;
 
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};

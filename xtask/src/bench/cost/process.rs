@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 /// Time that all threads have run, in user space and in the kernel, to the nanosecond
 /// (`Documentation/scheduler/sched-stats.rst`).
-pub(super) fn on_cpu(pid: Pid) -> Result<Duration> {
+pub(in crate::bench) fn on_cpu(pid: Pid) -> Result<Duration> {
     let mut total = Duration::ZERO;
     for task in fs::read_dir(format!("/proc/{pid}/task"))? {
         let text = fs::read_to_string(task?.path().join("schedstat"))?;
@@ -18,7 +18,7 @@ pub(super) fn on_cpu(pid: Pid) -> Result<Duration> {
 }
 
 /// What of its memory is in RAM, shared pages included.
-pub(super) fn resident_mib(pid: Pid) -> Result<f64> {
+pub(in crate::bench) fn resident_mib(pid: Pid) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
