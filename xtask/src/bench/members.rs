@@ -7,12 +7,13 @@
 //! more rarely.
 //!
 //! Here: the arguments and the order of events. What runs on the nodes is in `swarm`, what their handlers write down in
-//! `handler`, what the nodes take in `quiet`, and what is kept and shown in `results`.
+//! `handler`, what the machine has to allow for in `neighbours`, what the nodes take in `quiet`, and what is kept and shown in `results`.
 //!
 //! In both systems the handlers are the witnesses: the same tiny program on every node, which writes down when it ran and what
 //! for. So what is measured is what a user of handlers gets, with the time that so many programs take to start on one machine.
 
 mod handler;
+mod neighbours;
 mod quiet;
 mod results;
 mod swarm;
@@ -29,6 +30,7 @@ use vip_tests::{interrupt, lab::Lab, wait};
 
 use self::{
     handler::{Entry, entries},
+    neighbours::Neighbours,
     quiet::Sample,
     results::{Cluster, Report, Told},
     swarm::{Swarm, name},
@@ -142,6 +144,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 fn measure(system: System, size: u8, daemon: &Path, arguments: &Arguments) -> Result<Cluster> {
+    let _neighbours = Neighbours::of(size)?;
     let mut bed = Bed::new(system, size, daemon)?;
     let measured = bed.measure(arguments);
     measured.with_context(|| bed.swarm.log_tail(1))

@@ -108,7 +108,8 @@ impl Report {
                 row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
             cells.join("  ").trim_end().to_owned()
         };
-        rows.iter().map(line).collect::<Vec<_>>().join("\n")
+        let lines = rows.iter().map(line).chain(self.clusters.iter().filter_map(Cluster::false_alarm));
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -123,6 +124,14 @@ impl Cluster {
             failures: vec![],
             false_failures: 0,
         }
+    }
+
+    fn false_alarm(&self) -> Option<String> {
+        let Self { system, members, false_failures: count, .. } = self;
+        let title = system.title();
+        (*count > 0).then(|| {
+            format!("{members} nodes, {title}: handlers were told {count} times of failures that were none")
+        })
     }
 
     fn row(&self) -> [String; 9] {
