@@ -119,8 +119,6 @@ pub struct Query {
     pub payload: Vec<u8>,
     /// The ids of the nodes that are to answer; none: all.
     pub nodes: Vec<u16>,
-    /// How long answers are waited for, from when this was sent, in ms.
-    pub left_ms: u32,
 }
 
 impl Gossip {
@@ -249,7 +247,7 @@ mod tests {
 
     fn query() -> Query {
         let UserEvent { origin, ltime, name, payload, .. } = event();
-        Query { origin, ltime, name, payload, nodes: vec![], left_ms: u32::MAX }
+        Query { origin, ltime, name, payload, nodes: vec![] }
     }
 
     fn largest() -> [Gossip; 9] {

@@ -145,7 +145,6 @@ impl Queries {
             name: name.to_owned(),
             payload: payload.to_owned(),
             nodes: Vec::new(),
-            left_ms: 0,
         };
         let mut asked = Asked {
             query,
@@ -268,9 +267,8 @@ impl Asked {
     fn send(&mut self, all: bool, me: u16, now: u64, actions: &mut VecDeque<Action>) {
         self.ask_again_at = now.saturating_add(ASK_AGAIN_AFTER << self.times.min(MOST_DOUBLINGS));
         self.times += 1;
-        let left_ms = u32::try_from(self.deadline.saturating_sub(now) / MILLISECOND).unwrap_or(u32::MAX);
         let mut ask = |nodes: Vec<u16>| {
-            let query = Query { nodes, left_ms, ..self.query.clone() };
+            let query = Query { nodes, ..self.query.clone() };
             actions.push_back(Action::SendToAll(Gossip::Query(query)));
         };
         if all {
