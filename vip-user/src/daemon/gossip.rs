@@ -84,7 +84,10 @@ impl ControlPlane {
                 return debug!("what node {} at {} tells makes no sense: {error}", from.id, from.address);
             }
         };
-        self.note_voice(from, way);
+        // The rest goes to one node by its nature, also where all hear each other by the group.
+        if way == Way::Group || matches!(gossip, Gossip::Join | Gossip::Roster(_)) {
+            self.note_voice(from, way);
+        }
         match gossip {
             Gossip::Join => self.handle_join(from),
             Gossip::Roster(addresses) => self.handle_roster(&addresses),
