@@ -114,8 +114,9 @@ impl Membership {
         if before.is_some_and(|before| before.hello.name == member.hello.name) {
             return;
         }
+        // A machine in place of a dead one may have its name.
         let same = |other: &&Member| other.id != member.id && other.hello.name == member.hello.name;
-        let other = self.members.iter().find(same).map(node);
+        let other = self.members.alive().find(same).map(node);
         if let Some(other) = other {
             self.notice(Notice::SameName(other, node(member)));
         }
