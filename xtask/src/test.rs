@@ -14,8 +14,12 @@ use crate::{
 };
 
 const ONE_BY_ONE: &str = "--test-threads=1";
+const SIDE_BY_SIDE: &str = "--test-threads=3";
 /// Tests of the data plane that have two processors meet in the program.
 const RACES: [&str; 2] = ["dataplane::races::", "dataplane::differential::concurrency::"];
+
+/// Tests of clusters that mostly wait, with leases of a second.
+const PATIENT: [&str; 2] = ["cluster::gossip::", "cluster::join::"];
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -70,7 +74,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 }
 
 /// The tests of the test bed. A cluster's nodes share two cores at times, and their leases are milliseconds long: so its
-/// tests run one after the other. Each test of the data plane has a program and maps of its own and is in no haste: they
+/// tests run one after the other, but for the patient ones. Each test of the data plane has a program and maps of its own and is in no haste: they
 /// run side by side, but for those that want two processors for themselves.
 fn test_bed(daemon: &Path, arguments: &Arguments) -> Vec<Command> {
     let tests = |target: &[&str], options: &[&str]| {
@@ -84,9 +88,11 @@ fn test_bed(daemon: &Path, arguments: &Arguments) -> Vec<Command> {
         return vec![tests(&[], &[ONE_BY_ONE])];
     }
     let data_plane = ["--test", "dataplane"];
+    let skip = |names: [&'static str; 2]| names.map(|name| ["--skip", name]);
     vec![
-        tests(&[], &[ONE_BY_ONE, "--skip", "dataplane::"]),
-        tests(&data_plane, RACES.map(|name| ["--skip", name]).as_flattened()),
+        tests(&[], &[&[ONE_BY_ONE, "--skip", "dataplane::"], skip(PATIENT).as_flattened()].concat()),
+        tests(&["--test", "cluster"], &[&[SIDE_BY_SIDE], &PATIENT[..]].concat()),
+        tests(&data_plane, skip(RACES).as_flattened()),
         tests(&data_plane, &[&[ONE_BY_ONE], &RACES[..]].concat()),
     ]
 }

@@ -222,8 +222,7 @@ fn a_handler_gets_nothing_of_the_daemon_but_its_pipes() {
         ls -m /proc/$$/fd; awk '{ print $40, $41 }' /proc/$$/stat; grep -E '^(VmLck|SigBlk|SigIgn):' /proc/$$/status
     ) > $0.new; mv $0.new $0";
     // The daemon gets nothing of whoever runs the test.
-    let bare =
-        r#"for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ "$fd" -lt 3 ] || eval "exec $fd>&-"; done; exec env --default-signal "$@""#;
+    let bare = r#"for fd in /proc/$$/fd/*; do fd=${fd##*/}; [ "$fd" -lt 3 ] || eval "exec $fd>&-"; done; exec env --default-signal "$@""#;
     let wrapper = ["/bin/bash", "-c", bare, "bash"].map(str::to_owned).to_vec();
     let (cluster, holder) =
         three_telling(&DaemonOptions { wrapper, ..with_long_leases() }, |cluster, node| {
