@@ -5,6 +5,7 @@ use vip_common::lease::Ballot;
 
 use super::control_plane::ControlPlane;
 use super::groups::{self, Group};
+use super::happenings::QuorumLoss;
 use super::lease_thread::Tally;
 use crate::clock;
 use crate::config::Presence;
@@ -41,6 +42,7 @@ impl ControlPlane {
             }
             Promoted(ballot) => {
                 group.part = State::Holder;
+                group.quorum_loss = QuorumLoss::default();
                 info!(group = %name, %ballot, "this node is master now: {text}");
             }
             Demoted(reason) => {
@@ -119,6 +121,10 @@ impl ControlPlane {
             }
             let group = &mut self.groups[index];
             group.last_holder = holder;
+            if holder.is_some() {
+                // However short it holds: the next loss of the majority is another one.
+                group.quorum_loss = QuorumLoss::default();
+            }
             // Who stands after this lease is worth telling again.
             group.candidacies = Group::few_candidacies();
         }
