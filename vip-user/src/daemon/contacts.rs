@@ -137,10 +137,9 @@ impl ControlPlane {
         }
     }
 
-    fn greet(&self, to: IpAddr) {
-        match self.membership.hello().encode() {
-            Ok(body) => self.orders.give(Order::LetterTo { kind: Kind::Hello, body, to }),
-            Err(error) => error!("this node cannot say who it is: {error}"),
+    fn greet(&mut self, to: IpAddr) {
+        if let Some(body) = self.encoded_hello() {
+            self.orders.give(Order::LetterTo { kind: Kind::Hello, body, to });
         }
     }
 

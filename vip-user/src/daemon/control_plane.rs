@@ -198,7 +198,7 @@ impl ControlPlane {
     /// The last Hello: this node is leaving.
     pub(super) fn farewell(&mut self) -> Vec<u8> {
         self.membership.leave(clock::now());
-        self.membership.hello().encode().unwrap_or_default()
+        self.encoded_hello().unwrap_or_default()
     }
 
     /// What `status` shows.
@@ -323,13 +323,18 @@ impl ControlPlane {
     }
 
     fn send_hello(&mut self) {
+        self.ping_next();
+        if let Some(body) = self.encoded_hello() {
+            self.orders.give(Order::Letter { kind: Kind::Hello, body });
+        }
+    }
+
+    /// What this node says of itself at this moment, to whomever.
+    pub(super) fn encoded_hello(&mut self) -> Option<Vec<u8>> {
         let mut hello = self.membership.hello();
         self.gossip.put_into(&mut hello);
-        self.ping_next();
-        match hello.encode() {
-            Ok(body) => self.orders.give(Order::Letter { kind: Kind::Hello, body }),
-            Err(error) => error!("this node cannot say who it is: {error}"),
-        }
+        let encoded = hello.encode();
+        encoded.inspect_err(|error| error!("this node cannot say who it is: {error}")).ok()
     }
 
     fn read_hello(&mut self, from: membership::Sender, way: Way, body: &[u8]) {
