@@ -70,7 +70,7 @@ pub(super) async fn join(shared: &Shared, address: IpAddr) -> Reply {
     while shared.with(|plane| plane.contacts.expects_more()) && clock::now() < patience {
         sleep(LOOK).await;
     }
-    Reply::ok(&Joined { members: shared.with(|plane| plane.members_alive()) })
+    Reply::ok(&Joined { members: shared.with(|plane| plane.alive().len()) })
 }
 
 impl ControlPlane {
@@ -166,10 +166,6 @@ impl ControlPlane {
     fn hears_member_at(&self, address: IpAddr) -> bool {
         let is_it = |member: &&Member| member.address == address && member.status == Status::Alive;
         self.contacts.hears(address, clock::now()) && self.membership.members().find(is_it).is_some()
-    }
-
-    fn members_alive(&self) -> usize {
-        self.membership.members().filter(|member| member.status == Status::Alive).count()
     }
 
     fn nobody_at(&self, address: IpAddr) -> Reply {

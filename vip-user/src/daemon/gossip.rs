@@ -193,7 +193,8 @@ impl ControlPlane {
         }
     }
 
-    fn alive(&self) -> BTreeSet<u16> {
+    /// The ids of the nodes that are alive, this one's among them.
+    pub(super) fn alive(&self) -> BTreeSet<u16> {
         let alive = self.membership.members().filter(|member| member.status == Status::Alive);
         alive.map(|member| member.id).collect()
     }
