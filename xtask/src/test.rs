@@ -1,8 +1,10 @@
 //! `cargo xtask test`: every test there is.
 
 use std::{
+    panic::resume_unwind,
     path::Path,
     process::{Command, ExitCode},
+    thread,
 };
 
 use anyhow::{Context, Result};
@@ -15,6 +17,8 @@ use crate::{
 
 const ONE_BY_ONE: &str = "--test-threads=1";
 const SIDE_BY_SIDE: &str = "--test-threads=3";
+/// Of the values that nice(2) takes.
+const LOWEST_PRIORITY: i32 = 19;
 /// Tests of the data plane that have two processors meet in the program.
 const RACES: [&str; 2] = ["dataplane::races::", "dataplane::differential::concurrency::"];
 
@@ -55,7 +59,6 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
 
     let simulation = simulate::command(&simulate::Arguments::default());
 
-    let fuzzed = || fuzz::run_briefly(arguments.filter.as_deref());
     // Simulation, mutations and other kernels have no names that a filter could go by.
     let is_filtered = arguments.filter.is_some();
     let mut passed = vec![
@@ -63,20 +66,48 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         passes(searches)?,
         is_filtered || passes(simulation)?,
         is_filtered || passes(simulate::command_of_pairs())?,
-        is_filtered || mutate::passes_in_short()?,
-        fuzzed()?,
     ];
-    for tests in test_bed(&daemon, arguments) {
-        passed.push(passes(tests)?);
-    }
+    let compute = || {
+        let fuzzed = fuzz::run_briefly(arguments.filter.as_deref())?;
+        let mutated = is_filtered || mutate::passes_in_short()?;
+        Ok(fuzzed && mutated)
+    };
+    let TestBed { waiting, racing } = test_bed(&daemon, arguments);
+    passed.push(beside(compute, || all_pass(waiting))?);
+    passed.push(all_pass(racing)?);
     passed.push(is_filtered || vm::passes_where_it_runs()?);
     Ok(exit_code(passed.into_iter().all(|passed| passed)))
 }
 
-/// The tests of the test bed. A cluster's nodes share two cores at times, and their leases are milliseconds long: so its
+/// Does what only computes beside what mostly waits, and gives way to it; whether both have passed.
+fn beside(
+    compute: impl FnOnce() -> Result<bool> + Send,
+    wait: impl FnOnce() -> Result<bool>,
+) -> Result<bool> {
+    thread::scope(|scope| {
+        let computed = scope.spawn(|| {
+            // Of this thread, and of the processes that it starts.
+            rustix::process::nice(LOWEST_PRIORITY).context("cannot give way to other processes")?;
+            compute()
+        });
+        let waited = wait();
+        let computed = computed.join().unwrap_or_else(|panic| resume_unwind(panic));
+        Ok(waited? && computed?)
+    })
+}
+
+/// The tests of the test bed.
+struct TestBed {
+    /// These leave the processors idle most of the time.
+    waiting: Vec<Command>,
+    /// These want all of them.
+    racing: Vec<Command>,
+}
+
+/// A cluster's nodes share two cores at times, and their leases are milliseconds long: so its
 /// tests run one after the other, but for the patient ones. Each test of the data plane has a program and maps of its own and is in no haste: they
 /// run side by side, but for those that want two processors for themselves.
-fn test_bed(daemon: &Path, arguments: &Arguments) -> Vec<Command> {
+fn test_bed(daemon: &Path, arguments: &Arguments) -> TestBed {
     let tests = |target: &[&str], options: &[&str]| {
         let mut command = cargo("test");
         command.args(["--package", "vip-tests", "--no-fail-fast"]).args(target).env("VIP_USER_BIN", daemon);
@@ -85,20 +116,26 @@ fn test_bed(daemon: &Path, arguments: &Arguments) -> Vec<Command> {
         command
     };
     if arguments.filter.is_some() {
-        return vec![tests(&[], &[ONE_BY_ONE])];
+        return TestBed { waiting: vec![tests(&[], &[ONE_BY_ONE])], racing: Vec::new() };
     }
     let data_plane = ["--test", "dataplane"];
     let skip = |names: [&'static str; 2]| names.map(|name| ["--skip", name]);
-    vec![
+    let waiting = vec![
         tests(&[], &[&[ONE_BY_ONE, "--skip", "dataplane::"], skip(PATIENT).as_flattened()].concat()),
         tests(&["--test", "cluster"], &[&[SIDE_BY_SIDE], &PATIENT[..]].concat()),
         tests(&data_plane, skip(RACES).as_flattened()),
-        tests(&data_plane, &[&[ONE_BY_ONE], &RACES[..]].concat()),
-    ]
+    ];
+    TestBed { waiting, racing: vec![tests(&data_plane, &[&[ONE_BY_ONE], &RACES[..]].concat())] }
 }
 
 fn exit_code(passed: bool) -> ExitCode {
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// Runs all of them, also where one fails.
+fn all_pass(commands: Vec<Command>) -> Result<bool> {
+    let passed: Vec<bool> = commands.into_iter().map(passes).collect::<Result<_>>()?;
+    Ok(passed.into_iter().all(|passed| passed))
 }
 
 /// Runs a test command, and removes what it could not remove if it was killed.

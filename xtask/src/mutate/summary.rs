@@ -85,6 +85,12 @@ impl Summary {
         self.guards.iter().all(|record| record.as_expected)
     }
 
+    /// All of it, for people.
+    pub(super) fn table(&self) -> String {
+        let records = self.guards.iter().map(|record| format!("{record}\n"));
+        format!("{}\n{}\n{self}", heading(), records.collect::<String>())
+    }
+
     /// All of it, for programs.
     pub(super) fn json(&self) -> Result<String> {
         Ok(serde_json::to_string_pretty(self)?)
