@@ -10,7 +10,7 @@ use crate::siphash::Key;
 use crate::table::{Entry, Shape};
 
 /// Changes with every layout below; pins live in a directory of this name, so a daemon never adopts another layout.
-pub const LAYOUT_VERSION: u32 = 6;
+pub const LAYOUT_VERSION: u32 = 7;
 /// Slots of groups. They start at 1: in events, 0 is no group's.
 pub const SLOTS: usize = 65;
 /// Most VIPs on one node, of IPv4 and of IPv6 each.
@@ -255,7 +255,9 @@ pub struct Config {
     /// Longest lease of the cluster, in ns.
     pub longest_lease: u64,
     /// How many of `keys` are used, 1 or 2.
-    pub key_count: u32,
+    pub key_count: u16,
+    /// 1: this node is no voter. It follows the leases and does not answer requests: nobody counts its votes.
+    pub observer: u16,
     /// Hash of the cluster's name.
     pub cluster: u32,
     /// Epoch of the configuration; 0 = none, then no lease message is answered.

@@ -148,8 +148,8 @@ fn request(message: &Message, kind: Kind, own: bool, config: &Config, memory: &m
         _ => {}
     }
     match reply(decision, ballot, config) {
-        Some(answer) => Verdict::Reply(answer),
-        None => Verdict::Drop(Counter::LeaseSilent),
+        Some(answer) if config.observer == 0 => Verdict::Reply(answer),
+        _ => Verdict::Drop(Counter::LeaseSilent),
     }
 }
 

@@ -96,9 +96,10 @@ impl UserPlane {
         Arc::clone(&self.board)
     }
 
-    /// Decides by this configuration from now on.
-    pub const fn set_epoch(&mut self, epoch: u32) {
+    /// Decides by the configuration of this epoch from now on, as one of its voters or not.
+    pub fn set_epoch(&mut self, epoch: u32, is_voter: bool) {
         self.config.epoch = epoch;
+        self.config.observer = (!is_voter).into();
     }
 
     /// Starts counting answers to a new proposal.
@@ -150,7 +151,7 @@ impl UserPlane {
     }
 
     fn keys(&self) -> &[Key] {
-        let count = usize::try_from(self.config.key_count).unwrap_or(0);
+        let count = usize::from(self.config.key_count);
         self.config.keys.get(..count).unwrap_or(&self.config.keys)
     }
 

@@ -200,6 +200,7 @@ impl World<'_> {
         let machine = &mut self.machines[node];
         let (Some(plane), Some(daemon)) = (&mut machine.plane, &mut machine.daemon) else { return };
         plane.config.epoch = configuration.epoch();
+        plane.config.observer = (!configuration.contains(machine.id)).into();
         daemon.control.adopted = Some(configuration);
         self.reach(node, Point::Adopted);
     }

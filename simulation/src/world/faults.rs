@@ -265,11 +265,14 @@ impl World<'_> {
         }
         let plane =
             machine.plane.get_or_insert_with(|| Plane::new(groups, schedule.nodes, local + schedule.lease));
-        let epoch = machine.disk.stored.configuration.as_ref().map_or(0, |stored| stored.epoch());
+        let configuration = machine.disk.stored.configuration.as_ref();
+        let is_voter = configuration.is_some_and(|stored| stored.contains(machine.id));
+        let epoch = configuration.map_or(0, |stored| stored.epoch());
         plane.config = Config {
             incarnation,
             longest_lease: schedule.lease,
             epoch,
+            observer: (!is_voter).into(),
             node: machine.id,
             ..Config::default()
         };

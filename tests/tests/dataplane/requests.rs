@@ -293,6 +293,20 @@ fn a_node_without_a_configuration_decides_on_nothing() {
     assert!(node.events().is_empty());
 }
 
+/// Input: requests to a node that is no voter. Expected: no answer, and its acceptor knows whose the lease is.
+#[test]
+fn a_node_that_is_no_voter_follows_the_lease_in_silence() {
+    let mut node = Node::new();
+    let config = vip_common::maps::Config { observer: 1, ..super::node::config() };
+    node.plane.tables.set_config(config).unwrap();
+    let mut peer = Peer::new(2);
+    for request in [peer.prepare(1), peer.propose(1, LEASE)] {
+        let frame = multicast(&request);
+        assert_eq!(node.receives(&frame), Outcome::dropped(&frame, Counter::LeaseSilent));
+    }
+    assert_eq!(node.plane.tables.acceptor(WEB).unwrap().ballot, Ballot::new(1, 2).0);
+}
+
 /// The daemon casts its node's vote by TEST_RUN: no interface, and so no addresses to turn round.
 #[test]
 fn the_nodes_own_request_is_answered_in_place() {

@@ -100,6 +100,24 @@ fn a_request_is_decided_on_once_and_in_order() {
     assert_eq!(answered, [true, false, false, false, true]);
 }
 
+/// Input: a Propose to a node that is no voter; then a Prepare of another node.
+/// Expected: neither is answered, and the node knows whose the lease is all the same.
+#[test]
+fn an_observer_follows_the_lease_in_silence() {
+    let mut plain = Plain::new();
+    let observer = Config { observer: 1, ..config() };
+    let silent = Verdict::Drop(Counter::LeaseSilent);
+    let propose = of_node_2(Kind::Propose, Ballot::new(1, 2), 4, 1);
+    assert_eq!(message(&propose, Kind::Propose, false, &observer, &mut plain), silent);
+    let mut prepare = of_node_2(Kind::Prepare, Ballot::new(9, 3), 4, 1);
+    prepare.sender = 3.into();
+    prepare.sequence = 2.into();
+    assert_eq!(message(&prepare, Kind::Prepare, false, &observer, &mut plain), silent);
+    prepare.sequence = 3.into();
+    let held = Verdict::Reply(Answer::refused(Reason::Held, Ballot::new(1, 2), 100));
+    assert_eq!(message(&prepare, Kind::Prepare, false, &config(), &mut plain), held);
+}
+
 /// Input: a Propose of an older configuration, of this node's, and of a newer one; and one to a node without any.
 /// Expected: only that of its own is decided on. The older one is told so; the newer one is not answered.
 #[test]

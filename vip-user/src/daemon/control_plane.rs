@@ -352,7 +352,7 @@ impl ControlPlane {
     /// From now on, this configuration's voters decide. The data plane first: it answers in the new epoch only.
     fn adopt(&mut self, configuration: &membership::Configuration) {
         let epoch = configuration.epoch();
-        if let Err(error) = self.plane.set_epoch(epoch) {
+        if let Err(error) = self.plane.set_epoch(epoch, configuration.contains(self.id)) {
             let reason = format!("the configuration cannot be put in force: {error}; start again");
             return self.end(Err(Failure::refused(reason)));
         }

@@ -293,7 +293,7 @@ impl Driver {
         match order {
             Order::Configure { epoch, voters } => {
                 self.parts.signer.set_epoch(epoch);
-                self.parts.plane.set_epoch(epoch);
+                self.parts.plane.set_epoch(epoch, voters.contains(&self.parts.signer.origin().node));
                 self.set_voters(&voters);
             }
             Order::Candidates { slot, order } => {

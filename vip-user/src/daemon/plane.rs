@@ -54,9 +54,9 @@ impl LeaseSide {
     }
 
     /// This configuration is decided by from now on; the XDP program has been told by the control plane.
-    pub(super) fn set_epoch(&mut self, epoch: u32) {
+    pub(super) fn set_epoch(&mut self, epoch: u32, is_voter: bool) {
         if let Self::Process { plane, .. } = self {
-            plane.set_epoch(epoch);
+            plane.set_epoch(epoch, is_voter);
         }
     }
 
@@ -139,15 +139,16 @@ pub(super) enum ControlSide {
 }
 
 impl ControlSide {
-    /// Has the data plane answer in this epoch; without XDP, the lease thread does, when it is told.
+    /// Has the data plane decide in this epoch, and answer if this node is a voter; without XDP, the lease thread does, when
+    /// it is told.
     ///
     /// # Errors
     /// [`Error::Map`].
-    pub(super) fn set_epoch(&mut self, epoch: u32) -> Result<(), Error> {
+    pub(super) fn set_epoch(&mut self, epoch: u32, is_voter: bool) -> Result<(), Error> {
         match self {
             Self::Xdp(tables) => {
                 let config = tables.config()?;
-                tables.set_config(maps::Config { epoch, ..config })
+                tables.set_config(maps::Config { epoch, observer: (!is_voter).into(), ..config })
             }
             Self::Process { .. } => Ok(()),
         }

@@ -233,6 +233,11 @@ impl Own {
         self.store.configuration().map_or(0, |configuration| configuration.epoch())
     }
 
+    /// In that configuration.
+    fn is_voter(&self) -> bool {
+        self.store.configuration().is_some_and(|configuration| configuration.contains(self.origin.node))
+    }
+
     /// What the data plane is told of its node and cluster.
     fn config(&self, settings: &Settings) -> vip_common::maps::Config {
         let (keys, count) = self.keys.as_array();
@@ -240,7 +245,8 @@ impl Own {
             incarnation: self.origin.incarnation,
             longest_lease: nanoseconds(settings.cluster.lease),
             keys,
-            key_count: u32::try_from(count).unwrap_or(0),
+            key_count: u16::try_from(count).unwrap_or(0),
+            observer: (!self.is_voter()).into(),
             cluster: self.origin.cluster,
             epoch: self.epoch(),
             node: self.origin.node,

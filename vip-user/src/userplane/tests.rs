@@ -26,7 +26,7 @@ fn plane() -> (UserPlane, Words) {
         incarnation: INCARNATION,
         longest_lease: LEASE,
         keys,
-        key_count: u32::try_from(count).unwrap(),
+        key_count: u16::try_from(count).unwrap(),
         cluster: CLUSTER,
         epoch: EPOCH,
         node: 1,

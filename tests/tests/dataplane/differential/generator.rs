@@ -118,6 +118,7 @@ impl Generator {
     fn configuration(&mut self) -> Config {
         Config {
             key_count: self.pick(&[1, 2]),
+            observer: self.pick(&[0, 0, 0, 1]),
             epoch: self.pick(&[EPOCH, EPOCH, EPOCH, EPOCH + 1, 0]),
             incarnation: self.pick(&[INCARNATION, INCARNATION, INCARNATION, INCARNATION + 1]),
             longest_lease: self.pick(&[LEASE, LEASE, LEASE / 2]),

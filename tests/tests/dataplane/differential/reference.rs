@@ -484,7 +484,7 @@ fn verified(
     if !is_whole || (body_len > 0 && !may_have_body) {
         return Err(Counter::RejectedMalformed);
     }
-    let keys = &config.keys[..usize::try_from(config.key_count).unwrap()];
+    let keys = &config.keys[..usize::from(config.key_count)];
     let tag = be64(&message[TAGGED..]);
     if !keys.iter().any(|key| siphash(key, &message[..TAGGED]) == tag) {
         return Err(Counter::RejectedTag);
