@@ -19,6 +19,7 @@ mod cluster {
     mod gossip;
     mod groups;
     mod handover;
+    mod history;
     mod interfaces;
     mod ipv6;
     mod join;

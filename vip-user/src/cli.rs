@@ -18,6 +18,7 @@ use crate::{
 pub mod check;
 pub mod client;
 pub mod depart;
+pub mod history;
 pub mod join;
 pub mod keygen;
 pub mod tell;
@@ -33,6 +34,8 @@ Examples:
     vip-user --iface eth0 --vip 10.77.0.100/24
   See who holds what, live:
     vip-user status --watch
+  See what has changed in the last hour, also after a crash:
+    vip-user history --since 1h
   Free this machine for maintenance, without a gap:
     vip-user handover
   Find the cluster through a member on another segment:
@@ -81,6 +84,16 @@ pub enum Command {
     Status(StatusArgs),
     /// Show the nodes of the cluster
     Members(MembersArgs),
+    /// Show what has changed: who took over and why, who failed, for how long nobody served
+    ///
+    /// Each node keeps a journal of what it has done and seen, also on its disk (about 2 MiB, in paths.state). This command
+    /// asks the daemon for it; if none answers, it reads what the last one has written.
+    ///
+    ///   vip-user history                          the last 50 changes
+    ///   vip-user history --since 24h --group web  all of a group within a day
+    ///   vip-user history --follow --json          for programs: a line of JSON each
+    #[command(verbatim_doc_comment)]
+    History(HistoryArgs),
     /// Hand groups that this node holds over to another node, without a gap
     ///
     /// To be run on the node that holds them. Their leases go over while they run: this node stops
@@ -249,6 +262,29 @@ pub struct MembersArgs {
     pub json: bool,
 }
 
+/// Flags of `history`.
+#[derive(Args, Debug)]
+pub struct HistoryArgs {
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// Print a line of JSON for each change
+    #[arg(long)]
+    pub json: bool,
+    /// Only what this group is about
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+    /// Only what is not older, as in 90s, 30m or 24h
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub since: Option<Duration>,
+    /// The newest ones, so many [default: 50, or all with --since]
+    #[arg(short = 'n', long = "lines", value_name = "COUNT")]
+    pub count: Option<usize>,
+    /// Go on with what comes, until interrupted
+    #[arg(short, long)]
+    pub follow: bool,
+}
+
 /// What to hand over, and to whom.
 #[derive(Args, Debug)]
 pub struct HandoverArgs {
@@ -392,6 +428,15 @@ mod tests {
         assert_eq!(named("vip-user handover web --iface eth0"), (some("web"), None));
         assert_eq!(named("vip-user handover --to lb2"), (None, some("lb2")));
         assert_eq!(named("vip-user handover --to 2 web"), (some("web"), some("2")));
+    }
+
+    #[test]
+    fn history_is_of_a_group_a_time_and_a_number() {
+        let parsed = parse("vip-user history --group web --since 2h -n 7 --follow --json").unwrap().command;
+        let Some(Command::History(args)) = parsed else { panic!("{parsed:?}") };
+        assert_eq!((args.group.as_deref(), args.since), (Some("web"), Some(Duration::from_secs(7200))));
+        assert_eq!((args.count, args.follow, args.json), (Some(7), true, true));
+        assert!(parse("vip-user history --since yesterday").is_err());
     }
 
     #[test]

@@ -25,6 +25,12 @@ pub enum Request {
     Status,
     /// The nodes alone: a list of [`Member`](crate::status::Member).
     Members,
+    /// What has changed lately: a list of [`Entry`](crate::journal::Entry), oldest first.
+    History {
+        /// Only those with numbers above this one; all if no number of the daemon's journal is as great.
+        #[serde(default)]
+        after: Option<u64>,
+    },
     /// Hand groups over: a list of [`Handover`].
     Handover {
         /// Which one; none: all that the node holds.

@@ -16,6 +16,7 @@ mod groups;
 mod handover;
 mod happenings;
 mod interfaces;
+mod journal;
 mod lease_thread;
 mod leftovers;
 mod live_nodes;
@@ -37,10 +38,11 @@ use std::time::Duration;
 use tokio::runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, mpsc};
-use tracing::{info, warn};
+use tracing::warn;
 
 use self::control_plane::ControlPlane;
 use self::footprint::Footprint;
+use self::journal::Closing;
 use self::lease_thread::Report;
 use self::shared::Shared;
 use self::start::Node;
@@ -77,9 +79,10 @@ async fn serve(settings: &Settings) -> Result<(), Failure> {
     match start::start(settings, &mut footprint).await {
         Ok(node) => {
             footprint.started();
-            let (ended, handlers) = run_until_stopped(node, &footprint, &mut signals).await;
+            let (ended, handlers, journal) = run_until_stopped(node, &footprint, &mut signals).await;
             footprint.erase().await;
             handlers.finish().await;
+            journal.finish().await;
             ended
         }
         Err(failure) => {
@@ -111,12 +114,12 @@ impl Signals {
 }
 
 /// The daemon's life: its end is a signal, an operator's wish, or something that it cannot serve without. Gives what it came
-/// to, and the handlers that may still be running.
+/// to, the handlers that may still be running, and the journal that may still be written.
 async fn run_until_stopped(
     node: Node,
     footprint: &Footprint,
     signals: &mut Signals,
-) -> (Result<(), Failure>, Stopping) {
+) -> (Result<(), Failure>, Stopping, Closing) {
     let Node { control_plane, lease_thread, netlink, mut changes, server, logger, .. } = node;
     let mut inbox = Inbox { reports: node.reports, stored: node.stored, answers: node.answers };
     let (shared, doubts) = (Shared::new(control_plane), lease_thread.fence_doubts());
@@ -126,7 +129,7 @@ async fn run_until_stopped(
     let ended = {
         let stop = async {
             let name = signals.next().await;
-            info!("{name}: handing over what this node holds");
+            shared.with(|plane| plane.tell_stopping(format!("{name}: handing over what this node holds")));
             handover::retire(&shared).await;
         };
         tokio::select! {
@@ -141,13 +144,14 @@ async fn run_until_stopped(
     }
     let farewell = shared.with(ControlPlane::farewell);
     let handlers = shared.with(ControlPlane::stop_events);
+    let journal = shared.with(|plane| plane.close_journal(&ended));
     lease_thread.stop(farewell);
     clients.abort();
     let _ = clients.await;
     if let Some(logger) = logger {
         logger.abort();
     }
-    (ended, handlers)
+    (ended, handlers, journal)
 }
 
 /// What comes to the control plane from other threads and tasks of the daemon.
@@ -286,6 +290,7 @@ async fn answer(shared: Shared, request: Request) -> Reply {
     match request {
         Request::Status => Reply::ok(&shared.with(ControlPlane::status)),
         Request::Members => Reply::ok(&shared.with(|plane| plane.members())),
+        Request::History { after } => Reply::ok(&shared.with(|plane| plane.journal.since(after))),
         Request::Leave => shared.ask(ControlPlane::leave),
         Request::Join { address } => contacts::join(&shared, address).await,
         Request::Forget { node } => shared.ask(|plane| plane.forget(&node)),

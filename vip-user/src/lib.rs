@@ -39,6 +39,8 @@ pub mod handlers;
 #[cfg(feature = "daemon")]
 pub mod ipv6;
 #[cfg(feature = "daemon")]
+pub mod journal;
+#[cfg(feature = "daemon")]
 pub mod logging;
 pub mod membership;
 #[cfg(feature = "daemon")]

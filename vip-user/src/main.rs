@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 use vip_user::{
-    cli::{Cli, Command, check, client, depart, join, keygen, tell},
+    cli::{Cli, Command, check, client, depart, history, join, keygen, tell},
     daemon,
     exit::Failure,
     logging,
@@ -34,6 +34,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Some(command) = cli.command else { return serve(&cli) };
     match command {
         Command::Status(args) => client::status(&args),
+        Command::History(args) => history::history(&args),
         Command::Members(args) => client::members(&args),
         Command::Handover(args) => client::handover(args),
         Command::Leave(args) => depart::leave(&args),

@@ -14,6 +14,7 @@ use super::conflicts::Conflicts;
 use super::gossip::GossipSide;
 use super::groups::Group;
 use super::interfaces::Interfaces;
+use super::journal::Journal;
 use super::lease_thread::{Order, OrderBook, Report};
 use super::live_nodes::LiveNodes;
 use super::mode::Mode;
@@ -27,6 +28,7 @@ use crate::contacts::{Contacts, Way};
 use crate::dataplane::{Counters, Words};
 use crate::exit::Failure;
 use crate::handlers::Events;
+use crate::journal::{Happening, Kind as Change};
 use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severity};
 use crate::netlink::Interface;
 use crate::signer::Claimed;
@@ -49,6 +51,7 @@ pub(super) struct ControlPlane {
     pub(super) mode: Mode,
     pub(super) membership: Membership,
     pub(super) contacts: Contacts,
+    pub(super) journal: Journal,
     pub(super) preemption: Preemption,
     pub(super) conflicts: Conflicts,
     pub(super) orders: OrderBook,
@@ -65,12 +68,12 @@ pub(super) struct ControlPlane {
 }
 
 impl ControlPlane {
-    /// Begins: the first orders go to the lease thread.
-    pub(super) fn begin(&mut self) {
+    /// Begins: the first orders go to the lease thread. `adopts`: on the data plane of a former run.
+    pub(super) fn begin(&mut self, adopts: bool) {
+        self.tell_of_itself(adopts);
         for interface in self.interfaces.iter().filter(|interface| !interface.carrier) {
-            warn!(iface = %interface.name, "no carrier, so this node cannot serve");
+            tell_carrier(&mut self.journal, interface);
         }
-        self.tell_of_itself();
         self.warn_of_pair_mode();
         self.order_eligibility();
         self.settle();
@@ -180,11 +183,7 @@ impl ControlPlane {
             info!(iface = %now.name, "packets of up to {} bytes (before: {})", now.mtu, before.mtu);
         }
         if before.carrier != now.carrier {
-            if now.carrier {
-                info!(iface = %now.name, "carrier is back");
-            } else {
-                warn!(iface = %now.name, "no carrier, so this node cannot serve");
-            }
+            tell_carrier(&mut self.journal, &now);
             self.order_eligibility();
             self.settle();
         }
@@ -309,7 +308,7 @@ impl ControlPlane {
                     self.order_eligibility();
                 }
                 Action::NameTaken(by) => self.end(Err(name_taken(&self.settings.node.name, by))),
-                Action::Member(kind, node) => self.events.member(kind, node, clock::now()),
+                Action::Member(kind, node) => self.tell_of_member(kind, node),
                 Action::Notice(notice) => match notice.severity() {
                     Severity::Info => info!("{notice}"),
                     Severity::Warn => warn!("{notice}"),
@@ -356,7 +355,7 @@ impl ControlPlane {
             let reason = format!("the configuration cannot be put in force: {error}; start again");
             return self.end(Err(Failure::refused(reason)));
         }
-        info!("voters from now on: {configuration}");
+        self.journal.tell(Happening::new(Change::Voters, format!("voters from now on: {configuration}")));
         self.orders.give(Order::Configure { epoch, voters: configuration.voters().to_vec() });
         self.forget_pair();
         self.order_pair();
@@ -458,7 +457,15 @@ impl ControlPlane {
             .map_or_else(|_| format!("interface {index}"), |name| name.to_string_lossy().into_owned());
         let holds = self.words.holds(event.slot, now);
         let answer = if holds { "; announced against it" } else { "" };
-        warn!(%vip, mac, iface, "another machine claims the VIP: it has the address configured{answer}");
+        let claims = "another machine claims the VIP";
+        warn!(%vip, mac, iface, "{claims}: it has the address configured{answer}");
+        let text = format!("{claims} {vip} on {iface}: {mac}{answer}");
+        let what = Happening::warning(Change::Conflict, text);
+        let group = self.groups.iter().find(|group| group.slot == event.slot);
+        self.journal.keep(match group {
+            Some(group) => what.group(&group.settings.name),
+            None => what,
+        });
         if holds {
             self.orders.give(Order::Defend { slot: event.slot, vip });
         }
@@ -471,6 +478,20 @@ impl ControlPlane {
     pub(super) fn name_of(&self, id: u16) -> String {
         let known = self.membership.members().find(|member| member.id == id);
         known.map_or_else(|| format!("node {id}"), |member| member.hello.name.clone())
+    }
+}
+
+/// The carrier of an interface is back, or gone.
+fn tell_carrier(journal: &mut Journal, interface: &Interface) {
+    let name = &interface.name;
+    let text = if interface.carrier { "carrier is back" } else { "no carrier, so this node cannot serve" };
+    let what = format!("{name}: {text}");
+    if interface.carrier {
+        info!(iface = %name, "{text}");
+        journal.keep(Happening::new(Change::Interface, what));
+    } else {
+        warn!(iface = %name, "{text}");
+        journal.keep(Happening::warning(Change::Interface, what));
     }
 }
 

@@ -3,8 +3,6 @@
 //! Both ask the membership, and are asked again by the command until it is done. A node that leaves first gives back
 //! what it holds, since it is not eligible from its wish on; when it is no voter any more, the daemon ends.
 
-use tracing::info;
-
 use super::control_plane::ControlPlane;
 use super::lookup;
 use crate::clock;
@@ -17,7 +15,7 @@ impl ControlPlane {
     pub(super) fn leave(&mut self) -> Reply {
         let (reply, removal) = self.remove(self.id);
         if removal == Some(Removal::Done) {
-            info!("this node is no voter any more, and ends");
+            self.tell_stopping("this node is no voter any more, and ends".to_owned());
             self.end(Ok(()));
         }
         reply

@@ -5,11 +5,12 @@ use vip_common::lease::Ballot;
 
 use super::control_plane::ControlPlane;
 use super::groups::{self, Group};
-use super::happenings::QuorumLoss;
+use super::happenings::held_again;
 use super::lease_thread::Tally;
 use crate::clock;
 use crate::config::Presence;
 use crate::election::{self, Demotion, GiveUp, State};
+use crate::journal::{Happening, Kind};
 use crate::membership;
 
 impl ControlPlane {
@@ -22,6 +23,8 @@ impl ControlPlane {
             HandoverFailed { to, .. } | Demoted(Demotion::HandedOver { to }) => self.name_of(to),
             _ => String::new(),
         };
+        let former =
+            if let Promoted(ballot) = said { self.predecessor(slot, ballot, tally, at) } else { None };
         let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
         let name = &group.settings.name;
         let comes_and_goes = group.settings.presence == Presence::Held;
@@ -42,22 +45,33 @@ impl ControlPlane {
             }
             Promoted(ballot) => {
                 group.part = State::Holder;
-                group.quorum_loss = QuorumLoss::default();
-                info!(group = %name, %ballot, "this node is master now: {text}");
+                let mut what = Happening::new(Kind::Promoted, format!("this node is master now: {text}"));
+                (what.node, group.unheld_since) = (former, None);
+                what = what.group(name).ballot(ballot);
+                self.journal.tell(match tally.won(ballot, at) {
+                    Some((_, Some(vacant))) => what.after_outage(vacant),
+                    Some((_, None)) | None => what,
+                });
+                if group.quorum_loss.end() {
+                    self.journal.tell(held_again(name));
+                }
             }
             Demoted(reason) => {
                 group.part = State::Follower;
-                match reason {
-                    Demotion::Released => info!(group = %name, "this node is not master any more: {reason}"),
+                let ends = format!("this node is not master any more: {reason}");
+                let what = match reason {
+                    Demotion::Released => Happening::new(Kind::Demoted, ends),
                     Demotion::HandedOver { .. } => {
-                        info!(group = %name, "this node is not master any more: {reason} to {text}");
+                        Happening::new(Kind::Demoted, format!("{ends} to {text}")).node(text)
                     }
-                    Demotion::Lapsed | Demotion::Unfit => {
-                        warn!(group = %name, "this node is not master any more: {reason}")
-                    }
-                }
+                    Demotion::Lapsed | Demotion::Unfit => Happening::warning(Kind::Demoted, ends),
+                };
+                self.journal.tell(what.group(name));
             }
-            HandoverFailed { reason, .. } => warn!(group = %name, "not handed over to {text}: {reason}"),
+            HandoverFailed { reason, .. } => {
+                let failed = format!("not handed over to {text}: {reason}");
+                self.journal.tell(Happening::warning(Kind::HandoverFailed, failed).group(name).node(text));
+            }
             Notice(_) => warn!(group = %name, "{text}"),
             _ => {}
         }
@@ -99,7 +113,15 @@ impl ControlPlane {
         }
     }
 
-    /// Says in the log when another node has become master.
+    /// The other node that this one has a group from.
+    fn predecessor(&self, slot: u32, ballot: Ballot, tally: &Tally, at: u64) -> Option<String> {
+        let group = self.groups.iter().find(|group| group.slot == slot)?;
+        let is_won = tally.won(ballot, at).is_some();
+        let last = if is_won { tally.last_holder().map(|(id, _)| id) } else { group.last_other_holder };
+        last.filter(|id| *id != self.id).map(|id| self.name_of(id))
+    }
+
+    /// Says when another node has become master, or none is.
     pub(super) fn look_at_holders(&mut self) {
         let now = clock::now();
         self.observe_groups(now);
@@ -109,25 +131,45 @@ impl ControlPlane {
             if holder == group.last_holder {
                 continue;
             }
-            let name = &group.settings.name;
-            match holder {
-                Some(id) if id == self.id => {}
-                Some(id) => info!(group = %name, node = id, "{} holds {name}", self.name_of(id)),
-                None => {
-                    let last =
-                        group.last_holder.map(|id| format!(": the lease of {} is over", self.name_of(id)));
-                    info!(group = %name, "nobody holds {name}{}", last.unwrap_or_default());
-                }
+            let what = self.explain_holder(group, holder, now);
+            if let Some(what) = what {
+                self.journal.tell(what);
             }
             let group = &mut self.groups[index];
             group.last_holder = holder;
-            if holder.is_some() {
-                // However short it holds: the next loss of the majority is another one.
-                group.quorum_loss = QuorumLoss::default();
+            group.last_other_holder = holder.filter(|id| *id != self.id).or(group.last_other_holder);
+            group.unheld_since = match holder {
+                Some(_) => None,
+                None => Some(self.words.read(group.slot).holder_until.min(now)),
+            };
+            // However short it holds: the next loss of the majority is another one.
+            if holder.is_some() && group.quorum_loss.end() {
+                self.journal.tell(held_again(&group.settings.name));
             }
             // Who stands after this lease is worth telling again.
             group.candidacies = Group::few_candidacies();
         }
+    }
+
+    /// What is to be told of a group whose holder is another one now; of this node itself, its election tells.
+    fn explain_holder(&self, group: &Group, holder: Option<u16>, now: u64) -> Option<Happening> {
+        let name = &group.settings.name;
+        let Some(id) = holder else {
+            let last = group.last_holder.map(|id| self.name_of(id));
+            let over = last.as_ref().map_or(String::new(), |last| format!(": the lease of {last} is over"));
+            let mut what = Happening::new(Kind::Vacant, format!("nobody holds {name}{over}")).group(name);
+            what.node = last;
+            return Some(what);
+        };
+        if id == self.id {
+            return None;
+        }
+        let holder = self.name_of(id);
+        let ballot = self.words.read(group.slot).holder_ballot;
+        let what = Happening::new(Kind::Holder, format!("{holder} holds {name}")).group(name).node(holder);
+        let what = if ballot.node() == id { what.ballot(ballot) } else { what };
+        let vacant = group.unheld_since.map(|since| now.saturating_sub(since));
+        Some(if let Some(vacant) = vacant { what.after_outage(vacant) } else { what })
     }
 
     /// Says why nobody is master, where this node would be if it could.

@@ -32,12 +32,17 @@ pub(super) struct Group {
     pub(super) part: State,
     /// The node that held it when that was last looked at.
     pub(super) last_holder: Option<u16>,
+    /// The node that was seen to hold it last, this one aside.
+    pub(super) last_other_holder: Option<u16>,
     /// Why this node was not elected when it stood last.
     pub(super) last_failure: Option<GiveUp>,
     /// Candidacies to be told in the log.
     pub(super) candidacies: Pace,
     pub(super) handovers: Handovers,
     pub(super) quorum_loss: QuorumLoss,
+    /// When the last lease that this node knows of was over, if nobody has held the group since; in CLOCK_BOOTTIME ns.
+    pub(super) unheld_since: Option<u64>,
+    /// Since when this node stands in vain.
     vacant_since: Option<u64>,
     vacancy_warnings: Pace,
     state: GroupState,
@@ -55,10 +60,12 @@ impl Group {
             quarantine_until,
             part: State::Follower,
             last_holder: None,
+            last_other_holder: None,
             last_failure: None,
             candidacies: Self::few_candidacies(),
             handovers: Handovers::default(),
             quorum_loss: QuorumLoss::default(),
+            unheld_since: None,
             vacant_since: None,
             vacancy_warnings: Pace::new(0, VACANCY_WARNING_PERIOD),
             transitions: 0,

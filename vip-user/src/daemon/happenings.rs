@@ -1,15 +1,18 @@
-//! What happens is told: to the handlers, and in the list of live nodes.
+//! What happens is told: to the handlers, in the journal, and in the list of live nodes.
 
 use vip_common::lease::Ballot;
 
 use super::control_plane::ControlPlane;
 use super::groups::{Group, holder};
+use super::journal::Closing;
 use super::live_nodes::{self, LiveNode};
 use crate::clock;
 use crate::election::{Action, Demotion, GiveUp, State};
-use crate::events::{GroupEvent, GroupEventKind, MemberEventKind};
+use crate::events::{GroupEvent, GroupEventKind, MemberEventKind, Node};
+use crate::exit::Failure;
 use crate::handlers::Stopping;
-use crate::membership::{Member, Status};
+use crate::journal::{Happening, Kind};
+use crate::membership::{Member, Severity, Status};
 
 /// A group without a holder and a majority for so long is told of, in ns: elections take less.
 const NO_QUORUM_DELAY: u64 = 1_000_000_000;
@@ -22,6 +25,11 @@ pub(super) struct QuorumLoss {
 }
 
 impl QuorumLoss {
+    /// Somebody holds the group; gives whether the loss was told, and so its end is to be.
+    pub(super) fn end(&mut self) -> bool {
+        std::mem::take(self).is_told
+    }
+
     /// How it is at `now`; gives whether to tell of it: once, until somebody holds the group.
     fn observe(&mut self, is_held: bool, has_quorum: bool, now: u64) -> bool {
         if is_held {
@@ -38,12 +46,61 @@ impl QuorumLoss {
     }
 }
 
+/// A group is held again whose lost quorum was told.
+pub(super) fn held_again(group: &str) -> Happening {
+    Happening::new(Kind::Quorum, format!("{group} is held again, with a majority of the voters")).group(group)
+}
+
 impl ControlPlane {
-    /// This node has come. Of its own leave, its handlers are told no more than Serf's.
-    pub(super) fn tell_of_itself(&mut self) {
+    /// This node has come; `adopts`: with the data plane of a former run. Of its own leave, its handlers are told no more
+    /// than Serf's.
+    pub(super) fn tell_of_itself(&mut self, adopts: bool) {
+        let before =
+            if self.journal.is_after_crash() { ", after one that did not end in good order" } else { "" };
+        let adopts = if adopts { "; goes on with the data plane that it has left" } else { "" };
+        let text = format!("vip-user {} has started{before}{adopts}", env!("CARGO_PKG_VERSION"));
+        self.journal.keep(Happening::new(Kind::DaemonStart, text));
         if let Some(me) = self.membership.members().next() {
             self.events.member(MemberEventKind::Join, me.described(), clock::now());
         }
+    }
+
+    /// The daemon is to end, and why.
+    pub(super) fn tell_stopping(&mut self, why: String) {
+        self.journal.tell(Happening::new(Kind::DaemonStopping, why));
+    }
+
+    /// The daemon ends in this way, and tells nothing more.
+    pub(super) fn close_journal(&mut self, ended: &Result<(), Failure>) -> Closing {
+        // Whoever runs the daemon is told of a failure by its last words.
+        self.journal.keep(match ended {
+            Ok(()) => Happening::new(Kind::DaemonStop, "the daemon has ended in good order"),
+            Err(failure) => {
+                let text = format!("the daemon cannot go on: {failure}");
+                Happening { severity: Severity::Error, ..Happening::new(Kind::DaemonStop, text) }
+            }
+        });
+        self.journal.close()
+    }
+
+    /// Something has happened to another node. The log has it from membership, which knows more about it.
+    pub(super) fn tell_of_member(&mut self, kind: MemberEventKind, node: Node) {
+        let Node { id, name, address, .. } = &node;
+        let (kind_here, text) = match kind {
+            MemberEventKind::Join => (Kind::MemberJoin, format!("joined from {address}")),
+            MemberEventKind::Leave => (Kind::MemberLeave, "is leaving, or has left".to_owned()),
+            MemberEventKind::Failed => {
+                (Kind::MemberFailed, "failed: its daemon is not heard any more".to_owned())
+            }
+            MemberEventKind::Update => {
+                (Kind::MemberUpdate, "has another name, address or other tags".to_owned())
+            }
+            MemberEventKind::Reap => (Kind::MemberReap, "is forgotten: it is gone, and no voter".to_owned()),
+        };
+        let severity = if kind == MemberEventKind::Failed { Severity::Warn } else { Severity::Info };
+        let what = Happening::new(kind_here, format!("{name} ({id}) {text}")).node(name);
+        self.journal.keep(Happening { severity, ..what });
+        self.events.member(kind, node, clock::now());
     }
 
     /// The election of the group of this slot has said something.
@@ -97,8 +154,17 @@ impl ControlPlane {
         };
         let slots: Vec<u32> = self.groups.iter_mut().filter_map(lost).collect();
         for slot in slots {
-            self.tell_group(slot, GroupEvent { kind: GroupEventKind::NoQuorum, ..<_>::default() });
+            self.tell_no_quorum(slot);
         }
+    }
+
+    fn tell_no_quorum(&mut self, slot: u32) {
+        if let Some(group) = self.groups.iter().find(|group| group.slot == slot) {
+            let name = &group.settings.name;
+            let text = format!("nobody holds {name}, and this node reaches no majority of the voters");
+            self.journal.tell(Happening::warning(Kind::NoQuorum, text).group(name));
+        }
+        self.tell_group(slot, GroupEvent { kind: GroupEventKind::NoQuorum, ..<_>::default() });
     }
 
     /// Tells of a group, by its name, and of all its VIPs unless the event names some.
@@ -119,6 +185,10 @@ impl ControlPlane {
         let held = self.groups.iter_mut().filter(|group| group.part == State::Holder);
         let slots: Vec<u32> = held.map(|group| group.slot).collect();
         for slot in slots {
+            if let Some(group) = self.groups.iter().find(|group| group.slot == slot) {
+                let text = format!("this node is not master any more: {}", Demotion::Released);
+                self.journal.keep(Happening::new(Kind::Demoted, text).group(&group.settings.name));
+            }
             self.tell_demoted(slot, Demotion::Released);
         }
         self.events.stop(clock::now())

@@ -26,6 +26,7 @@ use super::control_plane::{ControlPlane, nanoseconds};
 use super::footprint::Footprint;
 use super::gossip::GossipSide;
 use super::interfaces::Interfaces;
+use super::journal::Journal;
 use super::lease_thread::pair::{Hearing, PairSide};
 use super::lease_thread::{LeaseThread, Parts, Report};
 use super::leftovers;
@@ -299,6 +300,8 @@ struct Sides {
     dummy: Option<String>,
     egress_fence: bool,
     mode: Mode,
+    /// Whether a former run has left it.
+    adopted: bool,
 }
 
 /// Puts the parts together and sets them going.
@@ -311,7 +314,7 @@ fn assemble(
     signer: Signer,
     sides: Sides,
 ) -> Result<Node, Failure> {
-    let Sides { lease, control, words, announcers, logger, dummy, egress_fence, mode } = sides;
+    let Sides { lease, control, words, announcers, logger, dummy, egress_fence, mode, adopted } = sides;
     let identity = identity(settings, &own, &place, slots);
     let membership = Membership::new(identity, own.store.stored(), clock::now()).map_err(refused)?;
     let gossip = GossipSide::new(place.id, own.origin.incarnation, own.store.delivered());
@@ -350,6 +353,7 @@ fn assemble(
         membership,
         contacts,
         presence_changed: false,
+        journal: Journal::open(&settings.paths.state),
         preemption: Preemption::default(),
         conflicts: Conflicts::default(),
         orders: lease_thread.orders(),
@@ -361,7 +365,7 @@ fn assemble(
         pair: pair_board.map(Pairing::new),
         end: None,
     };
-    control_plane.begin();
+    control_plane.begin(adopted);
     let Place { server, netlink, changes, .. } = place;
     Ok(Node { control_plane, lease_thread, reports, stored, answers, netlink, changes, server, logger })
 }

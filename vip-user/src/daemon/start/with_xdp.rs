@@ -308,6 +308,7 @@ fn sides(
         dummy: Some(dummy),
         egress_fence,
         mode,
+        adopted: plane.adopted,
     })
 }
 

@@ -119,6 +119,7 @@ fn sides(
         dummy: None,
         egress_fence: false,
         mode: Mode::off(reason),
+        adopted: false,
     })
 }
 
