@@ -17,8 +17,8 @@ use libfuzzer_sys::fuzz_target;
 use vip_common::wire::name_hash;
 use vip_fuzz::{assert_plain, directory};
 use vip_user::config::{
-    Cluster, Group, Handler, Keys, MAX_GROUPS, MAX_HANDLERS, MAX_VIPS, Node, Overrides, Paths, Run, Settings,
-    Transport, format_duration,
+    Check, Cluster, Effect, Group, Handler, Http, Keys, MAX_CHECKS, MAX_GROUPS, MAX_HANDLERS, MAX_VIPS, Node, Overrides,
+    Paths, Probe, Run, Settings, Tls, Transport, Trust, format_duration,
 };
 use vip_user::exit::{Exit, Failure};
 use vip_user::membership::{Hello, Offer, Standing};
@@ -42,7 +42,7 @@ fn load(text: &[u8]) -> Result<Settings, Failure> {
     Settings::load(Some(&FILE), &Overrides::default())
 }
 
-fn is_in_range(Settings { node, cluster, groups, handlers, paths }: &Settings) {
+fn is_in_range(Settings { node, cluster, groups, checks, handlers, paths }: &Settings) {
     let names = [&node.name, &cluster.name].into_iter().chain(groups.iter().map(|group| &group.name));
     for name in names {
         assert!((1..=32).contains(&name.len()), "{name:?}");
@@ -71,10 +71,27 @@ fn is_in_range(Settings { node, cluster, groups, handlers, paths }: &Settings) {
         let longest = if vip.address.is_ipv4() { 32 } else { 128 };
         assert!((1..=longest).contains(&vip.prefix_len) && !vip.address.is_multicast());
     }
+    assert!(checks.len() <= MAX_CHECKS);
+    assert_eq!(checks.iter().map(|check| &check.name).collect::<BTreeSet<_>>().len(), checks.len());
+    checks.iter().for_each(|check| check_is_in_range(check, groups));
     assert!(handlers.len() <= MAX_HANDLERS);
     handlers.iter().for_each(handler_is_in_range);
     let kept = [&paths.bpffs, &paths.runtime, &paths.state].into_iter().chain(&paths.live_nodes);
     assert!(kept.into_iter().all(|path| path.is_absolute()));
+}
+
+fn check_is_in_range(check: &Check, groups: &[Group]) {
+    let Check { name, scope, probe, interval, timeout, rise, fall, effect } = check;
+    assert!((1..=32).contains(&name.len()));
+    assert!(scope.names().iter().all(|name| groups.iter().any(|group| group.name == *name)));
+    let least = if matches!(probe, Probe::Exec(_)) { 10 } else { 1 };
+    assert!((Duration::from_millis(least)..=Duration::from_secs(3600)).contains(interval));
+    assert!((Duration::from_millis(1)..=Duration::from_secs(600)).contains(timeout));
+    assert!((1..=1000).contains(rise) && (1..=1000).contains(fall));
+    if let Effect::Weight(weight) = effect {
+        assert!(*weight != 0 && (-253..=253).contains(weight));
+    }
+    assert_plain(&check.to_string());
 }
 
 fn handler_is_in_range(handler: &Handler) {
@@ -124,9 +141,7 @@ fn is_the_same_again(settings: &Settings) {
 }
 
 /// The settings, of a cluster without keys, as a file that leaves nothing out.
-fn written_out(Settings { node, cluster, groups, handlers, paths }: &Settings) -> String {
-    let string = |text: &str| toml::Value::from(text).to_string();
-    let strings = |texts: Vec<String>| toml::Value::from(texts).to_string();
+fn written_out(Settings { node, cluster, groups, checks, handlers, paths }: &Settings) -> String {
     let Node { name, iface, id, priority, xdp, egress_fence, tags } = node;
     let Cluster { name: cluster_name, transport, join, expect, interval, lease, voter_after, reap, pair, .. } = cluster;
     let mut text = format!("[node]\nname = {}\niface = {}\n", string(name), string(iface));
@@ -162,15 +177,10 @@ fn written_out(Settings { node, cluster, groups, handlers, paths }: &Settings) -
             group.router
         );
     }
+    checks.iter().for_each(|check| text += &check_written_out(check));
     for Handler { on, run, timeout } in handlers {
         let on = strings(on.iter().map(ToString::to_string).collect());
-        let run = match run {
-            Run::Shell(line) => format!("shell = true\nrun = {}", string(line)),
-            Run::Program(path, arguments) => {
-                let words = [path].into_iter().chain(arguments).cloned().collect();
-                format!("run = {}", strings(words))
-            }
-        };
+        let run = run_written_out(run);
         let _ = write!(text, "[[handler]]\non = {on}\n{run}\ntimeout = \"{}\"\n", format_duration(*timeout));
     }
     let path = |path: &Path| string(path.to_str().expect("from text"));
@@ -184,6 +194,61 @@ fn written_out(Settings { node, cluster, groups, handlers, paths }: &Settings) -
         .live_nodes
         .as_deref()
         .map_or_else(String::new, |list| format!("live_nodes = {}\n", path(list)))
+}
+
+fn string(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn strings(texts: Vec<String>) -> String {
+    toml::Value::from(texts).to_string()
+}
+
+fn run_written_out(run: &Run) -> String {
+    match run {
+        Run::Shell(line) => format!("shell = true\nrun = {}", string(line)),
+        Run::Program(path, arguments) => {
+            let words = [path].into_iter().chain(arguments).cloned().collect();
+            format!("run = {}", strings(words))
+        }
+    }
+}
+
+fn check_written_out(check: &Check) -> String {
+    let Check { name, scope, probe, interval, timeout, rise, fall, effect } = check;
+    let (kind, names) = (probe.kind(), scope.names().to_vec());
+    let mut text = format!("[[check]]\nname = {}\ntype = \"{kind}\"\nrise = {rise}\nfall = {fall}\n", string(name));
+    text += &format!("interval = \"{}\"\n", format_duration(*interval));
+    text += &format!("timeout = \"{}\"\n", format_duration(*timeout));
+    if !names.is_empty() {
+        text += &format!("group = {}\n", strings(names));
+    }
+    if let Effect::Weight(weight) = effect {
+        text += &format!("weight = {weight}\n");
+    }
+    text + &match probe {
+        Probe::Http(http) => http_written_out(http),
+        Probe::Tcp(target) => format!("address = {}\n", string(&target.to_string())),
+        Probe::Exec(run) => format!("{}\n", run_written_out(run)),
+        Probe::Process(name) => format!("process = {}\n", string(name)),
+        Probe::Interface(name) => format!("interface = {}\n", string(name)),
+        Probe::File { path, absent } => {
+            format!("file = {}\nabsent = {absent}\n", string(path.to_str().expect("from text")))
+        }
+    }
+}
+
+fn http_written_out(http: &Http) -> String {
+    let Http { tls, host, headers, status, body, .. } = http;
+    let headers = toml::Value::try_from(headers).expect("a table of strings");
+    let mut text = format!("url = {}\nhost = {}\n", string(&http.url()), string(host));
+    text += &format!("headers = {headers}\nstatus = \"{status}\"\n");
+    text += &body.as_deref().map_or_else(String::new, |body| format!("body = {}\n", string(body)));
+    text + &match tls.as_ref().map(|Tls { trust, .. }| trust) {
+        Some(Trust::Anyone) => "verify = false\n".to_owned(),
+        Some(Trust::Signed { file, .. }) => format!("ca = {}\n", string(file.to_str().expect("from text"))),
+        Some(Trust::System) | None => String::new(),
+    }
 }
 
 /// The place of what is missing altogether is the file; of everything else, a line of it.

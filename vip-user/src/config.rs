@@ -15,6 +15,7 @@ use std::{
 use self::document::{Document, Section};
 use crate::exit::Failure;
 
+mod check;
 mod cluster;
 mod document;
 mod duration;
@@ -27,6 +28,7 @@ mod transport;
 mod vip;
 
 pub use self::{
+    check::{Check, Effect, Http, MAX_CHECKS, MAX_WEIGHT, Probe, Scope, StatusCodes, Target, Tls, Trust},
     cluster::{Cluster, Keys},
     duration::{format_duration, parse_duration},
     group::{FLAG_GROUP, Group, MAX_GROUPS, MAX_VIPS, Presence},
@@ -40,7 +42,7 @@ pub use self::{
 /// The file that is read when no other one is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/vip-user/vip.toml";
 
-const SECTIONS: &[&str] = &["node", "cluster", "group", "handler", "paths"];
+const SECTIONS: &[&str] = &["node", "cluster", "group", "check", "handler", "paths"];
 
 const DEFAULT_BPFFS: &str = "/sys/fs/bpf/vip-user";
 const DEFAULT_RUNTIME: &str = "/run/vip-user";
@@ -55,6 +57,8 @@ pub struct Settings {
     pub cluster: Cluster,
     /// The groups of VIPs, in the order of the file. Names are unique; so are all VIPs' addresses.
     pub groups: Vec<Group>,
+    /// What has to be well on this machine, in the order of the file. Names are unique.
+    pub checks: Vec<Check>,
     /// Programs that are told what happens, in the order of the file.
     pub handlers: Vec<Handler>,
     /// Where files are kept.
@@ -93,8 +97,9 @@ impl Settings {
         let paths = Paths::read(&document.section("paths", PATHS_KEYS)?)?;
         let groups = group::read(&document.sections("group", group::KEYS)?, &node, &overrides.vips)?;
         let cluster = Cluster::read(&document.section("cluster", cluster::KEYS)?, &groups, &overrides.join)?;
+        let checks = check::read(&document.sections("check", check::KEYS)?, &groups)?;
         let handlers = handler::read(&document.sections("handler", handler::KEYS)?)?;
-        Ok(Self { node, cluster, groups, handlers, paths })
+        Ok(Self { node, cluster, groups, checks, handlers, paths })
     }
 
     /// The interfaces that VIPs lie on but the node's, each once.

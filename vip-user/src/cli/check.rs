@@ -21,7 +21,7 @@ pub fn check(args: &SettingsArgs) -> Result<(), Failure> {
 }
 
 fn summary(settings: &Settings) -> String {
-    let Settings { node, cluster, groups, handlers, paths } = settings;
+    let Settings { node, cluster, groups, checks, handlers, paths } = settings;
     let id = node.id.map_or("id from the interface's address".to_owned(), |id| format!("id {id}"));
     let role = if node.priority == 0 { " (a witness)" } else { "" };
     let keys = match &cluster.keys {
@@ -78,6 +78,9 @@ fn summary(settings: &Settings) -> String {
     for group in groups {
         text += &group_line(group);
     }
+    for check in checks {
+        text += &format!("check    {check}\n");
+    }
     for handler in handlers {
         text += &format!("handler  {handler}\n");
     }
@@ -114,7 +117,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Cluster, Handler, Node, Paths, Run};
+    use crate::config::{Check, Cluster, Effect, Handler, Node, Paths, Probe, Run, Scope};
 
     #[test]
     fn the_summary_says_what_would_run() {
@@ -126,6 +129,7 @@ mod tests {
              tags     role=web\n\
              reap     who is gone for 24h is no voter any more, and forgotten\n\
              group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64 dev eth1, a router's, here while held, at a virtual MAC, priority 120, preempts after 5s\n\
+             check    haproxy: process haproxy, every 500ms, 1s at most, rise 1, fall 1; -30 for web\n\
              handler  /usr/local/bin/tell ops: on member-failed, user:deploy, 10s at most\n\
              live     /run/vip-user/live.json has the list of live nodes\n\
              socket   /run/vip-user/eth0.sock\n"
@@ -188,6 +192,16 @@ mod tests {
                 presence: Presence::Held,
                 virtual_mac: true,
                 router: true,
+            }],
+            checks: vec![Check {
+                name: "haproxy".to_owned(),
+                scope: Scope::Groups(vec!["web".to_owned()]),
+                probe: Probe::Process("haproxy".to_owned()),
+                interval: std::time::Duration::from_millis(500),
+                timeout: std::time::Duration::from_secs(1),
+                rise: 1,
+                fall: 1,
+                effect: Effect::Weight(-30),
             }],
             handlers: vec![Handler {
                 on: ["member-failed", "user:deploy"].map(|filter| filter.parse().unwrap()).to_vec(),

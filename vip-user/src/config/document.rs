@@ -150,6 +150,11 @@ impl<'s> Field<'s> {
         self.value.is_some_and(|value| value.get_ref().is_array())
     }
 
+    /// Whether its value is a whole number.
+    pub(super) fn is_integer(&self) -> bool {
+        self.value.is_some_and(|value| value.get_ref().is_integer())
+    }
+
     /// The error that this field's value is wrong.
     pub(super) fn refuse(&self, why: impl fmt::Display) -> Failure {
         self.place.refuse(why)
@@ -169,6 +174,17 @@ impl<'s> Field<'s> {
         let Some(number) = number else { return Ok(None) };
         let parsed = u64::from_str_radix(number.as_str(), number.radix()).ok();
         match parsed.filter(|number| range.contains(number)).and_then(|number| T::try_from(number).ok()) {
+            Some(value) => Ok(Some(value)),
+            None => Err(self.refuse(format!("{number} is not {expected}"))),
+        }
+    }
+
+    /// As [`Field::integer`], of either sign.
+    pub(super) fn signed(&self, range: RangeInclusive<i16>) -> Result<Option<i16>, Failure> {
+        let expected = format!("a whole number from {} to {}", range.start(), range.end());
+        let Some(number) = self.read(&expected, |value| value.as_integer())? else { return Ok(None) };
+        let parsed = i16::from_str_radix(number.as_str(), number.radix()).ok();
+        match parsed.filter(|number| range.contains(number)) {
             Some(value) => Ok(Some(value)),
             None => Err(self.refuse(format!("{number} is not {expected}"))),
         }

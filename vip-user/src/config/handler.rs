@@ -49,7 +49,7 @@ impl Run {
         }
     }
 
-    fn read(section: &Section<'_>) -> Result<Self, Failure> {
+    pub(super) fn read(section: &Section<'_>) -> Result<Self, Failure> {
         let field = section.field("run");
         if section.field("shell").boolean()?.unwrap_or(false) {
             let text = field.string()?.filter(|text| !text.trim().is_empty());
