@@ -1,17 +1,22 @@
 //! The instruments on a lab whose VIP is moved by hand: what they must see before one can believe what they show.
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use anyhow::Result;
 
 use crate::{
     clock::Stamp,
     flood::Flood,
+    fronts::{self, Backend, Front, Program, Software},
     lab::{Lab, VIP},
     net,
     oracle::{Announcements, Oracle, arp_request, arp_requests, packet_socket},
     prober::{Answer, Prober, ProberOptions},
     responder::Responder,
+    visitors::{Connections, Failure, Report, VisitorOptions, Visitors},
     wait,
 };
 
@@ -124,4 +129,42 @@ fn announcements_count_once_for_each_vip_and_not_if_the_former_holder_makes_them
     announce(2, second);
     wait::until("both of them", PATIENCE, || Ok((watch.so_far().0 == 2).then_some(()))).unwrap();
     assert!(watch.so_far().1 > Some(before));
+}
+
+#[test]
+fn visitors_see_a_move_as_broken_connections_and_a_dead_front_end_as_refusals() {
+    if let Err(reason) = Program::find("haproxy") {
+        return println!("skipped: {reason}");
+    }
+    let (lab, _responders) = lab_with_vip_on_node_1();
+    let _backend = Backend::start(&lab).unwrap();
+    let [_first, second] = [1, 2].map(|node| Front::start(&lab, node, Software::Haproxy, VIP).unwrap());
+    let come = |connections| {
+        let target = SocketAddr::new(VIP.into(), fronts::PORT);
+        let options = VisitorOptions { target, rate: 200, connections, patience: PATIENCE };
+        Visitors::start(&lab, &options).unwrap()
+    };
+    let all = [come(Connections::Kept(5)), come(Connections::New)];
+    let wait_all = |after, wanted| {
+        for visitors in &all {
+            let look = || Ok(visitors.outcome_after(after, |outcome| (outcome == wanted).then_some(())));
+            wait::until(&format!("{wanted:?}"), PATIENCE, look).unwrap();
+        }
+    };
+    wait_all(Stamp::now(), Ok(1));
+    address(&lab, 1, "delete").unwrap();
+    address(&lab, 2, "add").unwrap();
+    net::ip(&lab.client_netns(), &["neighbour", "flush", "all"]).unwrap();
+    wait_all(Stamp::now(), Ok(2));
+    second.kill().unwrap();
+    wait_all(Stamp::now(), Err(Failure::Refused));
+
+    let [kept, new] = all.map(|visitors| Report::of(&visitors.finish().unwrap()));
+    for report in [&kept, &new] {
+        assert!(report.answered_by.keys().eq(&[1, 2]), "{report:#?}");
+        assert!(report.failures.refused > 0, "{report:#?}");
+        assert_eq!(report.requests, report.failed + report.answered_by.values().sum::<usize>());
+    }
+    assert!(kept.failures.broken_kept > 0, "{kept:#?}");
+    assert_eq!(new.failures.broken_kept, 0, "{new:#?}");
 }

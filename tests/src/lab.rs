@@ -41,6 +41,8 @@ use crate::net;
 pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 100);
 /// A VIP for tests with a second interface: see [`Lab::add_back`].
 pub const BACK_VIP: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 100);
+/// The address of the server behind the nodes: see [`Lab::add_backend`].
+pub const BACKEND: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 210);
 /// The client's own address.
 pub const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 200);
 /// A VIP for tests with IPv6, and the client's address there: see [`Lab::add_ipv6`].
@@ -181,6 +183,12 @@ impl Lab {
         topology::add_ipv6(self, Side::Back)
     }
 
+    /// Connects one more machine to the switch, for what stands behind the nodes; it has the address [`BACKEND`]. Gives its
+    /// namespace.
+    pub fn add_backend(&self) -> Result<String> {
+        topology::add_backend(self)
+    }
+
     /// Where node `node` has its files.
     pub fn home(&self, node: u8) -> PathBuf {
         self.dir.join(format!("n{node}"))
@@ -272,6 +280,10 @@ impl Lab {
         Path::new(BPFFS).join(&self.name)
     }
 
+    fn backend_netns(&self) -> String {
+        format!("{}-backend", self.name)
+    }
+
     fn router_netns(&self) -> String {
         format!("{}-router", self.name)
     }
@@ -284,7 +296,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let namespaces: Vec<String> = self.namespaces().chain([self.router_netns()]).collect();
+        let namespaces: Vec<String> =
+            self.namespaces().chain([self.router_netns(), self.backend_netns()]).collect();
         let cgroups: Vec<PathBuf> = freezer::cgroup_root()
             .iter()
             .flat_map(|root| self.nodes().map(|node| root.join(self.node_netns(node))))

@@ -24,13 +24,16 @@ pub const NETNS_DIR: &str = "/run/netns";
 /// Sockets belong to the namespace they were made in, so `work` can hand them out and their users need not enter it.
 /// A panic of `work` goes on in the caller.
 pub fn in_netns<T: Send>(name: &str, work: impl FnOnce() -> Result<T> + Send) -> Result<T> {
-    let netns = open(name)?;
     let entered = || {
-        setns(netns, CloneFlags::CLONE_NEWNET)
-            .with_context(|| format!("cannot enter the namespace {name}"))?;
+        enter(name)?;
         work()
     };
     thread::scope(|scope| scope.spawn(entered).join().unwrap_or_else(|panic| panic::resume_unwind(panic)))
+}
+
+/// Has the calling thread enter the namespace `name`, for good.
+pub(crate) fn enter(name: &str) -> Result<()> {
+    setns(open(name)?, CloneFlags::CLONE_NEWNET).with_context(|| format!("cannot enter the namespace {name}"))
 }
 
 /// A command that will run in the namespace `name`, with this process's mounts.

@@ -3,14 +3,14 @@
 
 use std::{
     collections::BTreeMap,
-    env, fs,
+    fs,
     path::PathBuf,
     process::{Child, Output, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{lab::Lab, net::command_in};
+use crate::{lab::Lab, net::command_in, unpacked};
 
 /// The environment variable for the folder that Debian's package is unpacked in; by default, [`FOLDER`] of the build's own.
 pub const PLACE: &str = "VIP_TESTS_SERF";
@@ -35,12 +35,7 @@ pub fn library() -> Result<PathBuf, String> {
 }
 
 fn find(within: &str, what: &str) -> Result<PathBuf, String> {
-    let place = env::var_os(PLACE).map(PathBuf::from).or_else(|| {
-        // target/debug/deps/<this test>
-        let this = env::current_exe().ok()?;
-        let target = this.ancestors().find(|folder| folder.join("CACHEDIR.TAG").is_file());
-        Some(target?.join(FOLDER))
-    });
+    let place = unpacked::place(PLACE, FOLDER);
     let found = place.map(|place| place.join(within)).filter(|path| path.exists());
     found.ok_or_else(|| format!("{what} is not there; `cargo xtask setup` gets it where it can"))
 }

@@ -2,6 +2,8 @@
 //!
 //! It changes nothing that is there already, so the other commands run it first and it is silent when all is well.
 
+mod debian;
+pub(crate) mod fronts;
 pub(crate) mod serf;
 
 use std::{
@@ -40,7 +42,14 @@ const BPF_LINKER_VERSION: &str = "0.10.3";
 
 /// Does everything, and says what it did or found, a line for each.
 pub(crate) fn run() -> Result<ExitCode> {
-    for step in BUILD_STEPS.iter().chain(&TEST_STEPS).chain(&SERF_STEPS).chain(&FUZZ_STEPS).chain(&VM_STEPS) {
+    for step in BUILD_STEPS
+        .iter()
+        .chain(&TEST_STEPS)
+        .chain(&SERF_STEPS)
+        .chain(&FRONT_STEPS)
+        .chain(&FUZZ_STEPS)
+        .chain(&VM_STEPS)
+    {
         match step()? {
             Outcome::Found(what) => println!("found      {what}"),
             Outcome::Did(what) => println!("set up     {what}"),
@@ -64,6 +73,11 @@ pub(crate) fn ensure_all() -> Result<()> {
 /// What tests compare handlers with, where it can be had; says only what had to be done, or could not be.
 pub(crate) fn ensure_serf() -> Result<()> {
     ensure(&SERF_STEPS)
+}
+
+/// What tests and benches put on the VIPs, where it can be had; says only what had to be done, or could not be.
+pub(crate) fn ensure_fronts() -> Result<()> {
+    ensure(&FRONT_STEPS)
 }
 
 /// What it takes to build the fuzz targets beyond [`ensure_build_tools`]; says only what had to be done.
@@ -91,6 +105,7 @@ type Step = fn() -> Result<Outcome>;
 const BUILD_STEPS: [Step; 2] = [toolchain, bpf_linker];
 const TEST_STEPS: [Step; 2] = [tools, bpf_file_system];
 const SERF_STEPS: [Step; 2] = [serf::program, serf::library];
+const FRONT_STEPS: [Step; 1] = [fronts::programs];
 const FUZZ_STEPS: [Step; 1] = [cxx_compiler];
 const VM_STEPS: [Step; 1] = [virtual_machines];
 const TRAFFIC_STEPS: [Step; 1] = [|| install_missing("traffic", &TRAFFIC_TOOLS)];

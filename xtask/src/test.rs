@@ -42,6 +42,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     interrupt::watch()?;
     setup::ensure_all()?;
     setup::ensure_serf()?;
+    setup::ensure_fronts()?;
     if arguments.vm {
         return Ok(exit_code(vm::passes()?));
     }
@@ -112,6 +113,7 @@ fn test_bed(daemon: &Path, arguments: &Arguments) -> TestBed {
         let mut command = cargo("test");
         command.args(["--package", "vip-tests", "--no-fail-fast"]).args(target).env("VIP_USER_BIN", daemon);
         command.env(vip_tests::serf::PLACE, setup::serf::place());
+        command.env(vip_tests::fronts::PLACE, setup::fronts::place());
         command.args(&arguments.filter).arg("--").args(options).args(&arguments.options);
         command
     };

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use nix::sys::statfs::{BPF_FS_MAGIC, statfs};
 
-use super::{BPFFS, CLIENT, CLIENT6, Lab, xdp};
+use super::{BACKEND, BPFFS, CLIENT, CLIENT6, Lab, xdp};
 use crate::{
     machine,
     net::{command_in, in_netns, ip, run},
@@ -21,6 +21,7 @@ use crate::{
 };
 
 const CLIENT_PORT: &str = "client";
+const BACKEND_PORT: &str = "backend";
 const BACK_CLIENT_PORT: &str = "back-client";
 const BACK_CLIENT: Ipv4Addr = Ipv4Addr::new(10, 88, 0, 200);
 const BACK_CLIENT6: Ipv6Addr = Ipv6Addr::new(0xfd88, 0, 0, 0, 0, 0, 0, 0x200);
@@ -64,6 +65,16 @@ pub(super) fn add_back(lab: &Lab) -> Result<Vec<OwnedFd>> {
     add_bridge(&switch, Side::Back)?;
     lay_cable(&switch, Side::Back, BACK_CLIENT_PORT, &lab.client_netns(), BACK_CLIENT)?;
     lab.nodes().map(|node| connect(lab, Side::Back, node)).collect()
+}
+
+/// Makes the server's namespace and connects it.
+pub(super) fn add_backend(lab: &Lab) -> Result<String> {
+    let netns = lab.backend_netns();
+    run(Command::new("ip").args(["netns", "add", &netns]))?;
+    in_netns(&netns, disable_ipv6)?;
+    ip(&netns, &["link", "set", "dev", "lo", "up"])?;
+    lay_cable(&lab.switch_netns(), Side::Front, BACKEND_PORT, &netns, BACKEND)?;
+    Ok(netns)
 }
 
 /// Connects a node to the switch; the attachment has to live as long as the cable.

@@ -7,10 +7,10 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use vip_tests::serf::{FOLDER, LIBRARY, MODULE, PROGRAM};
 
-use super::{Outcome, update_package_lists};
+use super::{Outcome, debian};
 use crate::cargo::target_dir;
 
 /// The version of the library, from PyPI.
@@ -43,32 +43,11 @@ fn get(what: &str, within: &str, download: fn(&Path) -> Result<()>) -> Result<Ou
 }
 
 fn download_serf(place: &Path) -> Result<()> {
-    update_package_lists()?;
-    let partial = place.join("partial");
-    if partial.exists() {
-        fs::remove_dir_all(&partial)?;
-    }
-    fs::create_dir(&partial)?;
-    // apt-get downloads into the directory that it runs in.
-    run(Command::new("apt-get").args(["download", "--quiet=2", "serf"]).current_dir(&partial))?;
-    let archive = fs::read_dir(&partial)?.next().context("apt-get download serf: no file")??.path();
-    run(Command::new("dpkg-deb").arg("--extract").args([&archive, &partial]))?;
-    fs::rename(partial.join("usr"), place.join("usr"))?;
-    Ok(fs::remove_dir_all(partial)?)
+    debian::unpack(&["serf"], place)
 }
 
 fn download_library(place: &Path) -> Result<()> {
     let mut pip = Command::new("python3");
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "--target"]);
-    run(pip.arg(place.join(LIBRARY)).arg(LIBRARY_PACKAGE))
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    let output =
-        command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
-    if !output.status.success() {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?}: {}: {}", output.status, stderr.trim().lines().last().unwrap_or_default());
-    }
-    Ok(())
+    debian::run(pip.arg(place.join(LIBRARY)).arg(LIBRARY_PACKAGE)).map(drop)
 }
