@@ -3,6 +3,7 @@
 mod alarms;
 mod cost;
 mod failover;
+mod frontends;
 mod handover;
 mod load;
 mod machine;
@@ -33,6 +34,8 @@ pub(crate) struct Arguments {
 enum Bench {
     /// How long a client goes without service when the holder fails, beside keepalived and ucarp
     Failover(failover::Arguments),
+    /// How many requests fail or wait when the machine, the daemon or HAProxy dies under load, beside keepalived
+    Frontends(frontends::Arguments),
     /// What a failover takes with up to 10,000 VIPs, beside keepalived
     Vips(vips::Arguments),
     /// Whether busy processors and floods of packets cost a holder its lease, or a failover time, beside keepalived
@@ -54,6 +57,7 @@ enum Bench {
 pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     match &arguments.bench {
         Bench::Failover(arguments) => failover::run(arguments),
+        Bench::Frontends(arguments) => frontends::run(arguments),
         Bench::Vips(arguments) => vips::run(arguments),
         Bench::Load(arguments) => load::run(arguments),
         Bench::Cost(arguments) => cost::run(arguments),
