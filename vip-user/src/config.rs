@@ -34,7 +34,7 @@ pub use self::{
     group::{FLAG_GROUP, Group, MAX_GROUPS, MAX_VIPS, Presence},
     handler::{Handler, MAX_HANDLERS, Run},
     keys::{KEY_LEN, KeyFault, KeyFileError, KeyRing},
-    node::{InterfaceNameError, Node, XdpMode, parse_interface_name},
+    node::{ControlGroup, InterfaceNameError, Node, XdpMode, parse_interface_name},
     transport::{Transport, parse_peer},
     vip::{Vip, VipError},
 };

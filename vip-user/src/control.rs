@@ -12,10 +12,11 @@ use std::{
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+mod access;
 mod client;
 mod server;
 
-pub use self::{client::request, server::Server};
+pub use self::{access::Access, client::request, server::Server};
 
 /// What a client asks for, as in `{"command":"status"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +73,23 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// Whether it does something, here or on other nodes, and does not only look. What may be asked by whom is decided by this
+    /// alone, see [`Access`].
+    #[must_use]
+    pub const fn changes(&self) -> bool {
+        match self {
+            Self::Status | Self::Members => false,
+            Self::Handover { .. }
+            | Self::Leave
+            | Self::Forget { .. }
+            | Self::Event { .. }
+            | Self::Query { .. }
+            | Self::Join { .. } => true,
+        }
+    }
+}
+
 /// The cluster was found through a member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Joined {
@@ -117,7 +135,7 @@ pub struct Handover {
     pub result: Result<String, String>,
 }
 
-/// What a daemon answers: `{"ok":…}` or `{"error":"…"}`.
+/// What a daemon answers: `{"ok":…}`, `{"error":"…"}` or `{"denied":"…"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
@@ -125,6 +143,8 @@ pub enum Reply {
     Ok(serde_json::Value),
     /// Why not, in words for people.
     Error(String),
+    /// The client may not ask for that: who may, in words for people.
+    Denied(String),
 }
 
 impl Reply {

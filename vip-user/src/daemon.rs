@@ -48,7 +48,8 @@ use self::shared::Shared;
 use self::start::Node;
 use crate::clock;
 use crate::config::Settings;
-use crate::control::{Reply, Request};
+use crate::confinement;
+use crate::control::{Access, Reply, Request};
 use crate::exit::Failure;
 use crate::handlers::{Answer, Stopping};
 use crate::membership::Durable;
@@ -66,6 +67,7 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 /// What kept the daemon from starting, or stopped it. Either way, the machine is as it was before.
 pub fn run(settings: Settings) -> Result<(), Failure> {
     privileges::check(settings.node.xdp)?;
+    confinement::keep_capabilities()?;
     let failed = |error| Failure::refused(format!("cannot start the runtime: {error}"));
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let result = runtime.block_on(serve(&settings));
@@ -124,7 +126,8 @@ async fn run_until_stopped(
     let mut inbox = Inbox { reports: node.reports, stored: node.stored, answers: node.answers };
     let (shared, doubts) = (Shared::new(control_plane), lease_thread.fence_doubts());
     let asked = shared.clone();
-    let clients = tokio::spawn(server.serve(move |request| answer(asked.clone(), request)));
+    let access = Access::new(shared.with(|plane| plane.settings.node.control_group.clone()));
+    let clients = tokio::spawn(server.serve(access, move |request| answer(asked.clone(), request)));
     let logger = logger.map(|logger| tokio::spawn(logger.forward()));
     let ended = {
         let stop = async {

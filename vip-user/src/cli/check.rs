@@ -87,7 +87,14 @@ fn summary(settings: &Settings) -> String {
     if let Some(path) = &paths.live_nodes {
         text += &format!("live     {} has the list of live nodes\n", path.display());
     }
-    text + &format!("socket   {}\n", paths.socket(&node.iface).display())
+    let also = node
+        .control_group
+        .as_ref()
+        .map_or(String::new(), |group| format!(", members of the group {}", group.name));
+    text + &format!(
+        "socket   {}: all may look; root{also} and the daemon's user may change things\n",
+        paths.socket(&node.iface).display()
+    )
 }
 
 fn group_line(group: &Group) -> String {
@@ -117,7 +124,7 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Check, Cluster, Effect, Handler, Node, Paths, Probe, Run, Scope};
+    use crate::config::{Check, Cluster, ControlGroup, Effect, Handler, Node, Paths, Probe, Run, Scope};
 
     #[test]
     fn the_summary_says_what_would_run() {
@@ -132,7 +139,7 @@ mod tests {
              check    haproxy: process haproxy, every 500ms, 1s at most, rise 1, fall 1; -30 for web\n\
              handler  /usr/local/bin/tell ops: on member-failed, user:deploy, 10s at most\n\
              live     /run/vip-user/live.json has the list of live nodes\n\
-             socket   /run/vip-user/eth0.sock\n"
+             socket   /run/vip-user/eth0.sock: all may look; root, members of the group adm and the daemon's user may change things\n"
         );
     }
 
@@ -163,6 +170,7 @@ mod tests {
                 priority: 100,
                 xdp: XdpMode::Auto,
                 egress_fence: true,
+                control_group: Some(ControlGroup { name: "adm".to_owned(), gid: 4.into() }),
                 tags: [("role".to_owned(), "web".to_owned())].into(),
             },
             cluster: Cluster {

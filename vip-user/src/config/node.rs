@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, num::NonZeroU16};
 
 use clap::ValueEnum;
+use nix::unistd::Gid;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -12,7 +13,8 @@ use super::{
 };
 use crate::{exit::Failure, membership::check_tags};
 
-pub(super) const KEYS: &[&str] = &["name", "iface", "id", "priority", "xdp", "egress_fence", "tags"];
+pub(super) const KEYS: &[&str] =
+    &["name", "iface", "id", "priority", "xdp", "egress_fence", "tags", "control_group"];
 
 const DEFAULT_PRIORITY: u8 = 100;
 
@@ -31,8 +33,19 @@ pub struct Node {
     pub xdp: XdpMode,
     /// Keep packets from a VIP from leaving while another node serves it.
     pub egress_fence: bool,
+    /// Whose members may change things by the control socket, besides root and the daemon's own user.
+    pub control_group: Option<ControlGroup>,
     /// What programs are told of the node, by name: see [`check_tags`] for their bounds.
     pub tags: BTreeMap<String, String>,
+}
+
+/// A group of users of this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ControlGroup {
+    /// As it was configured: its name, or its number.
+    pub name: String,
+    /// Its number.
+    pub gid: Gid,
 }
 
 /// How the XDP program is attached to the interface.
@@ -109,6 +122,7 @@ impl Node {
             priority: section.field("priority").integer(0..=255)?.unwrap_or(DEFAULT_PRIORITY),
             xdp: read_xdp(section, overrides.xdp)?,
             egress_fence: section.field("egress_fence").boolean()?.unwrap_or(true),
+            control_group: read_control_group(section)?,
             tags: read_tags(section)?,
         })
     }
@@ -119,6 +133,20 @@ fn read_tags(section: &Section<'_>) -> Result<BTreeMap<String, String>, Failure>
     let tags = field.table_of_strings()?.unwrap_or_default();
     check_tags(&tags).map_err(|why| field.refuse(why))?;
     Ok(tags)
+}
+
+fn read_control_group(section: &Section<'_>) -> Result<Option<ControlGroup>, Failure> {
+    let field = section.field("control_group");
+    let Some(name) = field.string()? else { return Ok(None) };
+    let known = nix::unistd::Group::from_name(name)
+        .map_err(|error| field.refuse(format!("this machine's groups cannot be read: {error}")))?;
+    let gid =
+        known.map(|group| group.gid).or_else(|| name.parse().ok().map(Gid::from_raw)).ok_or_else(|| {
+            field.refuse(format!(
+                "{name:?} is no group of this machine; name one that is, or make it: groupadd --system {name}"
+            ))
+        })?;
+    Ok(Some(ControlGroup { name: name.to_owned(), gid }))
 }
 
 fn read_name(section: &Section<'_>) -> Result<String, Failure> {

@@ -260,6 +260,19 @@ fn an_interface_has_to_be_named() {
 }
 
 #[test]
+fn a_control_group_is_named_or_numbered_and_exists() {
+    let group = |text: &str| {
+        parse(&format!("{NODE}control_group = {text}\n{INSECURE}")).unwrap().node.control_group.unwrap()
+    };
+    assert_eq!(group("\"root\"").gid.as_raw(), 0);
+    assert_eq!(group("\"54321\"").gid.as_raw(), 54_321);
+    let refusal =
+        |text: &str| refused(parse(&format!("{NODE}control_group = {text}")), 4, "node.control_group");
+    assert!(refusal("4").starts_with("expected a string in quotes"));
+    assert!(refusal("\"no such\"").starts_with("\"no such\" is no group of this machine"));
+}
+
+#[test]
 fn an_impossible_node_is_refused() {
     node_refuses("iface = \"lo\"", "node.iface", "\"lo\" is the loopback interface");
     node_refuses("iface = \"sixteen-letters-\"", "node.iface", "is not 1 to 15 bytes long");

@@ -26,7 +26,7 @@ const MAX_REPLY: u64 = 16 * 1024 * 1024;
 ///
 /// # Errors
 /// [`Exit::NoDaemon`](crate::exit::Exit::NoDaemon) if none answers,
-/// [`Exit::NoPrivilege`](crate::exit::Exit::NoPrivilege) if the caller may not use the socket, and
+/// [`Exit::NoPrivilege`](crate::exit::Exit::NoPrivilege) if the caller may not use the socket, or not ask for that, and
 /// [`Exit::Refused`](crate::exit::Exit::Refused) with the daemon's reason if it refuses.
 pub fn request<T: DeserializeOwned>(path: &Path, request: Request) -> Result<T, Failure> {
     let patience = match &request {
@@ -45,6 +45,7 @@ pub fn request<T: DeserializeOwned>(path: &Path, request: Request) -> Result<T, 
             path.display()
         ))),
         Reply::Error(reason) => Err(Failure::refused(reason)),
+        Reply::Denied(reason) => Err(Failure::no_privilege(reason)),
     }
 }
 
@@ -77,7 +78,7 @@ fn explain(path: &Path, patience: Duration, error: &io::Error) -> Failure {
             patience.as_secs()
         )),
         io::ErrorKind::PermissionDenied => Failure::no_privilege(format!(
-            "no permission to use {path}; run as root, or as a member of the socket's group"
+            "no permission to use {path}; may its folder be entered by others?"
         )),
         _ => Failure::no_daemon(format!("no daemon answers on {path}: {error}; see the daemon's log")),
     }

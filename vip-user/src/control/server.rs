@@ -3,9 +3,10 @@
 use std::{
     fs::{self, DirBuilder, File, Permissions},
     io,
+    os::fd::AsFd as _,
     os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -14,17 +15,26 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::{UnixListener, UnixStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinSet,
     time::{sleep, timeout},
 };
 
-use super::{Reply, Request, connect};
-use crate::{descriptor::release_early, exit::Failure};
+use super::{
+    Reply, Request,
+    access::{Access, Client},
+    connect,
+};
+use crate::{clock, descriptor::release_early, exit::Failure, pace::Pace};
 
 /// The longest request, its line break included: a query with the longest payload, each byte of it as `\u0000`, and some nodes.
 const MAX_REQUEST: usize = 8192;
 /// The most clients at a time; more wait to be accepted.
 const MAX_CLIENTS: usize = 32;
+/// The most of them that may only look. More are turned away, so that they keep nobody waiting who may do more.
+const MAX_READERS: usize = 16;
+/// Time between two lines in the log about clients that are turned away, in ns.
+const REFUSALS: u64 = 1_000_000_000;
 /// How long a client may take to send its request, and again to take its reply.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Clients that the kernel lets wait to be accepted.
@@ -33,7 +43,8 @@ const BACKLOG: i32 = 128;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 const FOLDER_MODE: u32 = 0o755;
-const SOCKET_MODE: u32 = 0o660;
+/// For everybody: who may do what is for [`Access`] to say.
+const SOCKET_MODE: u32 = 0o666;
 
 /// A bound control socket. It is removed from the file system when this is dropped, `serve` cancelled
 /// included.
@@ -73,9 +84,10 @@ impl Server {
         remove_leftover(path).and_then(|()| listen(path)).map_err(failed)
     }
 
-    /// Answers clients with what `handler` gives, until the future is dropped. Runs on any runtime, also one
-    /// of the current thread alone; `handler` must not block. It may take its time, and bounds that itself.
-    pub async fn serve<F>(self, handler: impl Fn(Request) -> F + Send + Sync + 'static)
+    /// Answers clients with what `handler` gives, until the future is dropped. It gets what `access` lets a client ask for.
+    /// Runs on any runtime, also one of the current thread alone; `handler` must not block. It may take its time, and bounds
+    /// that itself.
+    pub async fn serve<F>(self, access: Access, handler: impl Fn(Request) -> F + Send + Sync + 'static)
     where
         F: Future<Output = Reply> + Send + 'static,
     {
@@ -88,6 +100,7 @@ impl Server {
             }
         };
         let handler = Arc::new(handler);
+        let door = Arc::new(Door::new(access));
         let mut clients = JoinSet::new();
         loop {
             while clients.try_join_next().is_some() {}
@@ -96,7 +109,9 @@ impl Server {
             }
             match listener.accept().await {
                 Ok((stream, _)) => {
-                    clients.spawn(answer(stream, Arc::clone(&handler)));
+                    if let Some(right) = door.admit(&stream) {
+                        clients.spawn(answer(stream, right, Arc::clone(&door), Arc::clone(&handler)));
+                    }
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a client of the control socket was not accepted");
@@ -157,11 +172,83 @@ fn listen(path: &Path) -> io::Result<Server> {
     Ok(server)
 }
 
-async fn answer<F: Future<Output = Reply>>(stream: UnixStream, handler: Arc<impl Fn(Request) -> F>) {
+/// What a client may do.
+enum Right {
+    Change,
+    /// As one of the few who only look at a time.
+    Look {
+        client: Client,
+        _place: OwnedSemaphorePermit,
+    },
+}
+
+/// Decides who comes in.
+struct Door {
+    access: Access,
+    readers: Arc<Semaphore>,
+    refusals: Mutex<Pace>,
+}
+
+impl Door {
+    fn new(access: Access) -> Self {
+        let readers = Arc::new(Semaphore::new(MAX_READERS));
+        Self { access, readers, refusals: Mutex::new(Pace::new(0, REFUSALS)) }
+    }
+
+    /// `None`: the client is turned away.
+    fn admit(&self, stream: &UnixStream) -> Option<Right> {
+        let client = match Client::of(stream) {
+            Ok(client) => client,
+            Err(error) => {
+                self.tell(|| tracing::warn!(%error, "a client of the control socket is not known"));
+                return None;
+            }
+        };
+        if self.access.may_change(client, stream.as_fd()) {
+            return Some(Right::Change);
+        }
+        let permit = Arc::clone(&self.readers).try_acquire_owned();
+        if permit.is_err() {
+            self.tell(|| tracing::warn!(uid = %client.uid, pid = client.pid, "too many clients of the control socket"));
+        }
+        permit.ok().map(|place| Right::Look { client, _place: place })
+    }
+
+    /// Why a request is not let through, if it is not.
+    fn refuse(&self, right: &Right, request: &Request) -> Option<Reply> {
+        match right {
+            Right::Look { client, .. } if request.changes() => {
+                let (uid, pid) = (client.uid, client.pid);
+                self.tell(
+                    || tracing::warn!(%uid, pid, "refused: that client of the control socket may only look"),
+                );
+                Some(Reply::Denied(self.access.denial(*client)))
+            }
+            _ => None,
+        }
+    }
+
+    /// Logs, but not as often as clients would like.
+    fn tell(&self, what: impl FnOnce()) {
+        if self.refusals.lock().unwrap_or_else(PoisonError::into_inner).allows(clock::now()) {
+            what();
+        }
+    }
+}
+
+async fn answer<F: Future<Output = Reply>>(
+    stream: UnixStream,
+    right: Right,
+    door: Arc<Door>,
+    handler: Arc<impl Fn(Request) -> F>,
+) {
     // With more room than a request has: who sends a little too much is told so, and not cut off.
     let mut stream = BufReader::with_capacity(2 * MAX_REQUEST, stream);
     let reply = match timeout(PATIENCE, read_request(&mut stream)).await {
-        Ok(Ok(request)) => handler(request).await,
+        Ok(Ok(request)) => match door.refuse(&right, &request) {
+            Some(refusal) => refusal,
+            None => handler(request).await,
+        },
         Ok(Err(reason)) => Reply::Error(reason),
         Err(_) => Reply::Error(format!("no request within {} s", PATIENCE.as_secs())),
     };

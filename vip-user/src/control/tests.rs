@@ -13,10 +13,12 @@ use std::{
     thread,
 };
 
+use nix::unistd::Uid;
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    config::ControlGroup,
     exit::{Exit, Failure},
     folder::Folder,
 };
@@ -30,6 +32,10 @@ struct Daemon {
 
 impl Daemon {
     fn start(handler: impl Fn(Request) -> Reply + Send + Sync + 'static) -> Self {
+        Self::start_for(Access::new(None), handler)
+    }
+
+    fn start_for(access: Access, handler: impl Fn(Request) -> Reply + Send + Sync + 'static) -> Self {
         let folder = Folder::new();
         let server = Server::bind(&folder.path().join("eth0.sock")).unwrap();
         let (stop, stopped) = tokio::sync::oneshot::channel();
@@ -37,7 +43,7 @@ impl Daemon {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
                 tokio::select! {
-                    () = server.serve(move |request| ready(handler(request))) => panic!("the server gave up"),
+                    () = server.serve(access, move |request| ready(handler(request))) => panic!("the server gave up"),
                     _ = stopped => {}
                 }
             });
@@ -164,12 +170,57 @@ fn a_client_over_the_limit_waits_until_silent_ones_are_dropped() {
 }
 
 #[test]
-fn the_socket_is_for_owner_and_group_and_its_folder_is_made() {
+fn the_socket_is_for_everybody_and_its_folder_is_made() {
     let folder = Folder::new();
     let path = folder.path().join("run/vip-user/eth0.sock");
     let _server = Server::bind(&path).unwrap();
-    assert_eq!(mode(&path), 0o660);
+    assert_eq!(mode(&path), 0o666);
     assert_eq!(mode(path.parent().unwrap()), 0o755);
+}
+
+#[test]
+fn who_is_not_in_the_group_may_look_and_change_nothing() {
+    if !Uid::effective().is_root() {
+        return eprintln!("passed over: only root can be somebody else");
+    }
+    let group = ControlGroup { name: "operators".to_owned(), gid: OPERATORS.into() };
+    let daemon = Daemon::start_for(Access::new(Some(group)), echo);
+    fs::set_permissions(daemon.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let leave = || request::<String>(&daemon.socket(), Request::Leave);
+    let look = || request::<String>(&daemon.socket(), Request::Status);
+    assert!(leave().is_ok(), "root");
+    for (gid, others) in [(OPERATORS, vec![]), (STRANGER, vec![1, OPERATORS])] {
+        assert!(as_somebody(gid, &others, leave).is_ok(), "a member, by {gid} and {others:?}");
+    }
+    // More groups than the first buffer takes: the one that matters is the last.
+    let many: Vec<_> = (100_000..100_100).chain([OPERATORS]).collect();
+    assert!(as_somebody(STRANGER, &many, leave).is_ok(), "a member of many groups");
+    assert_eq!(as_somebody(STRANGER, &[1, 2], look).unwrap(), "Status");
+    let failure = as_somebody(STRANGER, &[1, 2], leave).unwrap_err();
+    assert_eq!(failure.exit, Exit::NoPrivilege);
+    let expected =
+        "only root and members of the group operators may change anything, and you are uid 65534; use sudo";
+    assert_eq!(failure.message, expected);
+}
+
+#[test]
+fn clients_that_may_only_look_keep_nobody_waiting() {
+    if !Uid::effective().is_root() {
+        return eprintln!("passed over: only root can be somebody else");
+    }
+    let daemon = Daemon::start(echo);
+    fs::set_permissions(daemon.folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let connect = || UnixStream::connect(daemon.socket()).unwrap();
+    let silent: Vec<_> = as_somebody(STRANGER, &[], || (0..40).map(|_| connect()).collect());
+    let before = std::time::Instant::now();
+    assert_eq!(request::<String>(&daemon.socket(), Request::Status).unwrap(), "Status");
+    // Who says nothing has a second for it: 40 of them, if they could fill the places, would take two.
+    assert!(before.elapsed() < std::time::Duration::from_secs(1), "root has waited {:?}", before.elapsed());
+    let answers = silent.into_iter().map(|mut stream| {
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).map_or(String::new(), |_| answer)
+    });
+    assert_eq!(answers.filter(|answer| answer.contains("no request within 1 s")).count(), 16);
 }
 
 #[test]
@@ -263,6 +314,26 @@ fn sockets_are_found_by_their_names() {
     let found = sockets(folder.path()).unwrap();
     assert_eq!(found, [folder.path().join("eth0.sock"), folder.path().join("eth1.sock")]);
     assert!(sockets(&folder.path().join("missing")).unwrap().is_empty());
+}
+
+const OPERATORS: u32 = 54_321;
+const STRANGER: u32 = 65_534;
+
+/// Runs `what` on a thread that is user 65534 of these groups. The system's calls change one thread alone.
+fn as_somebody<T: Send>(gid: u32, others: &[u32], what: impl FnOnce() -> T + Send) -> T {
+    let become_them = || {
+        // SAFETY: the pointer and the length are those of a slice that lives; the kernel only reads it.
+        let result = unsafe { libc::syscall(libc::SYS_setgroups, others.len(), others.as_ptr()) };
+        assert_eq!(result, 0);
+        // SAFETY: takes numbers alone.
+        let result = unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) };
+        assert_eq!(result, 0);
+        // SAFETY: takes numbers alone.
+        let result = unsafe { libc::syscall(libc::SYS_setresuid, 65_534, 65_534, 65_534) };
+        assert_eq!(result, 0);
+        what()
+    };
+    thread::scope(|scope| scope.spawn(become_them).join().unwrap())
 }
 
 fn mode(path: &Path) -> u32 {
