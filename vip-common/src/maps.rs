@@ -3,6 +3,7 @@
 //! Who writes what: XDP alone writes `ACCEPTORS`, `PEERS`, `COUNTERS`, `EVENTS` and the holder's part of `GROUPS`;
 //! the daemon writes the rest. The lease word has both as writers, see [`Group::lease_until`].
 
+use core::fmt;
 use core::mem::offset_of;
 
 use crate::lease::{Acceptor, Freshness, Renewal};
@@ -245,7 +246,7 @@ impl Interface {
 }
 
 /// The only value of `CONFIG`. What every frame takes comes first, in one cache line.
-#[derive(Clone, Copy, Default, Debug)]
+#[derive(Clone, Copy, Default)]
 #[repr(C)]
 pub struct Config {
     /// What is in the tables, at this time.
@@ -268,6 +269,35 @@ pub struct Config {
     pub port: u16,
     /// Keys that verify; the first one signs.
     pub keys: [Key; 2],
+}
+
+/// Without the keys.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            editions,
+            incarnation,
+            longest_lease,
+            key_count,
+            cluster,
+            epoch,
+            node,
+            port,
+            observer,
+            keys: _,
+        } = self;
+        f.debug_struct("Config")
+            .field("editions", editions)
+            .field("incarnation", incarnation)
+            .field("longest_lease", longest_lease)
+            .field("key_count", key_count)
+            .field("cluster", cluster)
+            .field("epoch", epoch)
+            .field("node", node)
+            .field("port", port)
+            .field("observer", observer)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The words of the [editions](crate::table::Edition) that are in use. The daemon alone changes them, each by one store.

@@ -79,7 +79,7 @@ impl Request {
     #[must_use]
     pub const fn changes(&self) -> bool {
         match self {
-            Self::Status | Self::Members => false,
+            Self::Status | Self::Members | Self::History { .. } => false,
             Self::Handover { .. }
             | Self::Leave
             | Self::Forget { .. }

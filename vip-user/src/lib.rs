@@ -11,6 +11,8 @@ pub mod cli;
 pub mod clock;
 #[cfg(feature = "daemon")]
 pub mod config;
+#[cfg(feature = "daemon")]
+pub mod confinement;
 pub mod contacts;
 #[cfg(feature = "daemon")]
 pub mod control;

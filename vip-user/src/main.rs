@@ -8,7 +8,7 @@ use std::{
 use clap::Parser;
 use vip_user::{
     cli::{Cli, Command, check, client, depart, history, join, keygen, tell},
-    daemon,
+    confinement, daemon,
     exit::Failure,
     logging,
     supervisor::{self, Follower},
@@ -49,9 +49,13 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
 }
 
 fn serve(cli: &Cli) -> Result<ExitCode, Failure> {
+    // Before there is a key in it.
+    confinement::seal_memory()?;
     let settings = cli.settings.load()?;
     logging::init(&cli.log.filter, cli.log.log_format)?;
     if cli.life.supervise {
+        // They were read to refuse what is wrong at once; the daemon reads them itself, and the keys stay with it.
+        drop(settings);
         return supervisor::run().map(ExitCode::from);
     }
     daemon::run(settings)?;

@@ -1,44 +1,61 @@
 //! This daemon's outgoing messages: numbered, stamped and tagged at one place, since a number must never come twice.
 
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vip_common::lease::{Ballot, Request};
+use vip_common::maps::Config;
 use vip_common::siphash::Key;
 use vip_common::vote;
 use vip_common::wire::{Invalid, Kind, Message};
 
+use zeroize::Zeroizing;
+
 use crate::config::Keys;
 
-/// The keys of the cluster as the wire format wants them.
-#[derive(Clone, Debug)]
+/// The keys of the cluster as the wire format wants them. They are in one place in memory, which is wiped when the last one who
+/// has them lets go.
+#[derive(Clone)]
 pub struct WireKeys {
-    keys: [Key; 2],
-    count: usize,
+    /// One key at least. On the heap, so that moving and cloning makes no copies.
+    keys: Arc<Zeroizing<Vec<Key>>>,
 }
 
 impl WireKeys {
     /// The configured keys. Without any, all nodes sign with zeros: still a checksum, no longer a secret.
     pub fn new(keys: &Keys) -> Self {
-        let mut wire = Self { keys: [Key::default(); 2], count: 1 };
-        if let Keys::Signed(ring) = keys {
-            wire.count = 0;
-            for (to, key) in wire.keys.iter_mut().zip(ring.iter()) {
-                *to = words(key);
-                wire.count += 1;
-            }
-        }
-        wire
+        let wire = match keys {
+            Keys::Signed(ring) => ring.iter().map(words).collect(),
+            Keys::Insecure => vec![Key::default()],
+        };
+        Self { keys: Arc::new(Zeroizing::new(wire)) }
+    }
+
+    /// The key that signs.
+    fn signing(&self) -> &Key {
+        &self.keys[0]
     }
 
     /// The keys that verify; the first one signs.
     pub fn verifying(&self) -> &[Key] {
-        &self.keys[..self.count]
+        &self.keys
     }
 
-    /// As the data plane has them, with their number.
-    pub const fn as_array(&self) -> ([Key; 2], usize) {
-        (self.keys, self.count)
+    /// Gives them to the data plane.
+    pub fn put_into(&self, config: &mut Config) {
+        config.key_count = 0;
+        for (to, key) in config.keys.iter_mut().zip(self.verifying()) {
+            *to = *key;
+            config.key_count += 1;
+        }
+    }
+}
+
+impl fmt::Debug for WireKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WireKeys").field("keys", &self.keys.len()).finish_non_exhaustive()
     }
 }
 
@@ -149,14 +166,14 @@ impl Signer {
         message.sent_at = sent_at.into();
         message.ballot = ballot.into();
         message.duration = duration.into();
-        message.seal(&self.keys.keys[0], b"");
+        message.seal(self.keys.signing(), b"");
         message
     }
 
     /// A message of the daemon's own, with a body of at most [`vip_common::wire::MAX_BODY`] bytes.
     pub fn letter(&mut self, kind: Kind, body: &[u8]) -> Vec<u8> {
         let mut message = self.message(kind);
-        message.seal(&self.keys.keys[0], body);
+        message.seal(self.keys.signing(), body);
         [&message.to_bytes(), body].concat()
     }
 
@@ -165,7 +182,7 @@ impl Signer {
         let mut message = *probe;
         message.kind = Kind::Taken as u8;
         let body = postcard::to_stdvec(&objection).unwrap_or_default();
-        message.seal(&self.keys.keys[0], &body);
+        message.seal(self.keys.signing(), &body);
         [&message.to_bytes(), &body[..]].concat()
     }
 
@@ -204,6 +221,17 @@ mod tests {
     fn a_key_is_read_as_two_little_endian_words() {
         let key = std::array::from_fn(|i| u8::try_from(i).unwrap());
         assert_eq!(words(&key), [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908]);
+    }
+
+    #[test]
+    fn printing_keys_shows_none() {
+        let keys = Keys::Signed(KeyRing::new([0xab; 16], Some([0xcd; 16])));
+        assert_eq!(format!("{:?}", WireKeys::new(&keys)), "WireKeys { keys: 2, .. }");
+        let mut config = Config::default();
+        WireKeys::new(&keys).put_into(&mut config);
+        assert_eq!(config.keys[1], [0xcdcd_cdcd_cdcd_cdcd; 2]);
+        let shown = format!("{config:?}");
+        assert!(shown.contains("key_count: 2") && !shown.contains(&config.keys[1][0].to_string()), "{shown}");
     }
 
     #[test]

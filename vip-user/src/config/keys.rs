@@ -1,5 +1,5 @@
-//! The cluster's keys, and the file they are kept in. Key bytes are never printed, and are wiped when
-//! dropped.
+//! The cluster's keys, and the file they are kept in. Key bytes are never printed, and are in one place in memory, which is
+//! wiped when the last one who has them lets go.
 //!
 //! What is signed with them is the wire format's business.
 
@@ -7,9 +7,9 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read},
-    iter,
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use zeroize::Zeroizing;
@@ -17,21 +17,24 @@ use zeroize::Zeroizing;
 /// The length of a key in bytes.
 pub const KEY_LEN: usize = 16;
 
+/// How many keys are valid at a time, at most.
+const MAX_KEYS: usize = 2;
+
 /// No valid key file is longer.
 const MAX_FILE_LEN: usize = 4096;
 
 /// One or two keys: the first signs, all verify. Two are valid at a time while keys are rotated.
 #[derive(Clone)]
 pub struct KeyRing {
-    signing: Zeroizing<[u8; KEY_LEN]>,
-    other: Option<Zeroizing<[u8; KEY_LEN]>>,
+    /// Of one key at least. On the heap, so that moving and cloning makes no copies.
+    keys: Arc<Zeroizing<Vec<[u8; KEY_LEN]>>>,
 }
 
 impl KeyRing {
     /// A ring of the key that signs and, during a rotation, the other one that is accepted as well.
     #[must_use]
     pub fn new(signing: [u8; KEY_LEN], other: Option<[u8; KEY_LEN]>) -> Self {
-        Self { signing: Zeroizing::new(signing), other: other.map(Zeroizing::new) }
+        Self { keys: Arc::new(Zeroizing::new([signing].into_iter().chain(other).collect())) }
     }
 
     /// Reads a key file: 32 hex digits a line, one line or two, for its owner's eyes only.
@@ -46,24 +49,27 @@ impl KeyRing {
     /// The key that signs.
     #[must_use]
     pub fn signing(&self) -> &[u8; KEY_LEN] {
-        &self.signing
+        &self.keys[0]
     }
 
     /// All keys that verify, the signing one first.
     pub fn iter(&self) -> impl Iterator<Item = &[u8; KEY_LEN]> {
-        iter::once(&*self.signing).chain(self.other.as_deref())
+        self.keys.iter()
     }
 
     fn parse(text: &[u8]) -> Result<Self, KeyFault> {
         let lines = text.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii).enumerate();
-        let mut keys =
-            lines.filter(|(_, line)| !line.is_empty()).map(|(index, line)| decode(index + 1, line));
-        let signing = keys.next().ok_or(KeyFault::Empty)??;
-        let other = keys.next().transpose()?;
-        match keys.next() {
-            None => Ok(Self { signing, other }),
-            Some(_) => Err(KeyFault::TooManyLines),
+        // Reserved in full at once, for the reason given below.
+        let mut keys = Zeroizing::new(Vec::with_capacity(MAX_KEYS));
+        for (index, line) in lines.filter(|(_, line)| !line.is_empty()) {
+            check_digits(index + 1, line)?;
+            if keys.len() == MAX_KEYS {
+                return Err(KeyFault::TooManyLines);
+            }
+            keys.push([0; KEY_LEN]);
+            keys.last_mut().into_iter().for_each(|key| decode(line, key));
         }
+        if keys.is_empty() { Err(KeyFault::Empty) } else { Ok(Self { keys: Arc::new(keys) }) }
     }
 }
 
@@ -87,18 +93,21 @@ fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
     if text.len() > MAX_FILE_LEN { Err(KeyFault::TooLong) } else { Ok(text) }
 }
 
-fn decode(line: usize, digits: &[u8]) -> Result<Zeroizing<[u8; KEY_LEN]>, KeyFault> {
+fn check_digits(line: usize, digits: &[u8]) -> Result<(), KeyFault> {
     if !digits.iter().all(u8::is_ascii_hexdigit) {
         return Err(KeyFault::NotHex(line));
     }
     if digits.len() != 2 * KEY_LEN {
         return Err(KeyFault::Length { line, digits: digits.len() });
     }
-    let mut key = Zeroizing::new([0; KEY_LEN]);
+    Ok(())
+}
+
+/// Puts the key where it stays.
+fn decode(digits: &[u8], key: &mut [u8; KEY_LEN]) {
     for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
         *byte = pair.iter().fold(0, |value, &digit| value << 4 | nibble(digit));
     }
-    Ok(key)
 }
 
 /// The value of an ASCII hex digit.
@@ -163,6 +172,12 @@ impl fmt::Display for KeyFileError {
                 f,
                 "does not exist; make it with `(umask 077; vip-user keygen > {path})` and copy it to every node"
             ),
+            KeyFault::Unreadable(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                write!(
+                    f,
+                    "cannot be read by this user; run `chown USER {path}` for the one that the daemon runs as"
+                )
+            }
             KeyFault::Unreadable(error) => write!(f, "cannot be read: {error}"),
             KeyFault::NotAFile => f.write_str("is not a regular file"),
             KeyFault::Exposed(mode) => {

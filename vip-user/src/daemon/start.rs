@@ -241,19 +241,18 @@ impl Own {
 
     /// What the data plane is told of its node and cluster.
     fn config(&self, settings: &Settings) -> vip_common::maps::Config {
-        let (keys, count) = self.keys.as_array();
-        vip_common::maps::Config {
+        let mut config = vip_common::maps::Config {
             incarnation: self.origin.incarnation,
             longest_lease: nanoseconds(settings.cluster.lease),
-            keys,
-            key_count: u16::try_from(count).unwrap_or(0),
             observer: (!self.is_voter()).into(),
             cluster: self.origin.cluster,
             epoch: self.epoch(),
             node: self.origin.node,
             port: settings.cluster.transport.port(),
             ..vip_common::maps::Config::default()
-        }
+        };
+        self.keys.put_into(&mut config);
+        config
     }
 }
 

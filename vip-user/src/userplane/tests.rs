@@ -21,18 +21,16 @@ const NOW: u64 = 50_000_000;
 const NEIGHBOUR: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 2));
 
 fn plane() -> (UserPlane, Words) {
-    let (keys, count) = WireKeys::new(&Keys::Insecure).as_array();
-    let config = Config {
+    let mut config = Config {
         incarnation: INCARNATION,
         longest_lease: LEASE,
-        keys,
-        key_count: u16::try_from(count).unwrap(),
         cluster: CLUSTER,
         epoch: EPOCH,
         node: 1,
         port: 5680,
         ..Config::default()
     };
+    WireKeys::new(&Keys::Insecure).put_into(&mut config);
     let words = Words::in_process().unwrap();
     (UserPlane::new(config, BTreeMap::from([(GROUP, SLOT)]), NOW, words.clone()), words)
 }
