@@ -28,6 +28,7 @@ mod plane;
 mod preemption;
 mod presence;
 mod privileges;
+mod service;
 mod shared;
 mod slots;
 mod start;
@@ -54,6 +55,7 @@ use crate::exit::Failure;
 use crate::handlers::{Answer, Stopping};
 use crate::membership::Durable;
 use crate::netlink::{Change, Changes, Interface, Netlink};
+use crate::service::ServiceManager;
 
 /// How long the VIPs can be without a fence before that is found out, where no heartbeat finds it out sooner. A tenth of
 /// a second is what a follower can be woken for.
@@ -125,6 +127,7 @@ async fn run_until_stopped(
     let Node { control_plane, lease_thread, netlink, mut changes, server, logger, .. } = node;
     let mut inbox = Inbox { reports: node.reports, stored: node.stored, answers: node.answers };
     let (shared, doubts) = (Shared::new(control_plane), lease_thread.fence_doubts());
+    let manager = ServiceManager::of_environment();
     let asked = shared.clone();
     let access = Access::new(shared.with(|plane| plane.settings.node.control_group.clone()));
     let clients = tokio::spawn(server.serve(access, move |request| answer(asked.clone(), request)));
@@ -133,12 +136,14 @@ async fn run_until_stopped(
         let stop = async {
             let name = signals.next().await;
             shared.with(|plane| plane.tell_stopping(format!("{name}: handing over what this node holds")));
+            manager.iter().for_each(ServiceManager::stopping);
             handover::retire(&shared).await;
         };
         tokio::select! {
             () = stop => Ok(()),
             end = live(&shared, &mut inbox, &netlink, &mut changes) => end,
             failure = fence_lost(&shared, &netlink, footprint, &doubts) => Err(failure),
+            never = service::keep_told(manager.as_ref(), &shared, lease_thread.pulse()) => match never {},
         }
     };
     if ended.is_err() {

@@ -54,6 +54,8 @@ pub mod pair;
 #[cfg(feature = "daemon")]
 pub mod realtime;
 #[cfg(feature = "daemon")]
+pub mod service;
+#[cfg(feature = "daemon")]
 pub mod signer;
 #[cfg(feature = "daemon")]
 pub mod status;

@@ -99,6 +99,11 @@ impl Group {
         }
     }
 
+    /// Whether this node held it when that was last observed.
+    pub(super) fn is_master(&self) -> bool {
+        self.state == GroupState::Master
+    }
+
     /// What this node says that it would do for the group; nothing while it cannot serve.
     pub(super) fn offer(&self, can_serve: bool) -> Offer {
         let config::Group { priority, preempt, .. } = self.settings;

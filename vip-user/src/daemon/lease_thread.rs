@@ -8,6 +8,7 @@
 
 mod incoming;
 pub(super) mod pair;
+mod pulse;
 mod tally;
 
 use std::io;
@@ -27,6 +28,8 @@ use vip_common::maps::{Event, EventKind};
 use vip_common::wire::{Kind, Message};
 
 use self::pair::PairSide;
+pub(super) use self::pulse::Pulse;
+use self::pulse::Rounds;
 pub(super) use self::tally::Tally;
 use super::plane::LeaseSide;
 use crate::announce::Announcer;
@@ -123,6 +126,7 @@ impl OrderBook {
 pub(super) struct LeaseThread {
     orders: OrderBook,
     fence_doubts: Arc<Notify>,
+    rounds: Rounds,
     thread: JoinHandle<()>,
 }
 
@@ -136,6 +140,7 @@ impl LeaseThread {
         let (reports, outbox) = mpsc::channel(REPORTS);
         let doorbell = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let fence_doubts = Arc::new(Notify::new());
+        let rounds = Rounds::default();
         let driver = Driver {
             parts,
             inbox,
@@ -143,10 +148,11 @@ impl LeaseThread {
             reports,
             fence_doubts: Arc::clone(&fence_doubts),
             paces: Paces::once_a_second(),
+            rounds: rounds.clone(),
             stopping: false,
         };
         let thread = thread::Builder::new().name("lease".into()).spawn(move || driver.run())?;
-        Ok((Self { orders: OrderBook { orders, doorbell }, fence_doubts, thread }, outbox))
+        Ok((Self { orders: OrderBook { orders, doorbell }, fence_doubts, rounds, thread }, outbox))
     }
 
     /// Where to give it orders.
@@ -157,6 +163,11 @@ impl LeaseThread {
     /// Notified when a message comes in that the data plane should have kept: it may not be there any more.
     pub(super) fn fence_doubts(&self) -> Arc<Notify> {
         Arc::clone(&self.fence_doubts)
+    }
+
+    /// Whether it goes round.
+    pub(super) fn pulse(&self) -> Pulse {
+        Pulse::of(self.rounds.clone(), Arc::clone(&self.orders.doorbell))
     }
 
     /// Releases all leases, sends a last Hello, and waits for the thread's end.
@@ -223,6 +234,7 @@ struct Driver {
     reports: mpsc::Sender<Report>,
     fence_doubts: Arc<Notify>,
     paces: Paces,
+    rounds: Rounds,
     stopping: bool,
 }
 
@@ -252,6 +264,7 @@ impl Driver {
             self.meet_pair(ready.answers || ready.orders);
             self.meet_deadlines();
             self.do_what_pair_has_told();
+            self.rounds.count();
         }
         debug!("lease thread ends");
     }

@@ -16,6 +16,7 @@ use tokio::time::{sleep, timeout};
 use super::job::Job;
 use super::output::Output;
 use crate::config::Run;
+use crate::service;
 
 /// How long the rest of a handler's output is waited for when it has ended: what it has left running in the background
 /// may hold the pipes for ever.
@@ -78,6 +79,7 @@ async fn start(run: &Run, job: &Job) -> io::Result<Child> {
     let (program, arguments) = run.command();
     let mut command = Command::new(program);
     command.args(arguments).envs(job.environment.iter().map(|(name, value)| (name, value)));
+    service::VARIABLES.iter().for_each(|name| _ = command.env_remove(name));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);
     spawn_blocking(move || command.spawn()).await.unwrap_or_else(|error| Err(io::Error::other(error)))
