@@ -11,7 +11,7 @@ use crate::siphash::Key;
 use crate::table::{Entry, Shape};
 
 /// Changes with every layout below; pins live in a directory of this name, so a daemon never adopts another layout.
-pub const LAYOUT_VERSION: u32 = 7;
+pub const LAYOUT_VERSION: u32 = 8;
 /// Slots of groups. They start at 1: in events, 0 is no group's.
 pub const SLOTS: usize = 65;
 /// Most VIPs on one node, of IPv4 and of IPv6 each.
@@ -255,8 +255,8 @@ pub struct Config {
     pub incarnation: u64,
     /// Longest lease of the cluster, in ns.
     pub longest_lease: u64,
-    /// How many of `keys` are used, 1 or 2.
-    pub key_count: u16,
+    /// A [`KeyUse`]: which of `keys` count.
+    pub keys_in_use: u16,
     /// 1: this node is no voter. It follows the leases and does not answer requests: nobody counts its votes.
     pub observer: u16,
     /// Hash of the cluster's name.
@@ -267,7 +267,7 @@ pub struct Config {
     pub node: u16,
     /// UDP port of the messages, native order.
     pub port: u16,
-    /// Keys that verify; the first one signs.
+    /// Those that count are left as they are.
     pub keys: [Key; 2],
 }
 
@@ -278,7 +278,7 @@ impl fmt::Debug for Config {
             editions,
             incarnation,
             longest_lease,
-            key_count,
+            keys_in_use,
             cluster,
             epoch,
             node,
@@ -290,13 +290,42 @@ impl fmt::Debug for Config {
             .field("editions", editions)
             .field("incarnation", incarnation)
             .field("longest_lease", longest_lease)
-            .field("key_count", key_count)
+            .field("keys_in_use", keys_in_use)
             .field("cluster", cluster)
             .field("epoch", epoch)
             .field("node", node)
             .field("port", port)
             .field("observer", observer)
             .finish_non_exhaustive()
+    }
+}
+
+/// Which keys of a [`Config`] count, in one word, so that they change at one instant: bits 0 and 1 = the first and the second
+/// one verify; bit 2 = the second one signs, and not the first.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct KeyUse(pub u16);
+
+impl KeyUse {
+    /// The key at place `signing` (0 or 1) signs and verifies; `both`: the other one verifies, too.
+    pub const fn new(signing: usize, both: bool) -> Self {
+        match (signing, both) {
+            (0, false) => Self(0b001),
+            (0, true) => Self(0b011),
+            (_, false) => Self(0b110),
+            (_, true) => Self(0b111),
+        }
+    }
+
+    /// Whether the key at this place verifies.
+    #[inline(always)]
+    pub const fn verifies(self, place: usize) -> bool {
+        self.0 & 1 << (place & 1) != 0
+    }
+
+    /// The place of the key that signs.
+    #[inline(always)]
+    pub const fn signing(self) -> usize {
+        (self.0 >> 2 & 1) as usize
     }
 }
 

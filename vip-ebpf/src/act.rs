@@ -13,7 +13,7 @@ use crate::parse::{
     Arp, Datagram, Ethernet, Ip, Ipv4, Ipv6, PROTOCOL_ICMPV6, PROTOCOL_UDP, Packet, Udp, Version,
 };
 use crate::verdict::{Action, Fate, Verdict};
-use crate::vote::tag_under;
+use crate::vote::sign;
 
 const TTL: u8 = 64;
 const DONT_FRAGMENT: u16 = 0x4000;
@@ -181,7 +181,7 @@ fn answer_message(
     let config = packet.config();
     let Datagram { udp, message } = packet.at_mut::<Datagram>(ip.payload())?;
     answer.put_into(message, config);
-    message.tag = tag_under(message, &config.keys[0]).into();
+    sign(message, config);
     let Some(interface) = interface else { return Some(()) };
 
     (udp.source, udp.destination) = (udp.destination, udp.source);

@@ -4,9 +4,10 @@
 //! of a node come from here.
 
 use core::net::Ipv4Addr;
+use core::ptr;
 
 use vip_common::lease::{Ballot, Decision, Freshness, Request, extension};
-use vip_common::maps::{Config, Counter, Event, EventKind, Interface, Peer, Role};
+use vip_common::maps::{Config, Counter, Event, EventKind, Interface, KeyUse, Peer, Role};
 use vip_common::vote;
 use vip_common::wire::{Invalid, Kind, Message};
 
@@ -98,18 +99,33 @@ fn verify(message: &Message, is_whole: bool, config: &Config) -> Result<Kind, In
         return Err(Invalid::Malformed);
     }
     let tag = message.tag.get();
-    if tag_under(message, &config.keys[0]) == tag {
+    let in_use = keys_in_use(config);
+    if in_use.verifies(0) && tag_under(message, &config.keys[0]) == tag {
         return Ok(kind);
     }
-    if config.key_count > 1 && tag_under(message, &config.keys[1]) == tag {
+    if in_use.verifies(1) && tag_under(message, &config.keys[1]) == tag {
         return Ok(kind);
     }
     Err(Invalid::Tag)
 }
 
+/// Which keys count, at this time: the daemon may change that meanwhile. It leaves keys that have been read here as they are until
+/// this run of the program is over.
+#[inline(always)]
+fn keys_in_use(config: &Config) -> KeyUse {
+    // SAFETY: a reference.
+    KeyUse(unsafe { ptr::from_ref(&config.keys_in_use).read_volatile() })
+}
+
+/// Signs an answer.
+#[inline(always)]
+pub(crate) fn sign(message: &mut Message, config: &Config) {
+    message.tag = tag_under(message, &config.keys[keys_in_use(config).signing()]).into();
+}
+
 /// A function of its own, so that the program holds the hash once.
 #[inline(never)]
-pub(crate) fn tag_under(message: &Message, key: &[u64; 2]) -> u64 {
+fn tag_under(message: &Message, key: &[u64; 2]) -> u64 {
     message.tag_under(key)
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use vip_common::lease::{Ballot, Request};
-use vip_common::maps::Config;
+use vip_common::maps::{Config, KeyUse};
 use vip_common::siphash::Key;
 use vip_common::vote;
 use vip_common::wire::{Invalid, Kind, Message};
@@ -45,11 +45,11 @@ impl WireKeys {
 
     /// Gives them to the data plane.
     pub fn put_into(&self, config: &mut Config) {
-        config.key_count = 0;
+        config.keys = [Key::default(); 2];
         for (to, key) in config.keys.iter_mut().zip(self.verifying()) {
             *to = *key;
-            config.key_count += 1;
         }
+        config.keys_in_use = KeyUse::new(0, self.keys.len() > 1).0;
     }
 }
 
@@ -126,6 +126,11 @@ impl Signer {
     /// Who signs.
     pub const fn origin(&self) -> Origin {
         self.origin
+    }
+
+    /// Signs and verifies by these keys from now on.
+    pub fn set_keys(&mut self, keys: WireKeys) {
+        self.keys = keys;
     }
 
     /// The configuration epoch in all messages.

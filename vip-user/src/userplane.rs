@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use vip_common::lease::{Acceptor, Ballot, Decision, Freshness, Renewal, Request};
-use vip_common::maps::{Config, Counter, Event, EventKind, MAX_PEERS};
+use vip_common::maps::{Config, Counter, Event, EventKind, KeyUse, MAX_PEERS};
 use vip_common::siphash::Key;
 use vip_common::vote::{self, Memory, Verdict};
 use vip_common::wire::{Invalid, Kind, Message};
@@ -25,6 +25,7 @@ use vip_common::wire::{Invalid, Kind, Message};
 pub use self::board::Board;
 use crate::dataplane::Words;
 use crate::ipv6::mapped;
+use crate::signer::WireKeys;
 
 /// What a node does without, beside the fence.
 pub const MISSING: &str =
@@ -102,6 +103,11 @@ impl UserPlane {
         self.config.observer = (!is_voter).into();
     }
 
+    /// These keys verify from now on, and the first one signs.
+    pub fn set_keys(&mut self, keys: &WireKeys) {
+        keys.put_into(&mut self.config);
+    }
+
     /// Starts counting answers to a new proposal.
     pub fn set_renewal(&mut self, slot: u32, renewal: Renewal) {
         if let Some(group) = self.groups.get_mut(&slot) {
@@ -151,8 +157,9 @@ impl UserPlane {
     }
 
     fn keys(&self) -> &[Key] {
-        let count = usize::from(self.config.key_count);
-        self.config.keys.get(..count).unwrap_or(&self.config.keys)
+        // The first one signs: see `WireKeys`.
+        let count = if KeyUse(self.config.keys_in_use).verifies(1) { 2 } else { 1 };
+        &self.config.keys[..count]
     }
 
     /// Without a source, the message is this node's own daemon's.

@@ -1,7 +1,7 @@
 //! What is not a fresh message of a member of this cluster is rejected, counted, and changes nothing.
 
 use vip_common::lease::Ballot;
-use vip_common::maps::{Config, Counter};
+use vip_common::maps::{Config, Counter, KeyUse};
 use vip_common::siphash::Key;
 use vip_common::wire::{Kind, MESSAGE_LEN, Message};
 use vip_user::dataplane::Action;
@@ -30,13 +30,33 @@ fn the_second_key_is_valid_while_there_are_two() {
     let mut request = || sealed_under(&SECOND_KEY, peer.propose(1, LEASE));
     node.ignores(&request(), Counter::RejectedTag);
 
-    node.plane.tables.set_config(Config { key_count: 2, ..config() }).unwrap();
+    node.plane.tables.set_config(Config { keys_in_use: KeyUse::new(0, true).0, ..config() }).unwrap();
     // Signed under the first key, as `answer` checks: whoever has the second one has the first one as well.
     assert_eq!(Kind::from_u8(node.answer(&request()).kind), Some(Kind::Accepted));
     node.answer(&Peer::new(3).prepare(1));
 
-    node.plane.tables.set_config(Config { key_count: 1, ..config() }).unwrap();
+    node.plane.tables.set_config(config()).unwrap();
     node.ignores(&request(), Counter::RejectedTag);
+}
+
+/// Input: keys that are added, take over and go, again and again, while requests come. Expected: what is signed by a key that stays
+/// is answered at every instant, under a key that is valid then.
+#[test]
+fn keys_rotate_while_messages_come_and_none_is_rejected() {
+    let mut node = Node::new();
+    let (mut peer, mut old) = (Peer::new(2), KEY);
+    for round in 0..8 {
+        let new = [KEY[0], round];
+        for keys in [&[old, new][..], &[new, old], &[new]] {
+            node.plane.tables.set_keys(keys).unwrap();
+            for key in keys {
+                let answer = node.hears(&sealed_under(key, peer.propose(1, LEASE))).message_under(&keys[0]);
+                assert_eq!(Kind::from_u8(answer.kind), Some(Kind::Accepted), "round {round}");
+            }
+        }
+        node.ignores(&sealed_under(&old, peer.propose(1, LEASE)), Counter::RejectedTag);
+        old = new;
+    }
 }
 
 /// Input: a request with one bit flipped, for each bit. Expected: magic, version and cluster count apart; all else is

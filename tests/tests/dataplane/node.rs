@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use nix::time::{ClockId, clock_gettime};
 use vip_common::lease::Ballot;
-use vip_common::maps::{self, Config, Counter, Event, EventKind, Interface};
+use vip_common::maps::{self, Config, Counter, Event, EventKind, Interface, KeyUse};
 use vip_common::siphash::Key;
 use vip_common::wire::{Kind, Message, name_hash};
 use vip_user::dataplane::{self, Action, DataPlane, ProgramLog, Vip, Vip6};
@@ -194,7 +194,7 @@ pub(super) fn config() -> Config {
         incarnation: INCARNATION,
         longest_lease: LEASE,
         keys: [KEY, SECOND_KEY],
-        key_count: 1,
+        keys_in_use: KeyUse::new(0, false).0,
         cluster: CLUSTER,
         epoch: EPOCH,
         node: NODE,
@@ -229,8 +229,13 @@ impl Outcome {
 
     /// The lease message in the frame, which must be this node's and sealed under its first key.
     pub(super) fn message(&self) -> Message {
+        self.message_under(&KEY)
+    }
+
+    /// As [`Self::message`], sealed under this key.
+    pub(super) fn message_under(&self, key: &Key) -> Message {
         let (message, _, body) =
-            Message::open(frames::payload(&self.frame), CLUSTER, &[KEY]).expect("a sealed message");
+            Message::open(frames::payload(&self.frame), CLUSTER, &[*key]).expect("a sealed message");
         assert_eq!((message.sender.get(), message.epoch.get(), body.len()), (NODE, EPOCH, 0));
         message
     }

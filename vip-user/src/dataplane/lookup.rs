@@ -13,12 +13,14 @@
 //! A daemon that dies in between leaves the former edition in use, and half a next one where nobody looks. The next daemon
 //! does not know when that was, and waits as well.
 
+use std::mem::offset_of;
 use std::os::fd::AsFd as _;
 use std::slice;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 
 use aya::maps::{Map, MapData};
 use vip_common::maps::Config;
+use vip_common::siphash::Key;
 use vip_common::table::{Edition, Entry, Found, PROBES};
 
 use super::grace::wait_for_runs;
@@ -92,13 +94,28 @@ impl<E: Entry + PartialEq> Table<E> {
     }
 }
 
-/// The words of the editions that are in use, in `CONFIG`.
+/// The words of `CONFIG` that change while the program runs, each at one instant.
 #[derive(Debug)]
-pub(super) struct EditionWords(Mapping<Config>);
+pub(super) struct ConfigWords(Mapping<Config>);
 
-impl EditionWords {
+impl ConfigWords {
     pub(super) const fn new(config: Mapping<Config>) -> Self {
         Self(config)
+    }
+
+    /// Which of the keys are in use: see [`KeyUse`](vip_common::maps::KeyUse).
+    pub(super) const fn keys_in_use(&self) -> &AtomicU16 {
+        let word = self.0.start().as_ptr().cast::<u8>().wrapping_add(offset_of!(Config, keys_in_use)).cast();
+        // SAFETY: as in `at`.
+        unsafe { AtomicU16::from_ptr(word) }
+    }
+
+    /// Writes a key to a place (0 or 1) that no run of the program reads.
+    pub(super) fn put_key(&self, place: usize, key: Key) {
+        let first = offset_of!(Config, keys) + place * size_of::<Key>();
+        for (index, word) in key.into_iter().enumerate() {
+            self.at(first + index * size_of::<u64>()).store(word, Ordering::Relaxed);
+        }
     }
 
     /// The one at this offset in [`Config`].

@@ -4,16 +4,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::mem::offset_of;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::AsFd as _;
+use std::sync::atomic::Ordering;
 
 use aya::Pod;
 use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpuArray};
 use vip_common::lease::{Acceptor, Renewal};
 use vip_common::maps::{
-    self, COUNTERS, Config, Counter, Interface, LockedAcceptor, LockedRenewal, Peer, SLOTS, Served,
+    self, COUNTERS, Config, Counter, Interface, KeyUse, LockedAcceptor, LockedRenewal, Peer, SLOTS, Served,
     bpf_spin_lock,
 };
+use vip_common::siphash::Key;
 
-use super::lookup::{EditionWords, Table};
+use super::grace::wait_for_runs;
+use super::lookup::{ConfigWords, Table};
 use super::mapping::Mapping;
 use super::{Error, Maps, Pins};
 
@@ -58,7 +61,7 @@ pub struct Vip6 {
 /// The maps of the daemon's control side.
 pub struct Tables {
     config: Array<MapData, Plain<Config>>,
-    editions: EditionWords,
+    words: ConfigWords,
     interfaces: Table<Served>,
     vips: Table<maps::Vip>,
     vips6: Table<maps::Vip6>,
@@ -85,18 +88,18 @@ impl Tables {
     pub(super) fn take(maps: &mut Maps<'_>) -> Result<Self, Error> {
         let config: Array<_, Plain<Config>> = table!(maps, "CONFIG");
         let mapping = Mapping::of_map(config.map().fd().as_fd(), 1).map_err(Error::mmap("CONFIG"))?;
-        let editions = EditionWords::new(mapping);
+        let words = ConfigWords::new(mapping);
         let interfaces = Table::take(maps, "INTERFACES", "interfaces")?;
         let vips = Table::take(maps, "VIPS", "IPv4 VIPs")?;
         let vips6 = Table::take(maps, "VIPS6", "IPv6 VIPs")?;
         let numbers = Numbers::of(
-            interfaces.entries(editions.at(INTERFACES)),
-            vips.entries(editions.at(VIPS)),
-            vips6.entries(editions.at(VIPS6)),
+            interfaces.entries(words.at(INTERFACES)),
+            vips.entries(words.at(VIPS)),
+            vips6.entries(words.at(VIPS6)),
         );
         Ok(Self {
             config,
-            editions,
+            words,
             interfaces,
             vips,
             vips6,
@@ -108,14 +111,72 @@ impl Tables {
         })
     }
 
-    /// Sets what the program knows of its node and cluster. The editions stay as they are: the kernel writes the same
-    /// bytes over them.
+    /// Sets what the program knows of its node and cluster; the keys as [`Self::set_keys`] does. The editions stay as they
+    /// are: the kernel writes the same bytes over them.
     ///
     /// # Errors
-    /// [`Error::Map`], as for every access here.
+    /// [`Error::Map`], as for every access here; [`Error::Wait`].
     pub fn set_config(&mut self, config: Config) -> Result<(), Error> {
-        let config = Config { editions: self.config()?.editions, ..config };
-        self.config.set(0, Plain(config), 0).map_err(Error::map("CONFIG"))
+        let Config { editions, keys, keys_in_use, .. } = self.config()?;
+        let wanted = Config { editions, keys, keys_in_use, ..config };
+        self.config.set(0, Plain(wanted), 0).map_err(Error::map("CONFIG"))?;
+        let in_use = KeyUse(config.keys_in_use);
+        let (first, second) = (in_use.signing(), 1 - in_use.signing());
+        match in_use.verifies(second) {
+            true => self.set_keys(&[config.keys[first], config.keys[second]]),
+            false => self.set_keys(&[config.keys[first]]),
+        }
+    }
+
+    /// Has the program verify by these keys, one or two, and sign by the first one. What is signed by a key that it had and is to
+    /// keep is accepted all the time; and at no time is anything but a key taken for one. It may first wait for the end of
+    /// the program's runs: milliseconds.
+    ///
+    /// # Errors
+    /// [`Error::Map`], [`Error::Wait`].
+    pub fn set_keys(&mut self, wanted: &[Key]) -> Result<(), Error> {
+        let Config { keys, keys_in_use, .. } = self.config()?;
+        let in_use = KeyUse(keys_in_use);
+        let place_of =
+            |key: &Key| (0..keys.len()).find(|place| in_use.verifies(*place) && keys[*place] == *key);
+        match *wanted {
+            [] => Ok(()),
+            [signing, other, ..] => match (place_of(&signing), place_of(&other)) {
+                // Nothing of what was is to stay. One after the other, since there are two places.
+                (None, None) => self.set_keys(&[signing]).and_then(|()| self.set_keys(wanted)),
+                (None, Some(known)) => self.add_key(1 - known, signing, KeyUse::new(1 - known, true), &keys),
+                (Some(known), None) => self.add_key(1 - known, other, KeyUse::new(known, true), &keys),
+                (Some(signing), Some(_)) => {
+                    self.use_keys(KeyUse::new(signing, true));
+                    Ok(())
+                }
+            },
+            [only] => match (place_of(&only), 1 - in_use.signing()) {
+                (None, free) => self.add_key(free, only, KeyUse::new(free, false), &keys),
+                (Some(place), _) => {
+                    self.use_keys(KeyUse::new(place, false));
+                    Ok(())
+                }
+            },
+        }
+    }
+
+    /// Writes a key to a place, where none is in use from now on that is not to stay, and goes on with these then.
+    fn add_key(&mut self, place: usize, key: Key, next: KeyUse, keys: &[Key; 2]) -> Result<(), Error> {
+        if keys[place] != key {
+            // In a new map there is nothing to be read yet.
+            if self.words.keys_in_use().load(Ordering::Acquire) != 0 {
+                self.use_keys(KeyUse::new(1 - place, false));
+                wait_for_runs(self.config.map().fd().as_fd()).map_err(Error::Wait)?;
+            }
+            self.words.put_key(place, key);
+        }
+        self.use_keys(next);
+        Ok(())
+    }
+
+    fn use_keys(&self, in_use: KeyUse) {
+        self.words.keys_in_use().store(in_use.0, Ordering::Release);
     }
 
     /// What the program knows of its node and cluster; zeros in a new map.
@@ -136,7 +197,7 @@ impl Tables {
             Served { index: *index, number, reserved: 0, interface: *interface }
         });
         let wanted: Vec<Served> = numbered.collect();
-        self.interfaces.set(self.editions.at(INTERFACES), &wanted)
+        self.interfaces.set(self.words.at(INTERFACES), &wanted)
     }
 
     /// Has the program serve this interface, or know other addresses of it.
@@ -144,7 +205,7 @@ impl Tables {
     /// # Errors
     /// As [`Self::set_vips`].
     pub fn set_interface(&mut self, index: u32, interface: Interface) -> Result<(), Error> {
-        let served = self.interfaces.entries(self.editions.at(INTERFACES));
+        let served = self.interfaces.entries(self.words.at(INTERFACES));
         let mut wanted: BTreeMap<_, _> = served.map(|one| (one.index, one.interface)).collect();
         wanted.insert(index, interface);
         self.set_interfaces(&wanted)
@@ -187,7 +248,7 @@ impl Tables {
             interface: self.numbers.of_interface(value.interface),
         });
         let wanted: Vec<_> = placed.collect();
-        self.vips.set(self.editions.at(VIPS), &wanted)
+        self.vips.set(self.words.at(VIPS), &wanted)
     }
 
     /// As [`Self::set_vips`], for those of IPv6.
@@ -205,7 +266,7 @@ impl Tables {
             router: value.router,
         });
         let wanted: Vec<_> = placed.collect();
-        self.vips6.set(self.editions.at(VIPS6), &wanted)
+        self.vips6.set(self.words.at(VIPS6), &wanted)
     }
 
     /// A group's acceptor.

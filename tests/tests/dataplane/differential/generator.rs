@@ -117,7 +117,7 @@ impl Generator {
 
     fn configuration(&mut self) -> Config {
         Config {
-            key_count: self.pick(&[1, 2]),
+            keys_in_use: self.pick(&[0b001, 0b011, 0b110, 0b111]),
             observer: self.pick(&[0, 0, 0, 1]),
             epoch: self.pick(&[EPOCH, EPOCH, EPOCH, EPOCH + 1, 0]),
             incarnation: self.pick(&[INCARNATION, INCARNATION, INCARNATION, INCARNATION + 1]),

@@ -24,7 +24,7 @@ use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use vip_common::lease::Decision;
-use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface, Stale};
+use vip_common::maps::{CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Interface, KeyUse, Stale};
 use vip_common::siphash::siphash;
 use vip_common::vote::{self, Answer};
 use vip_common::wire::{Kind, MESSAGE_LEN, Message};
@@ -484,17 +484,18 @@ fn verified(
     if !is_whole || (body_len > 0 && !may_have_body) {
         return Err(Counter::RejectedMalformed);
     }
-    let keys = &config.keys[..usize::from(config.key_count)];
+    let mut keys =
+        (0..2).filter(|place| KeyUse(config.keys_in_use).verifies(*place)).map(|place| &config.keys[place]);
     let tag = be64(&message[TAGGED..]);
-    if !keys.iter().any(|key| siphash(key, &message[..TAGGED]) == tag) {
+    if !keys.any(|key| siphash(key, &message[..TAGGED]) == tag) {
         return Err(Counter::RejectedTag);
     }
     Ok((*message, kind))
 }
 
-/// Tags the message under the first key.
+/// Tags the message under the key that signs.
 fn sign(message: &mut [u8], setting: &Setting) {
-    let tag = siphash(&setting.config.keys[0], &message[..TAGGED]);
+    let tag = siphash(&setting.config.keys[KeyUse(setting.config.keys_in_use).signing()], &message[..TAGGED]);
     message[TAGGED..MESSAGE_LEN].copy_from_slice(&tag.to_be_bytes());
 }
 
