@@ -138,6 +138,12 @@ impl Cluster {
         Ok(())
     }
 
+    /// Writes the configuration of node `node` anew, from its options; its daemon is not told.
+    pub fn write_config(&self, node: u8) -> Result<()> {
+        let options = self.options.get(&node).with_context(|| format!("no node {node}"))?;
+        self.lab.write_config(node, options).map(drop)
+    }
+
     /// What node `node` says now.
     pub fn status(&self, node: u8) -> Result<Status> {
         serde_json::from_value(self.started(node)?.status()?).context("status --json")

@@ -30,6 +30,7 @@ mod cluster {
     mod presence;
     mod promises;
     mod reach;
+    mod reload;
     mod stacks;
     mod supervision;
     mod virtual_mac;

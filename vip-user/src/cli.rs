@@ -9,7 +9,7 @@ use std::{
 use clap::{ArgAction, Args, Parser, Subcommand};
 
 use crate::{
-    config::{Overrides, Settings, Vip, XdpMode, parse_duration, parse_interface_name, parse_peer},
+    config::{Overrides, Settings, Source, Vip, XdpMode, parse_duration, parse_interface_name, parse_peer},
     exit::Failure,
     logging::LogFormat,
     supervisor,
@@ -21,6 +21,7 @@ pub mod depart;
 pub mod history;
 pub mod join;
 pub mod keygen;
+pub mod reload;
 pub mod tell;
 
 const EXAMPLES: &str = "\
@@ -40,6 +41,8 @@ Examples:
     vip-user handover
   Find the cluster through a member on another segment:
     vip-user join 10.77.0.1
+  Put a changed configuration in force, without a gap:
+    vip-user reload
   Take this machine out of the cluster for good; or another one that does not come back:
     vip-user leave
     vip-user forget lb3
@@ -146,6 +149,12 @@ pub enum Command {
     ///   vip-user query uptime --node lb1 --node lb2 --timeout 500ms
     #[command(verbatim_doc_comment)]
     Query(QueryArgs),
+    /// Have the daemon read its configuration anew, and follow it
+    ///
+    /// All of it is checked first: a file that is wrong, or that says what cannot change while a daemon runs, changes
+    /// nothing, and the command says why. Leases of groups that stay are not touched; a group that goes is handed over
+    /// first, and one that comes is served as after a start. SIGHUP does the same, and the log says what came of it.
+    Reload(ReloadArgs),
     /// Read the configuration and say what would run; change nothing
     Check(SettingsArgs),
     /// Print a new key for the cluster
@@ -185,13 +194,19 @@ impl SettingsArgs {
     /// # Errors
     /// As [`Settings::load`].
     pub fn load(&self) -> Result<Settings, Failure> {
+        self.source().load()
+    }
+
+    /// Where the settings come from.
+    #[must_use]
+    pub fn source(&self) -> Source {
         let overrides = Overrides {
             iface: self.iface.clone(),
             vips: self.vips.clone(),
             xdp: self.xdp,
             join: self.join.clone(),
         };
-        Settings::load(self.config.as_deref(), &overrides)
+        Source { file: self.config.clone(), overrides }
     }
 
     /// The file that [`SettingsArgs::load`] looks for.
@@ -296,6 +311,17 @@ pub struct HandoverArgs {
     /// The name or id of the node to hand over to [default: for each group, the fittest other one]
     #[arg(long, value_name = "NODE")]
     pub to: Option<String>,
+}
+
+/// Flags of `reload`.
+#[derive(Args, Debug)]
+pub struct ReloadArgs {
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Flags of `leave`.

@@ -15,6 +15,7 @@ use std::{
 use self::document::{Document, Section};
 use crate::exit::Failure;
 
+mod changes;
 mod check;
 mod cluster;
 mod document;
@@ -28,6 +29,7 @@ mod transport;
 mod vip;
 
 pub use self::{
+    changes::changes,
     check::{Check, Effect, Http, MAX_CHECKS, MAX_WEIGHT, Probe, Scope, StatusCodes, Target, Tls, Trust},
     cluster::{Cluster, Keys},
     duration::{format_duration, parse_duration},
@@ -106,6 +108,25 @@ impl Settings {
     #[must_use]
     pub fn other_interfaces(&self) -> BTreeSet<&str> {
         self.groups.iter().flat_map(|group| &group.vips).filter_map(|vip| vip.dev.as_deref()).collect()
+    }
+}
+
+/// Where a daemon's settings come from: the same at its start and at each reload.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file; `None`: [`DEFAULT_FILE`], if it exists.
+    pub file: Option<PathBuf>,
+    /// What the command line says.
+    pub overrides: Overrides,
+}
+
+impl Source {
+    /// Reads the settings as they are now.
+    ///
+    /// # Errors
+    /// As [`Settings::load`].
+    pub fn load(&self) -> Result<Settings, Failure> {
+        Settings::load(self.file.as_deref(), &self.overrides)
     }
 }
 

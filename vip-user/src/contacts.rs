@@ -248,6 +248,15 @@ impl Contacts {
         self.tell_reached();
     }
 
+    /// The configuration says something else; the own address stays.
+    pub fn reconfigure(&mut self, settings: Settings, now: u64) {
+        self.now = self.now.max(now);
+        self.settings = Settings { own: self.settings.own, ..settings };
+        self.next_ask = self.now;
+        self.ask();
+        self.tell_reached();
+    }
+
     /// A deadline has been reached. `standing` says what the membership knows of a node. Harmless when none has.
     pub fn handle_timeout(&mut self, standing: impl Fn(u16) -> Standing, now: u64) {
         self.now = self.now.max(now);

@@ -39,6 +39,8 @@ pub enum Request {
         /// To which node, by name or id; none: to the fittest other one.
         to: Option<String>,
     },
+    /// The configuration is to be read anew, and followed: [`Reloaded`].
+    Reload,
     /// This node is to vote no more, and its daemon to end: [`Departure`](crate::departure::Departure).
     Leave,
     /// A failed node is to vote no more: the same.
@@ -81,6 +83,7 @@ impl Request {
         match self {
             Self::Status | Self::Members | Self::History { .. } => false,
             Self::Handover { .. }
+            | Self::Reload
             | Self::Leave
             | Self::Forget { .. }
             | Self::Event { .. }
@@ -88,6 +91,22 @@ impl Request {
             | Self::Join { .. } => true,
         }
     }
+}
+
+/// What came of a reload.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reloaded {
+    /// What is different now, in words for people, a line each; or why nothing is.
+    pub result: Result<Vec<String>, NotReloaded>,
+}
+
+/// Why the daemon goes on as it was.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotReloaded {
+    /// In words for people.
+    pub reason: String,
+    /// The configuration is wrong; else it cannot be followed by a daemon that runs.
+    pub bad_configuration: bool,
 }
 
 /// The cluster was found through a member.

@@ -9,6 +9,7 @@ mod conflicts;
 mod contacts;
 mod control_plane;
 mod departure;
+mod ears;
 mod elections;
 mod footprint;
 mod gossip;
@@ -28,6 +29,7 @@ mod plane;
 mod preemption;
 mod presence;
 mod privileges;
+mod reload;
 mod service;
 mod shared;
 mod slots;
@@ -45,10 +47,11 @@ use self::control_plane::ControlPlane;
 use self::footprint::Footprint;
 use self::journal::Closing;
 use self::lease_thread::Report;
+use self::reload::Reloader;
 use self::shared::Shared;
 use self::start::Node;
 use crate::clock;
-use crate::config::Settings;
+use crate::config::{Settings, Source};
 use crate::confinement;
 use crate::control::{Access, Reply, Request};
 use crate::exit::Failure;
@@ -63,27 +66,28 @@ const FENCE_CHECK: Duration = Duration::from_millis(100);
 /// Longest wait for a write to the disk at the end.
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
-/// Serves the configured VIPs until a signal asks to stop.
+/// Serves the configured VIPs until a signal asks to stop. `settings` are what was read from `source`, which is read again when
+/// a reload is asked for.
 ///
 /// # Errors
 /// What kept the daemon from starting, or stopped it. Either way, the machine is as it was before.
-pub fn run(settings: Settings) -> Result<(), Failure> {
+pub fn run(settings: Settings, source: Source) -> Result<(), Failure> {
     privileges::check(settings.node.xdp)?;
     confinement::keep_capabilities()?;
     let failed = |error| Failure::refused(format!("cannot start the runtime: {error}"));
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let result = runtime.block_on(serve(&settings));
+    let result = runtime.block_on(serve(&settings, source));
     runtime.shutdown_timeout(LAST_WRITE);
     result
 }
 
-async fn serve(settings: &Settings) -> Result<(), Failure> {
+async fn serve(settings: &Settings, source: Source) -> Result<(), Failure> {
     let mut signals = Signals::install()?;
     let mut footprint = Footprint::default();
     match start::start(settings, &mut footprint).await {
         Ok(node) => {
             footprint.started();
-            let (ended, handlers, journal) = run_until_stopped(node, &footprint, &mut signals).await;
+            let (ended, handlers, journal) = run_until_stopped(node, source, &footprint, &mut signals).await;
             footprint.erase().await;
             handlers.finish().await;
             journal.finish().await;
@@ -96,23 +100,50 @@ async fn serve(settings: &Settings) -> Result<(), Failure> {
     }
 }
 
-/// SIGTERM and SIGINT: the same orderly end.
+/// SIGTERM and SIGINT: the same orderly end. SIGHUP: reload.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
+}
+
+/// What a signal asks for.
+enum Asked {
+    /// By the signal of this name.
+    Stop(&'static str),
+    Reload,
 }
 
 impl Signals {
     fn install() -> Result<Self, Failure> {
         let failed = |error| Failure::refused(format!("cannot handle signals: {error}"));
-        let terminate = signal(SignalKind::terminate()).map_err(failed)?;
-        Ok(Self { terminate, interrupt: signal(SignalKind::interrupt()).map_err(failed)? })
+        let install = |kind| signal(kind).map_err(failed);
+        Ok(Self {
+            terminate: install(SignalKind::terminate())?,
+            interrupt: install(SignalKind::interrupt())?,
+            hangup: install(SignalKind::hangup())?,
+        })
     }
 
-    async fn next(&mut self) -> &'static str {
+    async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
+            _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
+            _ = self.hangup.recv() => Asked::Reload,
+        }
+    }
+
+    /// Reloads whenever that is asked for, until the daemon is to stop; gives the signal's name.
+    async fn wait_for_stop(&mut self, reloader: &Reloader) -> &'static str {
+        loop {
+            match self.next().await {
+                Asked::Stop(name) => return name,
+                Asked::Reload => {
+                    let reloader = reloader.clone();
+                    // What came of it is in the log.
+                    tokio::spawn(async move { reloader.reload().await });
+                }
+            }
         }
     }
 }
@@ -121,6 +152,7 @@ impl Signals {
 /// to, the handlers that may still be running, and the journal that may still be written.
 async fn run_until_stopped(
     node: Node,
+    source: Source,
     footprint: &Footprint,
     signals: &mut Signals,
 ) -> (Result<(), Failure>, Stopping, Closing) {
@@ -128,13 +160,17 @@ async fn run_until_stopped(
     let mut inbox = Inbox { reports: node.reports, stored: node.stored, answers: node.answers };
     let (shared, doubts) = (Shared::new(control_plane), lease_thread.fence_doubts());
     let manager = ServiceManager::of_environment();
-    let asked = shared.clone();
+    let reloader = Reloader::new(shared.clone(), netlink.clone(), source, footprint.ears());
+    let asked = (shared.clone(), reloader.clone());
     let access = Access::new(shared.with(|plane| plane.settings.node.control_group.clone()));
-    let clients = tokio::spawn(server.serve(access, move |request| answer(asked.clone(), request)));
+    let clients = tokio::spawn(server.serve(access, move |request| {
+        let (shared, reloader) = asked.clone();
+        answer(shared, reloader, request)
+    }));
     let logger = logger.map(|logger| tokio::spawn(logger.forward()));
     let ended = {
         let stop = async {
-            let name = signals.next().await;
+            let name = signals.wait_for_stop(&reloader).await;
             shared.with(|plane| plane.tell_stopping(format!("{name}: handing over what this node holds")));
             manager.iter().for_each(ServiceManager::stopping);
             handover::retire(&shared).await;
@@ -294,11 +330,12 @@ async fn look_at(shared: &Shared, netlink: &Netlink, interface: &Interface) -> R
 }
 
 /// Answers the clients of the control socket.
-async fn answer(shared: Shared, request: Request) -> Reply {
+async fn answer(shared: Shared, reloader: Reloader, request: Request) -> Reply {
     match request {
         Request::Status => Reply::ok(&shared.with(ControlPlane::status)),
         Request::Members => Reply::ok(&shared.with(|plane| plane.members())),
         Request::History { after } => Reply::ok(&shared.with(|plane| plane.journal.since(after))),
+        Request::Reload => Reply::ok(&reloader.reload().await),
         Request::Leave => shared.ask(ControlPlane::leave),
         Request::Join { address } => contacts::join(&shared, address).await,
         Request::Forget { node } => shared.ask(|plane| plane.forget(&node)),

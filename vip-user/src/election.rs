@@ -48,7 +48,7 @@ const LEAST_ATTEMPT: u64 = 2_000_000;
 /// More actions than any sequence of calls between two drains makes.
 const QUEUE: usize = 16;
 
-/// What does not change while the daemon runs.
+/// What is configured.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Settings {
     /// This node's id, never 0.
@@ -224,6 +224,11 @@ impl Election {
         } else {
             self.withdraw(Demotion::Unfit, view);
         }
+    }
+
+    /// Renews so often from now on, in ns; see [`Settings::interval`].
+    pub fn set_interval(&mut self, interval: u64) {
+        self.settings.interval = interval.max(1);
     }
 
     /// A voter's answer has come. Late, foreign and unexpected ones change nothing; repeated ones neither, but that the

@@ -59,6 +59,20 @@ impl Events {
         (Self { own, coalescer: Coalescer::default(), runners, answers, is_stopping }, receiver)
     }
 
+    /// Has these handlers run from now on. Those that it had already go on with what waits for them; others that it had
+    /// finish what waits for them, and are told no more.
+    pub fn set_handlers(&mut self, handlers: &[Handler]) {
+        let mut former = std::mem::take(&mut self.runners);
+        let runner = |handler: &Handler| {
+            let known = former.iter().position(|runner| runner.handler() == handler);
+            match known {
+                Some(index) => former.swap_remove(index),
+                None => Runner::start(handler.clone(), self.is_stopping.subscribe()),
+            }
+        };
+        self.runners = handlers.iter().map(runner).collect();
+    }
+
     /// This node says something else of itself from now on.
     pub fn set_own(&mut self, own: Own) {
         self.own = own;

@@ -7,7 +7,7 @@ use std::{
 
 use clap::Parser;
 use vip_user::{
-    cli::{Cli, Command, check, client, depart, history, join, keygen, tell},
+    cli::{Cli, Command, check, client, depart, history, join, keygen, reload, tell},
     confinement, daemon,
     exit::Failure,
     logging,
@@ -42,6 +42,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Join(args) => join::join(&args),
         Command::Event(args) => tell::event(args),
         Command::Query(args) => tell::query(args),
+        Command::Reload(args) => reload::reload(&args),
         Command::Check(args) => check::check(&args),
         Command::Keygen => keygen::keygen(),
     }?;
@@ -51,13 +52,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
 fn serve(cli: &Cli) -> Result<ExitCode, Failure> {
     // Before there is a key in it.
     confinement::seal_memory()?;
-    let settings = cli.settings.load()?;
+    let source = cli.settings.source();
+    let settings = source.load()?;
     logging::init(&cli.log.filter, cli.log.log_format)?;
     if cli.life.supervise {
         // They were read to refuse what is wrong at once; the daemon reads them itself, and the keys stay with it.
         drop(settings);
         return supervisor::run().map(ExitCode::from);
     }
-    daemon::run(settings)?;
+    daemon::run(settings, source)?;
     Ok(ExitCode::SUCCESS)
 }

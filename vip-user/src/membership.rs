@@ -106,6 +106,19 @@ pub struct Identity {
     pub rules: Rules,
 }
 
+/// What may change of an [`Identity`] while the daemon runs.
+#[derive(Clone, Debug)]
+pub struct Profile {
+    /// See [`Hello::tags`].
+    pub tags: BTreeMap<String, String>,
+    /// See [`Hello::priority`].
+    pub priority: u8,
+    /// See [`Hello::interval_ns`].
+    pub interval_ns: u64,
+    /// When others become voters, and are none any more.
+    pub rules: Rules,
+}
+
 /// What earlier runs of this node have left on its disk.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
@@ -332,6 +345,17 @@ impl Membership {
 
     /// A deadline has been reached. Harmless when none has.
     pub fn handle_timeout(&mut self, now: u64) {
+        self.advance(now);
+    }
+
+    /// The configuration says other things of this node; it says so at once.
+    pub fn set_profile(&mut self, profile: Profile, now: u64) {
+        let Profile { tags, priority, interval_ns, rules } = profile;
+        self.members.rules = rules;
+        let hello = &mut self.members.me.hello;
+        (hello.tags, hello.priority, hello.interval_ns) = (tags, priority, interval_ns);
+        self.next_hello = now;
+        self.actions.push_back(Action::PeersChanged);
         self.advance(now);
     }
 

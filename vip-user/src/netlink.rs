@@ -405,8 +405,8 @@ impl Netlink {
     }
 
     async fn add_addresses(&self, dummy: &str, index: u32, vips: &[IpAddr]) -> Result<()> {
-        let requests = stream::iter(vips).map(|vip| {
-            let mut request = self.handle.address().add(index, *vip, host_prefix(vip));
+        let requests = stream::iter(vips.iter().copied()).map(|vip: IpAddr| {
+            let mut request = self.handle.address().add(index, vip, host_prefix(&vip));
             if vip.is_ipv6() {
                 share(request.message_mut());
             }

@@ -156,6 +156,11 @@ impl Daemon {
         Ok(Self { is_first: false, former: Some(self.process), ..Self::start()? })
     }
 
+    fn signal(&self, signal: Signal) {
+        // It fails only if the daemon has ended, which is seen next.
+        let _ = kill(Pid::from_raw(self.process.id().cast_signed()), signal);
+    }
+
     fn is_steady(&self) -> bool {
         self.started.elapsed() >= STEADY
     }
@@ -181,13 +186,23 @@ impl Daemon {
             if self.former.as_mut().is_some_and(|former| !matches!(former.try_wait(), Ok(None))) {
                 self.former = None;
             }
-            if signals.wait(Some(&self.line), PollTimeout::NONE)? {
+            let Asked { stop, reload } = signals.wait(Some(&self.line), PollTimeout::NONE)?;
+            if stop {
                 info!("the daemon is asked to stop");
-                // It fails only if the daemon has ended, which is seen next.
-                let _ = kill(Pid::from_raw(self.process.id().cast_signed()), Signal::SIGTERM);
+                self.signal(Signal::SIGTERM);
+            }
+            if reload {
+                self.signal(Signal::SIGHUP);
             }
         }
     }
+}
+
+/// What signals that have come ask for.
+#[derive(Clone, Copy, Default)]
+struct Asked {
+    stop: bool,
+    reload: bool,
 }
 
 /// The signals that matter here, which come one after the other.
@@ -199,7 +214,7 @@ struct Signals {
 
 impl Signals {
     fn catch() -> io::Result<Self> {
-        let set = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT]);
+        let set = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
         set.thread_block()?;
         let caught = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { caught, are_to_stop: false })
@@ -218,8 +233,8 @@ impl Signals {
         Ok(true)
     }
 
-    /// Waits for signals, or until there is something on the line; `true` if one that has come says to stop.
-    fn wait(&mut self, line: Option<&UnixStream>, timeout: PollTimeout) -> io::Result<bool> {
+    /// Waits for signals, or until there is something on the line.
+    fn wait(&mut self, line: Option<&UnixStream>, timeout: PollTimeout) -> io::Result<Asked> {
         let fds = [Some(self.caught.as_fd()), line.map(|line| line.as_fd())];
         let mut fds: Vec<_> =
             fds.into_iter().flatten().map(|fd| PollFd::new(fd, PollFlags::POLLIN)).collect();
@@ -227,12 +242,15 @@ impl Signals {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
         }
-        let mut says_stop = false;
+        let mut asked = Asked::default();
         while let Some(signal) = self.caught.read_signal()? {
-            let number = signal.ssi_signo.cast_signed();
-            says_stop |= [Signal::SIGTERM, Signal::SIGINT].map(|stop| stop as i32).contains(&number);
+            match Signal::try_from(signal.ssi_signo.cast_signed()) {
+                Ok(Signal::SIGTERM | Signal::SIGINT) => asked.stop = true,
+                Ok(Signal::SIGHUP) => asked.reload = true,
+                _ => {}
+            }
         }
-        self.are_to_stop |= says_stop;
-        Ok(says_stop)
+        self.are_to_stop |= asked.stop;
+        Ok(asked)
     }
 }

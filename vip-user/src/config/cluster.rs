@@ -69,7 +69,7 @@ pub struct Cluster {
 }
 
 /// How messages are authenticated.
-#[derive(Clone, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Keys {
     /// Each message carries a tag made with a shared key.
     Signed(KeyRing),

@@ -24,7 +24,7 @@ const MAX_KEYS: usize = 2;
 const MAX_FILE_LEN: usize = 4096;
 
 /// One or two keys: the first signs, all verify. Two are valid at a time while keys are rotated.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct KeyRing {
     /// Of one key at least. On the heap, so that moving and cloning makes no copies.
     keys: Arc<Zeroizing<Vec<[u8; KEY_LEN]>>>,

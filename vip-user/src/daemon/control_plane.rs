@@ -26,6 +26,7 @@ use crate::clock;
 use crate::config::Settings;
 use crate::contacts::{Contacts, Way};
 use crate::dataplane::{Counters, Words};
+use crate::election::State;
 use crate::exit::Failure;
 use crate::handlers::Events;
 use crate::journal::{Happening, Kind as Change};
@@ -121,7 +122,7 @@ impl ControlPlane {
         self.settle();
         self.yield_to_fitter();
         // The outcome of a handover may not have been told, and a target may have come.
-        if !self.can_serve() {
+        if self.has_to_give_up() {
             self.order_eligibility();
         }
         self.look_at_holders();
@@ -363,7 +364,7 @@ impl ControlPlane {
     }
 
     /// Tells the elections who may hold their groups, fittest first.
-    fn rank(&mut self) {
+    pub(super) fn rank(&mut self) {
         let now = clock::now();
         self.preemption.observe(self.membership.candidates(), now);
         for group in &self.groups {
@@ -383,6 +384,12 @@ impl ControlPlane {
         self.interfaces.are_up() && !self.is_withdrawn
     }
 
+    /// Whether there is a group that this node holds and must not.
+    pub(super) fn has_to_give_up(&self) -> bool {
+        let can_serve = self.can_serve();
+        self.groups.iter().any(|group| group.part == State::Holder && !group.may_be_held(can_serve))
+    }
+
     /// Gives up what this node holds, for good.
     pub(super) fn withdraw(&mut self) {
         self.is_withdrawn = true;
@@ -396,13 +403,13 @@ impl ControlPlane {
         let (can_serve, stays) = (self.can_serve(), self.membership.stays());
         let offers = self.groups.iter().map(|group| group.offer(can_serve)).collect();
         self.membership.set_offers(offers, clock::now());
-        let may_give_away = !can_serve && stays && self.interfaces.home.carrier;
+        let can_hand_over = stays && self.interfaces.home.carrier;
         for index in 0..self.groups.len() {
-            if may_give_away && self.give_away(index) {
+            let may_be_held = self.groups[index].may_be_held(can_serve);
+            if !may_be_held && can_hand_over && self.give_away(index) {
                 continue;
             }
-            let group = &self.groups[index];
-            let eligible = group.settings.priority > 0 && can_serve && stays;
+            let (group, eligible) = (&self.groups[index], may_be_held && stays);
             self.orders.give(Order::Eligible { slot: group.slot, eligible });
         }
     }

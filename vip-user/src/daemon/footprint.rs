@@ -1,16 +1,17 @@
 //! What the daemon puts on the machine, and how it takes it off again.
 
 use std::fs::File;
+use std::sync::Arc;
 
 use nix::fcntl::Flock;
 use tracing::{info, warn};
 
 use crate::dataplane::{Fence, FenceLost, Pins};
-use crate::ipv6::SolicitedNodes;
-use crate::netlink::{Interface, Netlink, NetlinkError};
+use crate::netlink::{Interface, Netlink};
 use crate::sysctl::ArpSysctls;
 use crate::userplane::record::Record;
 
+use super::ears::Ears;
 use super::leftovers;
 
 /// Filled in as a start goes on, so that a start that fails half-way is undone as a whole.
@@ -36,43 +37,10 @@ pub(super) struct Served {
     iface: String,
     /// The program on it.
     pub(super) fence: Option<Fence>,
-    /// Its membership in the groups in which neighbours ask for IPv6 VIPs.
-    pub(super) solicited: Option<SolicitedNodes>,
-    /// The virtual MAC addresses that it takes in.
-    pub(super) mac_filter: Option<MacFilter>,
+    /// What it takes in for the VIPs.
+    pub(super) ears: Option<Arc<Ears>>,
     /// Its sysctls.
     pub(super) sysctls: Option<ArpSysctls>,
-}
-
-/// What an interface takes in beside what is for its own MAC address. It outlives the daemon, as its lease may.
-#[derive(Debug)]
-pub(super) struct MacFilter {
-    pub(super) netlink: Netlink,
-    pub(super) iface: String,
-    pub(super) index: u32,
-    pub(super) macs: Vec<[u8; 6]>,
-}
-
-impl MacFilter {
-    /// Has the interface take them in.
-    ///
-    /// # Errors
-    /// The kernel refuses.
-    pub(super) async fn open(&self) -> Result<(), NetlinkError> {
-        for mac in &self.macs {
-            self.netlink.take_in(&self.iface, self.index, *mac).await?;
-        }
-        Ok(())
-    }
-
-    /// Has it take them in no more.
-    pub(super) async fn close(self) {
-        for mac in &self.macs {
-            if let Err(error) = self.netlink.take_in_no_more(&self.iface, self.index, *mac).await {
-                warn!("{error}");
-            }
-        }
-    }
 }
 
 impl Served {
@@ -88,6 +56,11 @@ impl Footprint {
     pub(super) fn lost_fence(&self) -> Option<(&str, FenceLost)> {
         let lost = |served: &Served| served.fence.as_ref()?.check().err();
         self.served.iter().find_map(|served| Some((served.iface.as_str(), lost(served)?)))
+    }
+
+    /// What the interfaces take in for the VIPs.
+    pub(super) fn ears(&self) -> Vec<Arc<Ears>> {
+        self.served.iter().filter_map(|served| served.ears.clone()).collect()
     }
 
     /// Takes the VIPs off. The interface that they are on is made anew by the next start.
@@ -118,10 +91,10 @@ impl Footprint {
         {
             warn!("{failure}");
         }
-        for Served { fence, mac_filter, sysctls: tightened, .. } in self.served {
+        for Served { fence, ears, sysctls: tightened, .. } in self.served {
             drop(fence);
-            if let Some(filter) = mac_filter {
-                filter.close().await;
+            if let Some(ears) = ears {
+                ears.close().await;
             }
             sysctls.extend(tightened);
         }

@@ -26,6 +26,8 @@ pub(super) struct Group {
     pub(super) slot: u32,
     /// Hash of its name.
     pub(super) id: u32,
+    /// A reload takes it away, or makes it anew: this node gives it up.
+    pub(super) is_leaving: bool,
     /// When its acceptor speaks again, in CLOCK_BOOTTIME ns.
     pub(super) quarantine_until: u64,
     /// What the election said last.
@@ -57,6 +59,7 @@ impl Group {
             settings,
             slot,
             id,
+            is_leaving: false,
             quarantine_until,
             part: State::Follower,
             last_holder: None,
@@ -71,6 +74,12 @@ impl Group {
             transitions: 0,
             since: SystemTime::now(),
         }
+    }
+
+    /// The same group, configured in another way.
+    pub(super) fn with(mut self, settings: config::Group) -> Self {
+        self.settings = settings;
+        self
     }
 
     /// Without a majority a node stands again and again, too fast for a log.
@@ -104,10 +113,15 @@ impl Group {
         self.state == GroupState::Master
     }
 
-    /// What this node says that it would do for the group; nothing while it cannot serve.
+    /// Whether this node could hold it, if it can serve at all.
+    pub(super) const fn may_be_held(&self, can_serve: bool) -> bool {
+        can_serve && !self.is_leaving && self.settings.priority > 0
+    }
+
+    /// What this node says that it would do for the group; nothing while it cannot hold it.
     pub(super) fn offer(&self, can_serve: bool) -> Offer {
         let config::Group { priority, preempt, .. } = self.settings;
-        Offer { group: self.id, priority: if can_serve { priority } else { 0 }, preempt }
+        Offer { group: self.id, priority: if self.may_be_held(can_serve) { priority } else { 0 }, preempt }
     }
 
     /// Why nobody holds the group although this node stands for it, when that has lasted and is to be said (again).

@@ -25,11 +25,11 @@ const RETRY_AFTER: u64 = 5_000_000_000;
 /// What the daemon may take on top of the election's time, before it is not waited for any more.
 const MARGIN: Duration = Duration::from_secs(1);
 /// How often to look whether the new holder renews.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
 
 /// How long a node that has handed everything over goes on sending packets on: the new holders announce themselves in the
 /// first milliseconds.
-const LINGER: Duration = Duration::from_millis(50);
+pub(super) const LINGER: Duration = Duration::from_millis(50);
 
 /// How a handover went; the error is for people.
 type Outcome = Result<(), String>;
@@ -54,6 +54,10 @@ struct UnderWay {
 impl Handovers {
     fn target(&self, now: u64) -> Option<u16> {
         self.under_way.as_ref().filter(|under_way| now < under_way.ends_at).map(|under_way| under_way.to)
+    }
+
+    pub(super) fn is_under_way(&self, now: u64) -> bool {
+        self.target(now).is_some()
     }
 
     fn end(&mut self, outcome: Outcome, now: u64) {
@@ -216,11 +220,11 @@ impl ControlPlane {
             Action::HandoverFailed { to, reason } => Err(self.explain_failure(to, reason)),
             _ => return,
         };
-        if let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) {
-            group.handovers.end(outcome, clock::now());
-        }
+        let can_serve = self.can_serve();
+        let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
+        group.handovers.end(outcome, clock::now());
         // Where it was given away: not to be taken again, or to be released.
-        if !self.can_serve() {
+        if !group.may_be_held(can_serve) {
             self.order_eligibility();
         }
     }
@@ -265,7 +269,7 @@ impl ControlPlane {
     }
 
     /// By when a handover has succeeded or failed: the election offers for two leases, and looks once per interval.
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         2 * self.settings.cluster.lease + self.settings.cluster.interval + MARGIN
     }
 

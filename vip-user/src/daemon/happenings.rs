@@ -103,6 +103,13 @@ impl ControlPlane {
         self.events.member(kind, node, clock::now());
     }
 
+    /// This node has other tags.
+    pub(super) fn tell_of_own_update(&mut self) {
+        if let Some(me) = self.membership.members().next() {
+            self.events.member(MemberEventKind::Update, me.described(), clock::now());
+        }
+    }
+
     /// The election of the group of this slot has said something.
     pub(super) fn tell_of_election(&mut self, slot: u32, said: Action) {
         match said {

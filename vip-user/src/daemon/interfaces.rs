@@ -61,6 +61,11 @@ impl Interfaces {
         Ok(())
     }
 
+    /// The nodes find each other in another way from now on.
+    pub(super) fn set_ways(&mut self, transport: Transport, join: Vec<IpAddr>) {
+        (self.transport, self.join) = (transport, join);
+    }
+
     /// Looks at all of them anew.
     ///
     /// # Errors

@@ -11,7 +11,9 @@ pub(super) mod pair;
 mod pulse;
 mod tally;
 
+use std::collections::BTreeMap;
 use std::io;
+use std::mem;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
@@ -21,7 +23,7 @@ use std::thread::{self, JoinHandle};
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::time::TimeSpec;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{debug, error, warn};
 use vip_common::lease::{Ballot, Request};
 use vip_common::maps::{Event, EventKind};
@@ -36,11 +38,11 @@ use crate::announce::Announcer;
 use crate::clock;
 use crate::contacts::Way;
 use crate::dataplane::Words;
-use crate::election::{Action, Answer, Demotion, Election, HandoverFailure, View};
+use crate::election::{Action, Answer, Demotion, Election, HandoverFailure, State, View};
 use crate::membership::Sender;
 use crate::pace::Pace;
 use crate::realtime;
-use crate::signer::{Claimed, Objection, Signer};
+use crate::signer::{Claimed, Objection, Signer, WireKeys};
 use crate::transport::Transport;
 
 /// SCHED_FIFO priority: above the announcer's, below the kernel's own threads'.
@@ -82,8 +84,31 @@ pub(super) enum Order {
     Defend { slot: u32, vip: IpAddr },
     /// Hand a group over to this node.
     HandOver { slot: u32, to: u16 },
+    /// Renew so often from now on, in ns.
+    Interval(u64),
+    /// Sign and verify by these keys from now on; the XDP program has been told by the control plane.
+    Keys(WireKeys),
+    /// Take no part in these groups any more, which this node does not hold, and say so.
+    Part { slots: Vec<u32>, done: oneshot::Sender<Vec<GroupLease>> },
+    /// Take part in further groups.
+    Regroup(Regrouping),
     /// Release everything, send this last Hello, and end.
     Stop { farewell: Vec<u8> },
+}
+
+/// Groups, and VIPs of groups, that are others from now on.
+#[derive(Debug)]
+pub(super) struct Regrouping {
+    /// Groups that this node begins to take part in.
+    pub(super) added: Vec<GroupLease>,
+    /// The voters, for their elections.
+    pub(super) voters: Vec<u16>,
+    /// By slot, whether packets for a group that come to this node go on to the holder.
+    pub(super) forwards: BTreeMap<u32, bool>,
+    /// One for each interface, in place of those that were: they announce what is held.
+    pub(super) announcers: Vec<Arc<Announcer>>,
+    /// Takes the former ones, whose end takes time.
+    pub(super) done: oneshot::Sender<Vec<Arc<Announcer>>>,
 }
 
 /// What the thread tells the daemon.
@@ -337,12 +362,44 @@ impl Driver {
                 self.parts.announcers.iter().for_each(|announcer| announcer.defend(slot, vip));
             }
             Order::HandOver { slot, to } => self.hand_over(slot, to),
+            Order::Interval(interval) => {
+                self.parts.groups.iter_mut().for_each(|group| group.election.set_interval(interval));
+            }
+            Order::Keys(keys) => {
+                self.parts.plane.set_keys(&keys);
+                self.parts.signer.set_keys(keys);
+            }
+            Order::Part { slots, done } => {
+                let gone = |group: &mut GroupLease| slots.contains(&group.slot);
+                // In vain only if the daemon ends.
+                let _ = done.send(self.parts.groups.extract_if(.., gone).collect());
+            }
+            Order::Regroup(regrouping) => self.regroup(regrouping),
             Order::Stop { farewell } => {
                 self.tell_all(Election::release);
                 let letter = self.parts.signer.letter(Kind::Hello, &farewell);
                 self.send(&letter);
                 self.stopping = true;
             }
+        }
+    }
+
+    fn regroup(&mut self, regrouping: Regrouping) {
+        let Regrouping { added, voters, forwards, announcers, done } = regrouping;
+        let first_new = self.parts.groups.len();
+        self.parts.groups.extend(added);
+        for index in first_new..self.parts.groups.len() {
+            let view = self.view(index);
+            self.parts.groups[index].election.set_voters(&voters, &view);
+            self.act(index);
+        }
+        for group in &mut self.parts.groups {
+            group.forwards = forwards.get(&group.slot).copied().unwrap_or(false);
+        }
+        // In vain only if the daemon ends.
+        let _ = done.send(mem::replace(&mut self.parts.announcers, announcers));
+        for group in self.parts.groups.iter().filter(|group| group.election.state() == State::Holder) {
+            self.parts.plane.promoted(group.slot, &self.parts.announcers);
         }
     }
 

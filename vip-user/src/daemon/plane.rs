@@ -15,7 +15,7 @@ use crate::announce::Announcer;
 use crate::clock;
 use crate::courier::Courier;
 use crate::dataplane::{Counters, Error, Events, RenewalTable, Tables};
-use crate::signer::Signer;
+use crate::signer::{Signer, WireKeys};
 use crate::userplane::addresses::{Addresses, Inspector};
 use crate::userplane::{Board, Received, UserPlane};
 
@@ -57,6 +57,13 @@ impl LeaseSide {
     pub(super) fn set_epoch(&mut self, epoch: u32, is_voter: bool) {
         if let Self::Process { plane, .. } = self {
             plane.set_epoch(epoch, is_voter);
+        }
+    }
+
+    /// These keys verify from now on, and the first one signs; the XDP program has been told by the control plane.
+    pub(super) fn set_keys(&mut self, keys: &WireKeys) {
+        if let Self::Process { plane, .. } = self {
+            plane.set_keys(keys);
         }
     }
 
@@ -150,6 +157,17 @@ impl ControlSide {
                 let config = tables.config()?;
                 tables.set_config(maps::Config { epoch, observer: (!is_voter).into(), ..config })
             }
+            Self::Process { .. } => Ok(()),
+        }
+    }
+
+    /// Has the data plane verify by these keys, and sign by the first one; without XDP, the lease thread does, when it is told.
+    ///
+    /// # Errors
+    /// As [`Tables::set_keys`].
+    pub(super) fn set_keys(&mut self, keys: &WireKeys) -> Result<(), Error> {
+        match self {
+            Self::Xdp(tables) => tables.set_keys(keys.verifying()),
             Self::Process { .. } => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use super::groups::Group;
 use super::interfaces::Interfaces;
 use super::lease_thread::{GroupLease, Tally};
 use crate::config::{self, Settings};
-use crate::dataplane::{DataPlane, Error, Vip, Vip6};
+use crate::dataplane::{Error, Tables, Vip, Vip6, Words};
 use crate::election::{self, Election};
 use crate::exit::Failure;
 use crate::virtual_mac;
@@ -81,21 +81,28 @@ impl Slot {
 pub(super) struct Slots(Vec<Slot>);
 
 impl Slots {
-    /// Places the configured groups, and clears the places of those that are no more. A group without memory stays
-    /// silent for the longest lease from `now` on.
+    /// Places the configured groups, and clears the places of those that are no more, which must not be held. A group without
+    /// memory stays silent for the longest lease from `now` on. The program may be running: VIPs that stay are looked up as
+    /// they were or as they are to be, at every instant.
     pub(super) fn assign(
         settings: &Settings,
         interfaces: &Interfaces,
-        plane: &mut DataPlane,
+        tables: &mut Tables,
+        words: &Words,
         now: u64,
     ) -> Result<Self, Failure> {
         let ids = group_ids(settings)?;
-        let placed = Self::place(settings, &ids, interfaces, plane, now);
+        let placed = Self::place(settings, &ids, interfaces, tables, words, now);
         placed.map_err(|error| Failure::refused(error.to_string()))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Slot> {
         self.0.iter()
+    }
+
+    /// Where neighbours have VIPs of groups that have such an address.
+    pub(super) fn virtual_macs(&self) -> BTreeSet<[u8; 6]> {
+        self.0.iter().filter_map(|slot| slot.virtual_mac).collect()
     }
 
     /// Places the configured groups where nothing of them is remembered: each is silent for the longest lease
@@ -122,38 +129,39 @@ impl Slots {
         settings: &Settings,
         ids: &[u32],
         interfaces: &Interfaces,
-        plane: &mut DataPlane,
+        tables: &mut Tables,
+        words: &Words,
         now: u64,
     ) -> Result<Self, Error> {
-        let known = plane.tables.slots()?;
+        let known = tables.slots()?;
         let places = places(&known, ids);
         let kept: BTreeSet<u32> = ids.iter().filter_map(|id| known.get(id).copied()).collect();
         for slot in (0..).take(SLOTS).filter(|slot| !kept.contains(slot)) {
-            plane.words.disarm(slot);
-            plane.words.set_role(slot, Role::Follower);
-            plane.words.set_stale(slot, Stale::Drop);
-            plane.words.set_virtual_mac(slot, [0; 6]);
-            plane.words.set_id(slot, 0);
+            words.disarm(slot);
+            words.set_role(slot, Role::Follower);
+            words.set_stale(slot, Stale::Drop);
+            words.set_virtual_mac(slot, [0; 6]);
+            words.set_id(slot, 0);
         }
         let mut slots = Vec::new();
         let cluster = name_hash(&settings.cluster.name);
         for (group, id) in settings.groups.iter().zip(ids) {
             let number = places[id];
             if !kept.contains(&number) {
-                plane.tables.quarantine(number, now + nanoseconds(settings.cluster.lease))?;
+                tables.quarantine(number, now + nanoseconds(settings.cluster.lease))?;
             }
-            plane.words.set_id(number, *id);
-            plane.words.set_stale(number, stale(group));
+            words.set_id(number, *id);
+            words.set_stale(number, stale(group));
             let virtual_mac = group.virtual_mac.then(|| virtual_mac::of(cluster, *id));
-            plane.words.set_virtual_mac(number, virtual_mac.unwrap_or_default());
-            let quarantine_until = plane.tables.acceptor(number)?.quarantine_until;
+            words.set_virtual_mac(number, virtual_mac.unwrap_or_default());
+            let quarantine_until = tables.acceptor(number)?.quarantine_until;
             let vips = vips_of(group, interfaces);
             let settings = group.clone();
             slots.push(Slot { number, id: *id, quarantine_until, virtual_mac, vips, settings });
         }
-        plane.tables.set_vips(&slots.iter().flat_map(Slot::vips4).collect())?;
-        plane.tables.set_vips6(&slots.iter().flat_map(Slot::vips6).collect())?;
-        plane.tables.set_slots(&places)?;
+        tables.set_vips(&slots.iter().flat_map(Slot::vips4).collect())?;
+        tables.set_vips6(&slots.iter().flat_map(Slot::vips6).collect())?;
+        tables.set_slots(&places)?;
         Ok(Self(slots))
     }
 }
@@ -169,7 +177,10 @@ const fn stale(group: &config::Group) -> Stale {
 }
 
 /// The groups' numbers on the wire, in the order of the configuration.
-fn group_ids(settings: &Settings) -> Result<Vec<u32>, Failure> {
+///
+/// # Errors
+/// Two groups have the same.
+pub(super) fn group_ids(settings: &Settings) -> Result<Vec<u32>, Failure> {
     let mut names = BTreeMap::new();
     let mut ids = Vec::new();
     for group in &settings.groups {

@@ -125,21 +125,26 @@ impl Place {
         }
         others?;
         let address = own_address(&netlink, &mut interfaces, &settings.cluster.transport).await?;
-        for interface in interfaces.iter() {
-            if let Some(vip) = own_address_as_vip(settings, interface) {
-                return Err(Failure::configuration(format!(
-                    "{vip} is this node's own address on {}, and cannot be a VIP: a VIP belongs to no node",
-                    interface.name
-                )));
-            }
-        }
+        check_vips(settings, &interfaces)?;
         if let Some(gateway) = settings.cluster.pair {
             pairing::own_address(&interfaces.home, gateway)?;
         }
-        check_ipv6(settings, &interfaces)?;
         let id = node_id(settings.node.id, interfaces.home.first_ipv4().map_or(address, IpAddr::V4))?;
         Ok(Self { server, netlink, changes, interfaces, address, id })
     }
+}
+
+/// Whether the interfaces can have these VIPs.
+pub(super) fn check_vips(settings: &Settings, interfaces: &Interfaces) -> Result<(), Failure> {
+    for interface in interfaces.iter() {
+        if let Some(vip) = own_address_as_vip(settings, interface) {
+            return Err(Failure::configuration(format!(
+                "{vip} is this node's own address on {}, and cannot be a VIP: a VIP belongs to no node",
+                interface.name
+            )));
+        }
+    }
+    check_ipv6(settings, interfaces)
 }
 
 /// All VIPs, of all groups.
@@ -148,7 +153,11 @@ fn vips(settings: &Settings) -> impl Iterator<Item = &Vip> {
 }
 
 /// The VIPs of IPv6 that lie on this interface.
-fn vips6_on(settings: &Settings, interfaces: &Interfaces, index: u32) -> impl Iterator<Item = Ipv6Addr> {
+pub(super) fn vips6_on(
+    settings: &Settings,
+    interfaces: &Interfaces,
+    index: u32,
+) -> impl Iterator<Item = Ipv6Addr> {
     vips(settings).filter(move |vip| interfaces.of(vip).index == index).filter_map(|vip| match vip.address {
         IpAddr::V4(_) => None,
         IpAddr::V6(vip) => Some(vip),
@@ -319,11 +328,7 @@ fn assemble(
     let gossip = GossipSide::new(place.id, own.origin.incarnation, own.store.delivered());
     let contacts = Contacts::new(contacts::settings(settings, place.address), clock::now());
     let (storage, stored) = Storage::new(own.store);
-    let election = crate::election::Settings {
-        node: place.id,
-        lease: nanoseconds(settings.cluster.lease),
-        interval: nanoseconds(settings.cluster.interval),
-    };
+    let election = election_settings(settings, place.id);
     let pair = pair_side(settings, &place, &control, slots)?;
     let pair_board = pair.as_ref().map(PairSide::board);
     let (lease_thread, reports) = LeaseThread::spawn(Parts {
@@ -369,6 +374,15 @@ fn assemble(
     Ok(Node { control_plane, lease_thread, reports, stored, answers, netlink, changes, server, logger })
 }
 
+/// What the elections of the node `id` are told.
+pub(super) fn election_settings(settings: &Settings, id: u16) -> crate::election::Settings {
+    crate::election::Settings {
+        node: id,
+        lease: nanoseconds(settings.cluster.lease),
+        interval: nanoseconds(settings.cluster.interval),
+    }
+}
+
 /// What the lease thread needs for pair mode, where that is set.
 fn pair_side(
     settings: &Settings,
@@ -393,7 +407,7 @@ fn pair_side(
 }
 
 /// What sets this node's random back-offs apart from the others'. Without the system's randomness, the time does.
-fn seed(slot: &Slot) -> u64 {
+pub(super) fn seed(slot: &Slot) -> u64 {
     getrandom::u64().unwrap_or_else(|_| clock::now() ^ u64::from(slot.id))
 }
 
@@ -406,6 +420,15 @@ fn group_vips(slots: &Slots, interface: &Interface) -> Vec<GroupVips> {
         router: slot.settings.router,
     };
     slots.iter().map(vips).collect()
+}
+
+/// One for each interface, for the VIPs that lie there.
+pub(super) fn announcers(
+    interfaces: &Interfaces,
+    slots: &Slots,
+    words: &Words,
+) -> Result<Vec<Arc<Announcer>>, Failure> {
+    interfaces.iter().map(|interface| announcer(interface, &group_vips(slots, interface), words)).collect()
 }
 
 fn announcer(interface: &Interface, groups: &[GroupVips], words: &Words) -> Result<Arc<Announcer>, Failure> {

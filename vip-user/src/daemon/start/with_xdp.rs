@@ -9,19 +9,17 @@ use vip_common::forward;
 
 use super::{
     AS_CONFIGURED, ControlSide, Footprint, LeaseSide, Mode, Node, Own, Pins, Place, Settings, Sides, Signer,
-    Slots, Words, announcer, assemble, claim, clock, expose_no_vips, group_vips, netlink_failure,
-    open_transport, presence, refused, restore_sysctls, saved_sysctls, vips, vips6_on,
+    Slots, announcers, assemble, claim, clock, expose_no_vips, netlink_failure, open_transport, presence,
+    refused, restore_sysctls, saved_sysctls, vips, vips6_on,
 };
-use crate::announce::Announcer;
 use crate::config::XdpMode;
 use crate::courier::Courier;
-use crate::daemon::footprint::{MacFilter, Served};
-use crate::daemon::interfaces::Interfaces;
+use crate::daemon::ears::Ears;
+use crate::daemon::footprint::Served;
 use crate::daemon::own_vote::OwnVote;
 use crate::dataplane::{self, Attached, DataPlane, ProgramLog, Wishes};
 use crate::exit::Failure;
-use crate::ipv6::SolicitedNodes;
-use crate::netlink::{Interface, Netlink, dummy_name};
+use crate::netlink::{Interface, dummy_name};
 use crate::signer::Origin;
 use crate::sysctl::ArpSysctls;
 
@@ -95,7 +93,7 @@ async fn load(
     }
     footprint.adopted = plane.adopted;
     footprint.pins = Some(pins);
-    let slots = Slots::assign(settings, &place.interfaces, &mut plane, clock::now())?;
+    let slots = Slots::assign(settings, &place.interfaces, &mut plane.tables, &plane.words, clock::now())?;
     plane.tables.set_config(own.config(settings)).map_err(plane_failure)?;
     let served = place.interfaces.iter().map(|one| (one.index, place.interfaces.entry(one))).collect();
     plane.tables.set_interfaces(&served).map_err(plane_failure)?;
@@ -140,11 +138,10 @@ async fn put_on_machine(
         warn!("{vip} is on {owner} as well: the kernel answers for it there, lease or not; remove it there");
     }
     for (interface, served) in place.interfaces.iter().zip(&mut footprint.served) {
-        let filter = mac_filter(&place.netlink, &interface.name, interface.index, slots);
-        filter.open().await.map_err(netlink_failure)?;
-        served.mac_filter = Some(filter);
+        let ears = Ears::of(&place.netlink, &interface.name, interface.index);
         let vips6 = vips6_on(settings, &place.interfaces, interface.index);
-        served.solicited = Some(SolicitedNodes::join(interface.index, vips6).map_err(refused)?);
+        ears.open(slots.virtual_macs(), vips6).await?;
+        served.ears = Some(Arc::new(ears));
     }
     release_former(settings, place, slots).await?;
     place.interfaces.refresh(&place.netlink).await?;
@@ -182,11 +179,6 @@ fn fence(
     Ok(Fenced { attached, why_wished, why_not_native: plane.program.why_not_native().map(str::to_owned) })
 }
 
-fn mac_filter(netlink: &Netlink, iface: &str, index: u32, slots: &Slots) -> MacFilter {
-    let macs = slots.iter().filter_map(|slot| slot.virtual_mac).collect();
-    MacFilter { netlink: netlink.clone(), iface: iface.to_owned(), index, macs }
-}
-
 /// Leaves the interfaces alone that a former run has served, and this one does not.
 async fn release_former(settings: &Settings, place: &Place, slots: &Slots) -> Result<(), Unstarted> {
     let pins = Pins::new(&settings.paths.bpffs);
@@ -195,7 +187,7 @@ async fn release_former(settings: &Settings, place: &Place, slots: &Slots) -> Re
         info!("{name} is not served any more: no VIP lies there");
         pins.release(&name).map_err(plane_failure)?;
         if let Ok(index) = if_nametoindex(name.as_str()) {
-            mac_filter(&place.netlink, &name, index, slots).close().await;
+            Ears::of(&place.netlink, &name, index).close_for(&slots.virtual_macs()).await;
         }
         restore_sysctls(settings, &name);
     }
@@ -310,11 +302,6 @@ fn sides(
         mode,
         adopted: plane.adopted,
     })
-}
-
-/// One for each interface, for the VIPs that lie there.
-fn announcers(interfaces: &Interfaces, slots: &Slots, words: &Words) -> Result<Vec<Arc<Announcer>>, Failure> {
-    interfaces.iter().map(|interface| announcer(interface, &group_vips(slots, interface), words)).collect()
 }
 
 fn plane_failure(error: dataplane::Error) -> Unstarted {
