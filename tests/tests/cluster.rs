@@ -9,6 +9,7 @@
 
 mod cluster {
     mod announcements;
+    mod bad_nights;
     mod commands;
     mod egress;
     mod events;

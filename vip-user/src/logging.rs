@@ -1,15 +1,28 @@
 //! The log: what of it is kept, and how it looks. It goes to standard error, for the service manager to
 //! store.
+//!
+//! Nobody waits for that: a thread writes, and what it cannot keep up with is dropped and counted. Nor can anybody fill it:
+//! how much is said from one place of the program is bounded, see [`flood`].
+
+mod flood;
 
 use std::{
     env,
     io::{self, IsTerminal},
+    sync::OnceLock,
 };
 
 use tracing::level_filters::LevelFilter;
-use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
+use tracing::warn;
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
+use self::flood::Flood;
 use crate::exit::Failure;
+use crate::pace::Pace;
+
+/// Lines that wait to be written. Where nobody reads them, more are dropped.
+const WAITING: usize = 4096;
 
 /// How a log record is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -21,7 +34,45 @@ pub enum LogFormat {
     Json,
 }
 
-/// Starts logging for the whole process. Records of the `log` crate, as of the XDP program, are logged as
+/// Time between two lines about lines that are not there, in ns.
+const LOSSES_PERIOD: u64 = 10_000_000_000;
+
+/// How many lines were dropped.
+static DROPPED: OnceLock<ErrorCounter> = OnceLock::new();
+
+/// Tells of lines that are not in the log.
+#[derive(Debug)]
+pub struct Losses {
+    pace: Pace,
+    dropped: usize,
+}
+
+impl Default for Losses {
+    fn default() -> Self {
+        Self { pace: Pace::new(0, LOSSES_PERIOD), dropped: 0 }
+    }
+}
+
+impl Losses {
+    /// To be called now and then; `now` is CLOCK_BOOTTIME in ns.
+    pub fn tell(&mut self, now: u64) {
+        if !self.pace.allows(now) {
+            return;
+        }
+        for (place, count) in flood::suppressed() {
+            warn!("{count} more lines of {place} were not logged: too many of them came at once");
+        }
+        let dropped = DROPPED.get().map_or(0, ErrorCounter::dropped_lines);
+        let lost = dropped.saturating_sub(self.dropped);
+        if lost > 0 {
+            warn!("{lost} lines of the log are lost: standard error is not read fast enough");
+        }
+        self.dropped = dropped;
+    }
+}
+
+/// Starts logging for the whole process. When what this gives is dropped, what was logged is written first, unless that takes
+/// longer than a second. Records of the `log` crate, as of the XDP program, are logged as
 /// well.
 ///
 /// `filter` is a level ("debug") or directives like "info,aya=debug"; without a level of its own it is
@@ -29,15 +80,26 @@ pub enum LogFormat {
 ///
 /// # Errors
 /// [`Exit::Usage`](crate::exit::Exit::Usage) if `filter` is not valid; refuses a second call.
-pub fn init(filter: &str, format: LogFormat) -> Result<(), Failure> {
+pub fn init(filter: &str, format: LogFormat) -> Result<WorkerGuard, Failure> {
     let filter = parse_filter(filter)?;
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING).thread_name("log");
+    let (writer, guard) = writer.finish(io::stderr());
+    let dropped = writer.error_counter();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // `try_init` also installs the bridge from the `log` crate, at this filter's level.
     let started = match format {
-        LogFormat::Text => log.with_target(false).with_ansi(has_colours(&io::stderr())).finish().try_init(),
-        LogFormat::Json => log.json().flatten_event(true).finish().try_init(),
+        LogFormat::Text => log
+            .with_target(false)
+            .with_ansi(has_colours(&io::stderr()))
+            .finish()
+            .with(Flood::default())
+            .try_init(),
+        LogFormat::Json => log.json().flatten_event(true).finish().with(Flood::default()).try_init(),
     };
-    started.map_err(|error| Failure::refused(format!("cannot start logging: {error}")))
+    started.map_err(|error| Failure::refused(format!("cannot start logging: {error}")))?;
+    // The first time, or it would have failed.
+    let _ = DROPPED.set(dropped);
+    Ok(guard)
 }
 
 /// Whether colours are welcome on `stream`: it is a terminal, and `NO_COLOR` is unset or empty
@@ -84,7 +146,7 @@ mod tests {
 
     #[test]
     fn records_of_the_log_crate_are_kept_from_the_same_level() {
-        init("debug", LogFormat::Text).unwrap();
+        let _guard = init("debug", LogFormat::Text).unwrap();
         assert_eq!(log::max_level(), log::LevelFilter::Debug);
         let failure = init("info", LogFormat::Text).unwrap_err();
         assert!(failure.message.starts_with("cannot start logging: "), "a second call: {failure}");

@@ -3,6 +3,9 @@
 use std::{
     io::{self, Write},
     process::ExitCode,
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 use clap::Parser;
@@ -14,6 +17,9 @@ use vip_user::{
     supervisor::{self, Follower},
 };
 
+/// How long the last words of a process may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let supervised = cli.life.supervised_by.map(Follower::of).transpose();
@@ -22,12 +28,23 @@ fn main() -> ExitCode {
         Err(failure) => (None, Err(failure)),
     };
     let code = result.unwrap_or_else(|failure| {
-        // Nobody can be told that standard error is closed.
-        let _ = writeln!(io::stderr(), "vip-user: {failure}");
+        say_last(format!("vip-user: {failure}\n"));
         failure.exit.into()
     });
     follower.into_iter().for_each(Follower::take_leave);
     code
+}
+
+/// Says something on standard error. Nobody can be told that it is closed, and one that nobody reads keeps no process.
+fn say_last(text: String) {
+    let (done, is_done) = mpsc::channel();
+    let say = move || {
+        let _ = io::stderr().write_all(text.as_bytes());
+        let _ = done.send(());
+    };
+    if thread::Builder::new().spawn(say).is_ok() {
+        let _ = is_done.recv_timeout(LAST_WORDS);
+    }
 }
 
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
@@ -54,7 +71,7 @@ fn serve(cli: &Cli) -> Result<ExitCode, Failure> {
     confinement::seal_memory()?;
     let source = cli.settings.source();
     let settings = source.load()?;
-    logging::init(&cli.log.filter, cli.log.log_format)?;
+    let _written_at_the_end = logging::init(&cli.log.filter, cli.log.log_format)?;
     if cli.life.supervise {
         // They were read to refuse what is wrong at once; the daemon reads them itself, and the keys stay with it.
         drop(settings);

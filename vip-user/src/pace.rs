@@ -23,25 +23,33 @@ impl Pace {
     }
 }
 
-/// Lets so many things through in a second, and twice as many at once after a quiet time. Times are CLOCK_BOOTTIME in ns.
+/// Lets so many things through in a second, and more at once after a quiet time. Times are CLOCK_BOOTTIME in ns.
 #[derive(Clone, Copy, Debug)]
 pub struct Budget {
     /// Time that each one takes, in ns.
     each: u64,
+    /// Time that can be spent in advance, in ns.
+    credit: u64,
     /// Until when all is spent that was taken.
     spent_until: u64,
 }
 
 impl Budget {
-    /// One that lets `count` things through in a second; at least one.
+    /// One that lets `count` things through in a second, at least one, and twice as many at once.
     pub const fn per_second(count: u32) -> Self {
-        Self { each: SECOND / if count == 0 { 1 } else { count as u64 }, spent_until: 0 }
+        Self { each: SECOND / if count == 0 { 1 } else { count as u64 }, credit: 2 * SECOND, spent_until: 0 }
+    }
+
+    /// The same one, with so many things at once.
+    #[must_use]
+    pub const fn with_at_once(self, count: u32) -> Self {
+        Self { credit: self.each * count as u64, ..self }
     }
 
     /// Whether one more may happen at `now`; if so, it counts as having happened.
     pub fn take(&mut self, now: u64) -> bool {
         let spent_until = self.spent_until.max(now).saturating_add(self.each);
-        let fits = spent_until - now <= 2 * SECOND;
+        let fits = spent_until - now <= self.credit;
         if fits {
             self.spent_until = spent_until;
         }
@@ -60,6 +68,13 @@ mod tests {
         let mut budget = Budget::per_second(10);
         let mut taken = |now: u64| (0..100).filter(|_| budget.take(now)).count();
         assert_eq!([0, SECOND, SECOND + SECOND / 2, 60 * SECOND].map(&mut taken), [20, 10, 5, 20]);
+    }
+
+    #[test]
+    fn a_budget_can_be_saved_up_for_more_at_once() {
+        let mut budget = Budget::per_second(2).with_at_once(50);
+        let mut taken = |now: u64| (0..100).filter(|_| budget.take(now)).count();
+        assert_eq!([0, SECOND, 2 * SECOND, 60 * SECOND].map(&mut taken), [50, 2, 2, 50]);
     }
 
     #[test]

@@ -30,6 +30,7 @@ use crate::election::State;
 use crate::exit::Failure;
 use crate::handlers::Events;
 use crate::journal::{Happening, Kind as Change};
+use crate::logging::Losses;
 use crate::membership::{self, Action, Durable, Hello, Member, Membership, Severity};
 use crate::netlink::Interface;
 use crate::signer::Claimed;
@@ -53,6 +54,7 @@ pub(super) struct ControlPlane {
     pub(super) membership: Membership,
     pub(super) contacts: Contacts,
     pub(super) journal: Journal,
+    pub(super) log_losses: Losses,
     pub(super) preemption: Preemption,
     pub(super) conflicts: Conflicts,
     pub(super) orders: OrderBook,
@@ -128,6 +130,7 @@ impl ControlPlane {
         self.look_at_holders();
         self.warn_of_vacancies();
         self.look_for_quorums();
+        self.log_losses.tell(clock::now());
     }
 
     /// A write has reached the disk.

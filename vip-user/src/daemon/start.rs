@@ -49,6 +49,7 @@ use crate::exit::Failure;
 use crate::gateway::{Gateway, Question};
 use crate::handlers::{Answer, Events};
 use crate::ipv6::{self, mapped};
+use crate::logging::Losses;
 use crate::membership::{Durable, Identity, Membership, Rules};
 use crate::netlink::{Changes, Interface, Netlink, NetlinkError, dummy_name};
 use crate::signer::{Origin, Signer, WireKeys};
@@ -357,6 +358,7 @@ fn assemble(
         membership,
         contacts,
         presence_changed: false,
+        log_losses: Losses::default(),
         journal: Journal::open(&settings.paths.state),
         preemption: Preemption::default(),
         conflicts: Conflicts::default(),
