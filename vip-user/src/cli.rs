@@ -23,6 +23,7 @@ pub mod join;
 pub mod keygen;
 pub mod reload;
 pub mod tell;
+mod watch;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -261,7 +262,7 @@ pub struct StatusArgs {
     /// Print one line of JSON
     #[arg(long)]
     pub json: bool,
-    /// Show it anew twice a second, until interrupted; with --json, a line each time
+    /// Show it live, until q or Ctrl-C; not on a terminal, the text anew twice a second; with --json, a line each time
     #[arg(long)]
     pub watch: bool,
 }

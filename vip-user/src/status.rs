@@ -1,6 +1,6 @@
 //! What a daemon tells about itself, as `status --json` shows it. Fields may be added, not renamed.
 //!
-//! How people see it is in [`render`].
+//! How people see it is in [`render`], and live in [`view`].
 
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::XdpMode;
 
 pub mod render;
+pub mod view;
 
 /// The state of a node, and what it knows of the others.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +44,9 @@ pub struct Status {
     /// All interfaces that VIPs lie on, `iface` first.
     #[serde(default)]
     pub interfaces: Vec<InterfaceStatus>,
+    /// How long a lease lasts, in milliseconds (cluster.lease); 0 if the daemon does not say.
+    #[serde(default)]
+    pub lease_ms: f64,
     /// Pair mode; none where it is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<Pair>,
@@ -234,7 +238,7 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&status).unwrap(),
             format!(
-                "{before}3.1,\"version\":\"\",\"round_trip_ms\":null,\"tags\":{{}}}}{after},\"conflicts\":0}},\"egress_fence\":false,\"xdp_reason\":null,\"interfaces\":[]}}"
+                "{before}3.1,\"version\":\"\",\"round_trip_ms\":null,\"tags\":{{}}}}{after},\"conflicts\":0}},\"egress_fence\":false,\"xdp_reason\":null,\"interfaces\":[],\"lease_ms\":0.0}}"
             )
         );
     }

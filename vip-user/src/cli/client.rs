@@ -1,7 +1,7 @@
 //! `vip-user status`, `members` and `handover`: find the daemon, ask it, and show the answer.
 
 use std::{
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     path::PathBuf,
     process, thread,
     time::Duration,
@@ -9,7 +9,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{DaemonArgs, HandoverArgs, MembersArgs, StatusArgs};
+use super::{DaemonArgs, HandoverArgs, MembersArgs, StatusArgs, watch};
 use crate::{
     config::Paths,
     control::{self, Handover, Request},
@@ -21,16 +21,15 @@ use crate::{
 /// The time between two pictures of `--watch`.
 const WATCH_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Cursor to the top left, then clear what is below it. Written together with the picture, so that nothing
-/// flickers.
-const CLEAR: &str = "\x1b[H\x1b[J";
-
 /// Shows the daemon's status, once or until interrupted.
 ///
 /// # Errors
 /// If no daemon answers at first. One that is gone while it is watched may come back, so it is waited for.
 pub fn status(args: &StatusArgs) -> Result<(), Failure> {
     let socket = find_daemon(&args.daemon)?;
+    if args.watch && !args.json && watch::is_possible() {
+        return watch::watch(socket);
+    }
     let picture = || -> Result<String, Failure> {
         let status: Status = control::request(&socket, Request::Status)?;
         if args.json { json_line(&status) } else { Ok(render::status(&status, has_colours(&io::stdout()))) }
@@ -39,13 +38,12 @@ pub fn status(args: &StatusArgs) -> Result<(), Failure> {
     if !args.watch {
         return print(&first);
     }
-    let clear = if args.json || !io::stdout().is_terminal() { "" } else { CLEAR };
-    print(&format!("{clear}{first}"))?;
+    print(&first)?;
     loop {
         thread::sleep(WATCH_INTERVAL);
         match picture() {
-            Ok(text) => print(&format!("{clear}{text}"))?,
-            Err(failure) if !args.json => print(&format!("{clear}{failure}\n"))?,
+            Ok(text) => print(&text)?,
+            Err(failure) if !args.json => print(&format!("{failure}\n"))?,
             Err(_) => {}
         }
     }

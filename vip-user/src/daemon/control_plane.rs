@@ -227,6 +227,7 @@ impl ControlPlane {
                 .collect(),
             members: self.members(),
             counters: self.counters(),
+            lease_ms: self.settings.cluster.lease.as_secs_f64() * 1e3,
             pair: self.pair_status(),
         }
     }

@@ -9,6 +9,22 @@ use super::{Counters, GroupState, GroupStatus, InterfaceState, Member, MemberSta
 /// VIPs that are shown of a group before the rest is only counted.
 const SHOWN_VIPS: usize = 3;
 
+const INSECURE: &str = "INSECURE: messages are not authenticated";
+const NO_FENCE: &str =
+    "NO FENCE: if this daemon is stopped or killed, its VIPs stay on, and two nodes may serve";
+
+/// What is not as it should be on this node, a line each.
+pub(super) fn warnings(status: &Status) -> Vec<String> {
+    let interfaces = status.interfaces.iter().filter_map(|interface| match interface.state {
+        InterfaceState::Up => None,
+        InterfaceState::NoCarrier => Some(format!("{}: NO CARRIER", printable(&interface.name))),
+        InterfaceState::Down => Some(format!("{}: DOWN", printable(&interface.name))),
+    });
+    let no_fence = (status.xdp == XdpMode::Off).then(|| NO_FENCE.to_owned());
+    let insecure = status.insecure.then(|| INSECURE.to_owned());
+    interfaces.chain(no_fence).chain(insecure).chain(status.pair.as_ref().and_then(alone)).collect()
+}
+
 /// The whole status as text, its last line ended.
 #[must_use]
 pub fn status(status: &Status, colours: bool) -> String {
@@ -33,8 +49,7 @@ pub fn status(status: &Status, colours: bool) -> String {
         text += &format!("{name}: {state}, XDP {}\n", interface.xdp);
     }
     if status.insecure {
-        let warning = Cell::coloured("INSECURE: messages are not authenticated", Colour::Red);
-        text += &format!("{}\n", warning.painted(0, colours));
+        text += &format!("{}\n", Cell::coloured(INSECURE, Colour::Red).painted(0, colours));
     }
     text += &pair(status, colours);
     text += "\n";
@@ -51,30 +66,35 @@ fn mode(status: &Status, colours: bool) -> String {
     let Some(reason) = &status.xdp_reason else { return String::new() };
     let mut text = format!("XDP is {}: {}\n", status.xdp, printable(reason));
     if status.xdp == XdpMode::Off {
-        let warning =
-            "NO FENCE: if this daemon is stopped or killed, its VIPs stay on, and two nodes may serve";
-        text += &format!("{}\n", Cell::coloured(warning, Colour::Red).painted(0, colours));
+        text += &format!("{}\n", Cell::coloured(NO_FENCE, Colour::Red).painted(0, colours));
     }
     text
 }
 
 /// Whether this node serves by its own vote alone.
 fn pair(status: &Status, colours: bool) -> String {
-    let Some(Pair { gateway, alone, answers, other }) = &status.pair else { return String::new() };
-    let (gateway, other) = (printable(gateway), printable(other));
-    if *alone {
-        let warning = format!(
-            "ALONE: this node serves without {other}'s vote while {gateway} answers; two nodes may serve if {other} hears \
-             it, too"
-        );
+    let Some(pair) = &status.pair else { return String::new() };
+    if let Some(warning) = alone(pair) {
         return format!("{}\n", Cell::coloured(warning, Colour::Red).painted(0, colours));
     }
+    let Pair { gateway, answers, .. } = pair;
+    let gateway = printable(gateway);
     let heard = match answers {
         None => "not asked",
         Some(true) => "answers",
         Some(false) => "does not answer",
     };
     format!("pair mode: both votes are needed now; gateway {gateway} {heard}\n")
+}
+
+fn alone(pair: &Pair) -> Option<String> {
+    let (gateway, other) = (printable(&pair.gateway), printable(&pair.other));
+    pair.alone.then(|| {
+        format!(
+            "ALONE: this node serves without {other}'s vote while {gateway} answers; two nodes may serve if {other} hears \
+             it, too"
+        )
+    })
 }
 
 /// The nodes as a table, its last line ended.
@@ -213,7 +233,7 @@ impl Cell {
 }
 
 /// Names come from other machines: whatever is in them, it must not command the terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
 
@@ -374,6 +394,7 @@ mod tests {
             members: vec![member("lb2", Some(3.1))],
             counters: Counters { vip_fenced: 5, ..Counters::default() },
             interfaces: vec![interface("eth0", InterfaceState::Up)],
+            lease_ms: 50.0,
             pair: None,
         }
     }
