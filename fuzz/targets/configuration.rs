@@ -50,6 +50,7 @@ fn is_in_range(Settings { node, cluster, groups, checks, handlers, paths }: &Set
     }
     assert!((1..=15).contains(&node.iface.len()));
     assert_plain(&node.iface);
+    assert!(node.metrics.is_none_or(|metrics| metrics.port() > 0));
     assert!((1..=16).contains(&cluster.expect));
     assert!(cluster.interval >= Duration::from_millis(1));
     assert!(cluster.lease >= 3 * cluster.interval && cluster.lease <= Duration::from_secs(10));
@@ -142,13 +143,14 @@ fn is_the_same_again(settings: &Settings) {
 
 /// The settings, of a cluster without keys, as a file that leaves nothing out.
 fn written_out(Settings { node, cluster, groups, checks, handlers, paths }: &Settings) -> String {
-    let Node { name, iface, id, priority, xdp, egress_fence, control_group, tags } = node;
+    let Node { name, iface, id, priority, xdp, egress_fence, control_group, tags, metrics } = node;
     let Cluster { name: cluster_name, transport, join, expect, interval, lease, voter_after, reap, pair, .. } = cluster;
     let mut text = format!("[node]\nname = {}\niface = {}\n", string(name), string(iface));
     text += &format!("priority = {priority}\nxdp = \"{xdp}\"\negress_fence = {egress_fence}\n");
     text += &control_group.as_ref().map_or(String::new(), |group| format!("control_group = {:?}\n", group.name));
     text += &id.map_or_else(String::new, |id| format!("id = {id}\n"));
     text += &format!("tags = {}\n", toml::Value::try_from(tags).expect("a table of strings"));
+    text += &metrics.map_or_else(String::new, |metrics| format!("metrics = \"{metrics}\"\n"));
     text += &format!("[cluster]\ninsecure = true\nname = {}\nexpect = {expect}\n", string(cluster_name));
     text += &match transport {
         Transport::Multicast(group) => format!("group_address = \"{group}\"\n"),

@@ -37,6 +37,7 @@ mod cluster {
     mod virtual_mac;
     mod voters;
     mod watch;
+    mod web;
     mod without_xdp;
 }
 

@@ -11,6 +11,7 @@ mod control_plane;
 mod departure;
 mod ears;
 mod elections;
+mod figures;
 mod footprint;
 mod gossip;
 mod groups;
@@ -35,6 +36,7 @@ mod shared;
 mod slots;
 mod start;
 mod storage;
+mod watching;
 
 use std::time::Duration;
 
@@ -167,6 +169,7 @@ async fn run_until_stopped(
         let (shared, reloader) = asked.clone();
         answer(shared, reloader, request)
     }));
+    let watchers = watching::start(&shared);
     let logger = logger.map(|logger| tokio::spawn(logger.forward()));
     let ended = {
         let stop = async {
@@ -190,6 +193,8 @@ async fn run_until_stopped(
     let handlers = shared.with(ControlPlane::stop_events);
     let journal = shared.with(|plane| plane.close_journal(&ended));
     lease_thread.stop(farewell);
+    watchers.abort();
+    let _ = watchers.await;
     clients.abort();
     let _ = clients.await;
     if let Some(logger) = logger {

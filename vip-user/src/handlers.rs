@@ -28,6 +28,7 @@ use crate::config::Handler;
 use crate::events::{
     Coalescer, Event, GroupEvent, GroupEventKind, MemberEventKind, Node, Own, Query, UserEvent,
 };
+use crate::web::HandlerFigures;
 
 /// How long handlers may go on when the daemon ends: what it did last is worth being told, too.
 pub const GRACE: Duration = Duration::from_secs(1);
@@ -113,6 +114,12 @@ impl Events {
     pub fn is_for_group(&self, kind: GroupEventKind) -> bool {
         let event = Event::Group(GroupEvent { kind, ..GroupEvent::default() });
         self.runners.iter().any(|runner| runner.is_for(&event))
+    }
+
+    /// What the handlers have done so far, in their order.
+    #[must_use]
+    pub fn figures(&self) -> Vec<HandlerFigures> {
+        self.runners.iter().map(Runner::figures).collect()
     }
 
     /// When to call [`Events::handle_timeout`], if ever.

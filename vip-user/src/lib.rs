@@ -39,6 +39,8 @@ pub mod gossip;
 #[cfg(feature = "daemon")]
 pub mod handlers;
 #[cfg(feature = "daemon")]
+pub mod histogram;
+#[cfg(feature = "daemon")]
 pub mod ipv6;
 #[cfg(feature = "daemon")]
 pub mod journal;
@@ -71,3 +73,5 @@ pub mod transport;
 pub mod userplane;
 #[cfg(feature = "daemon")]
 mod virtual_mac;
+#[cfg(feature = "daemon")]
+pub mod web;

@@ -28,6 +28,8 @@ const TOOLS: [(&str, &str); 5] = [
     ("strace", "strace"),
     ("tcpdump", "tcpdump"),
 ];
+/// What the tests look at the web page with, likewise.
+const BROWSERS: [(&str, &str); 1] = [("chromium", "chromium")];
 /// Commands that run other kernels in virtual machines, and the Debian packages that have them.
 const VM_TOOLS: [(&str, &str); 3] =
     [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("strip", "binutils")];
@@ -42,14 +44,8 @@ const BPF_LINKER_VERSION: &str = "0.10.3";
 
 /// Does everything, and says what it did or found, a line for each.
 pub(crate) fn run() -> Result<ExitCode> {
-    for step in BUILD_STEPS
-        .iter()
-        .chain(&TEST_STEPS)
-        .chain(&SERF_STEPS)
-        .chain(&FRONT_STEPS)
-        .chain(&FUZZ_STEPS)
-        .chain(&VM_STEPS)
-    {
+    let steps = BUILD_STEPS.iter().chain(&TEST_STEPS).chain(&BROWSER_STEPS).chain(&SERF_STEPS);
+    for step in steps.chain(&FRONT_STEPS).chain(&FUZZ_STEPS).chain(&VM_STEPS) {
         match step()? {
             Outcome::Found(what) => println!("found      {what}"),
             Outcome::Did(what) => println!("set up     {what}"),
@@ -68,6 +64,11 @@ pub(crate) fn ensure_build_tools() -> Result<()> {
 pub(crate) fn ensure_all() -> Result<()> {
     ensure(&BUILD_STEPS)?;
     ensure(&TEST_STEPS)
+}
+
+/// What tests look at the web page with; says only what had to be done.
+pub(crate) fn ensure_browser() -> Result<()> {
+    ensure(&BROWSER_STEPS)
 }
 
 /// What tests compare handlers with, where it can be had; says only what had to be done, or could not be.
@@ -104,6 +105,7 @@ type Step = fn() -> Result<Outcome>;
 
 const BUILD_STEPS: [Step; 2] = [toolchain, bpf_linker];
 const TEST_STEPS: [Step; 2] = [tools, bpf_file_system];
+const BROWSER_STEPS: [Step; 1] = [|| install_missing("browser", &BROWSERS)];
 const SERF_STEPS: [Step; 2] = [serf::program, serf::library];
 const FRONT_STEPS: [Step; 1] = [fronts::programs];
 const FUZZ_STEPS: [Step; 1] = [cxx_compiler];

@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     if arguments.vm {
         return Ok(exit_code(vm::passes()?));
     }
+    setup::ensure_browser()?;
     lab::sweep_leftovers()?;
     let daemon = build_daemon(Profile::Dev)?;
 

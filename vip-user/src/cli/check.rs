@@ -66,6 +66,10 @@ fn summary(settings: &Settings) -> String {
         let tags: Vec<_> = node.tags.iter().map(|(name, value)| format!("{name}={value}")).collect();
         text += &format!("tags     {}\n", tags.join(", "));
     }
+    if let Some(address) = node.metrics {
+        let warning = if address.ip().is_loopback() { "" } else { ": OPEN to whoever reaches that address" };
+        text += &format!("metrics  http://{address}/{warning}\n");
+    }
     if let Some(reap) = cluster.reap {
         text += &format!(
             "reap     who is gone for {} is no voter any more, and forgotten\n",
@@ -134,6 +138,7 @@ mod tests {
              cluster  edge, 3 voters at first, unicast to 10.0.0.8, 10.0.0.9 (port 5680), joining through 10.0.0.7, INSECURE (messages are not authenticated)\n\
              timing   a renewal every 10ms, leases of 50ms\n\
              tags     role=web\n\
+             metrics  http://127.0.0.1:9180/\n\
              reap     who is gone for 24h is no voter any more, and forgotten\n\
              group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64 dev eth1, a router's, here while held, at a virtual MAC, priority 120, preempts after 5s\n\
              check    haproxy: process haproxy, every 500ms, 1s at most, rise 1, fall 1; -30 for web\n\
@@ -151,6 +156,14 @@ mod tests {
         let text = summary(&settings);
         assert!(text.contains("priority 0 (a witness)"), "{text}");
         assert!(text.contains("groups   none: this node only votes"), "{text}");
+    }
+
+    #[test]
+    fn the_summary_warns_of_metrics_that_others_can_read() {
+        let mut settings = settings();
+        settings.node.metrics = Some(([0, 0, 0, 0], 9180).into());
+        let text = summary(&settings);
+        assert!(text.contains("metrics  http://0.0.0.0:9180/: OPEN to whoever"), "{text}");
     }
 
     #[test]
@@ -172,6 +185,7 @@ mod tests {
                 egress_fence: true,
                 control_group: Some(ControlGroup { name: "adm".to_owned(), gid: 4.into() }),
                 tags: [("role".to_owned(), "web".to_owned())].into(),
+                metrics: Some(([127, 0, 0, 1], 9180).into()),
             },
             cluster: Cluster {
                 name: "edge".to_owned(),

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Display,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
 };
 
 use super::{
@@ -68,7 +68,7 @@ impl Comparison {
     }
 
     fn node(&mut self, old: &Node, new: &Node) {
-        let Node { name, iface, id, priority, xdp, egress_fence, tags, control_group } = old;
+        let Node { name, iface, id, priority, xdp, egress_fence, tags, control_group, metrics } = old;
         self.fixed("node.name", name, &new.name);
         self.fixed("node.iface", iface, &new.iface);
         self.fixed("node.id", id, &new.id);
@@ -77,6 +77,9 @@ impl Comparison {
         self.fixed("node.control_group", control_group, &new.control_group);
         self.value("node.priority", priority, &new.priority, u8::to_string);
         self.value("node.tags", tags, &new.tags, shown_tags);
+        let shown =
+            |address: &Option<_>| address.map_or_else(|| "none".to_owned(), |at: SocketAddr| at.to_string());
+        self.value("node.metrics", metrics, &new.metrics, shown);
     }
 
     fn cluster(&mut self, old: &Cluster, new: &Cluster) {

@@ -1,6 +1,6 @@
 //! The section `[node]`: this machine.
 
-use std::{collections::BTreeMap, fmt, num::NonZeroU16};
+use std::{collections::BTreeMap, fmt, net::SocketAddr, num::NonZeroU16};
 
 use clap::ValueEnum;
 use nix::unistd::Gid;
@@ -14,7 +14,7 @@ use super::{
 use crate::{exit::Failure, membership::check_tags};
 
 pub(super) const KEYS: &[&str] =
-    &["name", "iface", "id", "priority", "xdp", "egress_fence", "tags", "control_group"];
+    &["name", "iface", "id", "priority", "xdp", "egress_fence", "tags", "control_group", "metrics"];
 
 const DEFAULT_PRIORITY: u8 = 100;
 
@@ -37,6 +37,8 @@ pub struct Node {
     pub control_group: Option<ControlGroup>,
     /// What programs are told of the node, by name: see [`check_tags`] for their bounds.
     pub tags: BTreeMap<String, String>,
+    /// Where metrics, health and the web page are served by HTTP, if they are. The port is not 0.
+    pub metrics: Option<SocketAddr>,
 }
 
 /// A group of users of this machine.
@@ -124,6 +126,7 @@ impl Node {
             egress_fence: section.field("egress_fence").boolean()?.unwrap_or(true),
             control_group: read_control_group(section)?,
             tags: read_tags(section)?,
+            metrics: read_metrics(section)?,
         })
     }
 }
@@ -147,6 +150,15 @@ fn read_control_group(section: &Section<'_>) -> Result<Option<ControlGroup>, Fai
             ))
         })?;
     Ok(Some(ControlGroup { name: name.to_owned(), gid }))
+}
+
+fn read_metrics(section: &Section<'_>) -> Result<Option<SocketAddr>, Failure> {
+    let field = section.field("metrics");
+    let Some(text) = field.string()? else { return Ok(None) };
+    let address = text.parse().ok().filter(|address: &SocketAddr| address.port() > 0);
+    let expected = "\"127.0.0.1:9180\" or \"[::1]:9180\"";
+    let refuse = || field.refuse(format!("{text:?} is no address and port, as in {expected}"));
+    address.map(Some).ok_or_else(refuse)
 }
 
 fn read_name(section: &Section<'_>) -> Result<String, Failure> {

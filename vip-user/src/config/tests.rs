@@ -72,6 +72,7 @@ fn what_is_left_out_has_the_documented_default() {
     assert_eq!((checks, handlers, &paths.live_nodes), (Vec::new(), Vec::new(), &None));
     assert_eq!((node.id, node.priority, node.xdp), (None, 100, XdpMode::Auto));
     assert!(node.egress_fence);
+    assert_eq!(node.metrics, None);
     assert_eq!((cluster.name.as_str(), cluster.expect), ("default", 3));
     assert_eq!((cluster.interval, cluster.lease), (Duration::from_millis(10), Duration::from_millis(50)));
     let multicast: SocketAddr = "239.255.86.80:5680".parse().unwrap();
@@ -104,7 +105,7 @@ fn without_a_name_the_node_is_called_as_its_host() {
 fn every_key_is_taken_from_the_file() {
     let settings = parse(
         r#"
-        node = { name = "lb9", iface = "bond0.7", id = 9, priority = 0, xdp = "generic", egress_fence = false }
+        node = { name = "lb9", iface = "bond0.7", id = 9, priority = 0, xdp = "generic", egress_fence = false, metrics = "[::1]:80" }
         paths = { bpffs = "/b", runtime = "/r", state = "/s" }
         [cluster]
         name = "edge"
@@ -131,6 +132,7 @@ fn every_key_is_taken_from_the_file() {
     assert_eq!((node.name.as_str(), node.iface.as_str()), ("lb9", "bond0.7"));
     assert_eq!((node.id.unwrap().get(), node.priority, node.xdp), (9, 0, XdpMode::Generic));
     assert!(!node.egress_fence);
+    assert_eq!(node.metrics, Some("[::1]:80".parse().unwrap()));
     assert_eq!((cluster.name.as_str(), cluster.expect), ("edge", 16));
     let peers = vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()];
     assert_eq!(cluster.transport, Transport::Unicast { peers, port: 99 });
@@ -230,6 +232,14 @@ fn an_unknown_key_is_refused_with_the_known_ones() {
     group_refuses("vip = []", "group.vip", "unknown key");
     let why = refused(parse_with("", "[paths]\nrun = \"/run\""), REST_LINE + 1, "paths.run");
     assert!(why.contains("known here: bpffs, runtime, state"), "{why}");
+}
+
+#[test]
+fn metrics_are_served_at_an_address_and_a_port() {
+    for text in ["9180", "localhost:9180", "127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "::1:9180", ""] {
+        let why = refused(parse(&format!("{NODE}metrics = {text:?}\n{INSECURE}")), 4, "node.metrics");
+        assert!(why.contains("is no address and port, as in"), "{text:?}: {why}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use nix::net::if_::if_indextoname;
 use tracing::{debug, error, info, warn};
-use vip_common::maps::{self, Counter, Event, EventKind};
+use vip_common::maps::{self, COUNTERS, Counter, Event, EventKind};
 use vip_common::wire::Kind;
 
 use super::conflicts::Conflicts;
@@ -22,6 +22,7 @@ use super::pairing::Pairing;
 use super::plane::ControlSide;
 use super::preemption::{self, Preemption};
 use super::storage::Storage;
+use super::watching::Watching;
 use crate::clock;
 use crate::config::Settings;
 use crate::contacts::{Contacts, Way};
@@ -66,6 +67,7 @@ pub(super) struct ControlPlane {
     pub(super) live_nodes: Option<LiveNodes>,
     /// Where `cluster.pair` is set.
     pub(super) pair: Option<Pairing>,
+    pub(super) watching: Watching,
     /// How the daemon is to end, once it is.
     pub(super) end: Option<Result<(), Failure>>,
 }
@@ -226,7 +228,7 @@ impl ControlPlane {
                 .map(|group| group.status(&self.words, now, |id| self.name_of(id)))
                 .collect(),
             members: self.members(),
-            counters: self.counters(),
+            counters: summary(&self.outcomes()),
             lease_ms: self.settings.cluster.lease.as_secs_f64() * 1e3,
             pair: self.pair_status(),
         }
@@ -281,14 +283,12 @@ impl ControlPlane {
         }
     }
 
-    fn counters(&self) -> status::Counters {
-        match self.plane.counters() {
-            Ok(counters) => summary(&counters),
-            Err(error) => {
-                warn!("{error}");
-                status::Counters::default()
-            }
-        }
+    /// What has become of all frames; zeros if that cannot be read.
+    pub(super) fn outcomes(&self) -> Counters {
+        self.plane.counters().unwrap_or_else(|error| {
+            warn!("{error}");
+            Counters::new([0; COUNTERS])
+        })
     }
 
     /// Carries out what the membership asks for, unless the daemon is to end: what follows an action that has failed

@@ -26,6 +26,7 @@ impl ControlPlane {
         let former =
             if let Promoted(ballot) = said { self.predecessor(slot, ballot, tally, at) } else { None };
         let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
+        group.figures.note(said);
         let name = &group.settings.name;
         let comes_and_goes = group.settings.presence == Presence::Held;
         self.presence_changed |= comes_and_goes && matches!(said, Promoted(_) | Demoted(_));

@@ -4,6 +4,7 @@ use std::time::SystemTime;
 
 use vip_common::lease::held;
 
+use super::figures::Figures;
 use super::handover::Handovers;
 use super::happenings::QuorumLoss;
 use crate::config;
@@ -44,6 +45,7 @@ pub(super) struct Group {
     pub(super) quorum_loss: QuorumLoss,
     /// When the last lease that this node knows of was over, if nobody has held the group since; in CLOCK_BOOTTIME ns.
     pub(super) unheld_since: Option<u64>,
+    pub(super) figures: Figures,
     /// Since when this node stands in vain.
     vacant_since: Option<u64>,
     vacancy_warnings: Pace,
@@ -69,6 +71,7 @@ impl Group {
             handovers: Handovers::default(),
             quorum_loss: QuorumLoss::default(),
             unheld_since: None,
+            figures: Figures::default(),
             vacant_since: None,
             vacancy_warnings: Pace::new(0, VACANCY_WARNING_PERIOD),
             transitions: 0,
@@ -89,6 +92,7 @@ impl Group {
 
     /// Looks at the group at `now`, and counts a change of this node's state.
     pub(super) fn observe(&mut self, word: Word, can_serve: bool, now: u64) {
+        self.figures.observe(word, now);
         let state = self.state_at(word, can_serve, now);
         if state != self.state {
             self.state = state;

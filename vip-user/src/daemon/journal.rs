@@ -92,6 +92,12 @@ impl Journal {
         former.iter().chain(&self.entries).skip(surplus)
     }
 
+    /// The newest entries, `count` at most, oldest first.
+    pub(super) fn newest(&self, count: usize) -> Vec<Entry> {
+        let surplus = self.recent().count().saturating_sub(count);
+        self.recent().skip(surplus).cloned().collect()
+    }
+
     /// The entries with numbers above `after`. A number that none has reached is of another journal, whose reader has seen
     /// nothing of this one.
     pub(super) fn since(&self, after: Option<u64>) -> Vec<Entry> {

@@ -7,6 +7,7 @@
 //! actions at once. A holder's round is three system calls per interval and group: wait, own vote, send.
 
 mod incoming;
+mod meter;
 pub(super) mod pair;
 mod pulse;
 mod tally;
@@ -29,6 +30,7 @@ use vip_common::lease::{Ballot, Request};
 use vip_common::maps::{Event, EventKind};
 use vip_common::wire::{Kind, Message};
 
+pub(super) use self::meter::Meter;
 use self::pair::PairSide;
 pub(super) use self::pulse::Pulse;
 use self::pulse::Rounds;
@@ -152,6 +154,7 @@ pub(super) struct LeaseThread {
     orders: OrderBook,
     fence_doubts: Arc<Notify>,
     rounds: Rounds,
+    meter: Arc<Meter>,
     thread: JoinHandle<()>,
 }
 
@@ -166,18 +169,21 @@ impl LeaseThread {
         let doorbell = Arc::new(EventFd::from_flags(EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_CLOEXEC)?);
         let fence_doubts = Arc::new(Notify::new());
         let rounds = Rounds::default();
+        let meter = Arc::new(Meter::default());
+        meter.works_at(clock::now());
         let driver = Driver {
             parts,
             inbox,
             doorbell: Arc::clone(&doorbell),
             reports,
             fence_doubts: Arc::clone(&fence_doubts),
+            meter: Arc::clone(&meter),
             paces: Paces::once_a_second(),
             rounds: rounds.clone(),
             stopping: false,
         };
         let thread = thread::Builder::new().name("lease".into()).spawn(move || driver.run())?;
-        Ok((Self { orders: OrderBook { orders, doorbell }, fence_doubts, rounds, thread }, outbox))
+        Ok((Self { orders: OrderBook { orders, doorbell }, fence_doubts, rounds, meter, thread }, outbox))
     }
 
     /// Where to give it orders.
@@ -193,6 +199,11 @@ impl LeaseThread {
     /// Whether it goes round.
     pub(super) fn pulse(&self) -> Pulse {
         Pulse::of(self.rounds.clone(), Arc::clone(&self.orders.doorbell))
+    }
+
+    /// What the thread shows of itself.
+    pub(super) fn meter(&self) -> Arc<Meter> {
+        Arc::clone(&self.meter)
     }
 
     /// Releases all leases, sends a last Hello, and waits for the thread's end.
@@ -258,6 +269,7 @@ struct Driver {
     doorbell: Arc<EventFd>,
     reports: mpsc::Sender<Report>,
     fence_doubts: Arc<Notify>,
+    meter: Arc<Meter>,
     paces: Paces,
     rounds: Rounds,
     stopping: bool,
@@ -277,6 +289,7 @@ impl Driver {
         make_punctual();
         while !self.stopping {
             let ready = self.wait();
+            self.meter.works_at(clock::now());
             if ready.datagrams {
                 self.take_datagrams();
             }
@@ -309,6 +322,7 @@ impl Driver {
         // The same holds for a gateway that nobody asks.
         let answers = pair.map_or(doorbell, |pair| pair.socket().as_fd());
         let mut fds = [datagrams, events, doorbell, answers].map(|fd| PollFd::new(fd, PollFlags::POLLIN));
+        self.meter.sleeps_until(deadline);
         // Interrupted or refused, everything is looked at: the deadlines must be met in any case.
         if ppoll(&mut fds, timeout, None).is_err() {
             return Ready { datagrams: true, events: true, orders: true, answers: true };
@@ -455,7 +469,10 @@ impl Driver {
         for index in 0..self.parts.groups.len() {
             let view = self.view(index);
             let election = &mut self.parts.groups[index].election;
-            if election.next_deadline().is_some_and(|deadline| deadline <= view.now) {
+            if let Some(deadline) = election.next_deadline().filter(|deadline| *deadline <= view.now) {
+                if election.state() == State::Holder {
+                    self.meter.renews_late_by(view.now - deadline);
+                }
                 election.handle_timeout(&view);
                 self.act(index);
             }
@@ -626,13 +643,17 @@ impl Driver {
         // A flood of letters keeps nobody from hearing what the elections have to tell.
         let is_letter = matches!(report, Report::Letter { .. });
         if is_letter && self.reports.capacity() < REPORTS / 2 {
+            self.meter.lost_letter();
             if self.paces.reports.allows(clock::now()) {
                 warn!("the daemon is busy: letters of other nodes are lost");
             }
             return;
         }
-        if self.reports.try_send(report).is_err() && self.paces.reports.allows(clock::now()) {
-            warn!("the daemon is busy: reports are lost");
+        if self.reports.try_send(report).is_err() {
+            self.meter.lost_report();
+            if self.paces.reports.allows(clock::now()) {
+                warn!("the daemon is busy: reports are lost");
+            }
         }
     }
 }

@@ -346,7 +346,7 @@ impl ControlPlane {
         let former = mem::replace(&mut self.settings, new);
         let Settings { node, cluster, groups: _, checks: _, handlers, paths } = &self.settings;
         // Those that are not named here are the same as before, or of the start alone.
-        let (Node { name, tags, .. }, Paths { live_nodes, .. }) = (node, paths);
+        let (Node { name, tags, metrics, .. }, Paths { live_nodes, .. }) = (node, paths);
         let Cluster { keys, transport, join, interval, .. } = cluster;
         if *keys != former.cluster.keys {
             let keys = WireKeys::new(keys);
@@ -359,6 +359,7 @@ impl ControlPlane {
         if *live_nodes != former.paths.live_nodes {
             self.live_nodes = live_nodes.clone().map(LiveNodes::start);
         }
+        self.watching.serve_at(*metrics);
         self.events.set_own(Own { name: name.clone(), tags: tags.clone() });
         self.events.set_handlers(handlers);
         self.interfaces.set_ways(transport.clone(), join.clone());

@@ -38,12 +38,13 @@ use super::preemption::Preemption;
 use super::presence;
 use super::slots::{Slot, Slots};
 use super::storage::Storage;
+use super::watching::Watching;
 use crate::announce::{Announcer, GroupVips};
 use crate::clock;
 use crate::config::{Cluster, Keys, Settings, Transport as TransportSettings, Vip, XdpMode};
 use crate::contacts::Contacts;
 use crate::control::Server;
-use crate::dataplane::{PeerTable, Pins, ProgramLogger, Words};
+use crate::dataplane::{PeerTable, Pins, ProgramLogger, RenewalTable, Words};
 use crate::events::Own as OwnNode;
 use crate::exit::Failure;
 use crate::gateway::{Gateway, Question};
@@ -343,6 +344,8 @@ fn assemble(
         pair,
     })
     .map_err(refused)?;
+    let watching =
+        Watching::new(lease_thread.meter(), renewals_to_watch(settings, &control)?, settings.node.metrics);
     let me = OwnNode { name: settings.node.name.clone(), tags: settings.node.tags.clone() };
     let (events, answers) = Events::new(&settings.handlers, me);
     let mut control_plane = ControlPlane {
@@ -369,6 +372,7 @@ fn assemble(
         events,
         live_nodes: settings.paths.live_nodes.clone().map(LiveNodes::start),
         pair: pair_board.map(Pairing::new),
+        watching,
         end: None,
     };
     control_plane.begin(adopted);
@@ -406,6 +410,16 @@ fn pair_side(
     };
     let lease = nanoseconds(settings.cluster.lease);
     Ok(Some(PairSide::new(place.id, lease, slots.iter().count(), gateway, hearing)))
+}
+
+/// Where the answers to this node's renewals are seen by those who watch.
+fn renewals_to_watch(settings: &Settings, control: &ControlSide) -> Result<Option<RenewalTable>, Failure> {
+    match control {
+        ControlSide::Xdp(_) => {
+            RenewalTable::open(&Pins::new(&settings.paths.bpffs)).map(Some).map_err(refused)
+        }
+        ControlSide::Process { .. } => Ok(None),
+    }
 }
 
 /// What sets this node's random back-offs apart from the others'. Without the system's randomness, the time does.

@@ -430,6 +430,16 @@ impl RenewalTable {
         Ok(Self { renewals: table!(maps, "RENEWALS") })
     }
 
+    /// Opens the map that is pinned there.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn open(pins: &Pins) -> Result<Self, Error> {
+        let map = MapData::from_pin(pins.map("RENEWALS")).map_err(Error::map("RENEWALS"))?;
+        let renewals = Array::try_from(Map::Array(map)).map_err(Error::map("RENEWALS"))?;
+        Ok(Self { renewals })
+    }
+
     /// Starts counting answers to a new proposal.
     ///
     /// # Errors

@@ -1,6 +1,7 @@
 //! One handler: its queue, and the task that runs it for one event after the other.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -13,6 +14,7 @@ use crate::clock;
 use crate::config::{Handler, format_duration};
 use crate::events::Event;
 use crate::pace::Pace;
+use crate::web::HandlerFigures;
 
 /// Events that wait for a handler; what comes when so many do is not told.
 pub const QUEUE_LENGTH: usize = 64;
@@ -26,15 +28,32 @@ pub(super) struct Runner {
     handler: Handler,
     queue: mpsc::Sender<Arc<Job>>,
     task: JoinHandle<()>,
+    done: Arc<Done>,
     dropped: u64,
     warnings: Pace,
+}
+
+/// What a handler's task has done.
+#[derive(Debug, Default)]
+struct Done {
+    runs: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Done {
+    fn note(&self, ended: &Ended) {
+        let is_failure = !matches!(&ended.how, End::Exited(status) if status.success());
+        self.runs.fetch_add(1, Ordering::Relaxed);
+        self.failures.fetch_add(is_failure.into(), Ordering::Relaxed);
+    }
 }
 
 impl Runner {
     pub(super) fn start(handler: Handler, is_stopping: watch::Receiver<bool>) -> Self {
         let (queue, jobs) = mpsc::channel(QUEUE_LENGTH);
-        let task = tokio::spawn(serve(handler.clone(), jobs, is_stopping));
-        Self { handler, queue, task, dropped: 0, warnings: Pace::new(0, WARNING_PERIOD) }
+        let done = Arc::new(Done::default());
+        let task = tokio::spawn(serve(handler.clone(), jobs, Arc::clone(&done), is_stopping));
+        Self { handler, queue, task, done, dropped: 0, warnings: Pace::new(0, WARNING_PERIOD) }
     }
 
     pub(super) fn handler(&self) -> &Handler {
@@ -62,16 +81,32 @@ impl Runner {
         }
     }
 
+    /// What it has done so far.
+    pub(super) fn figures(&self) -> HandlerFigures {
+        HandlerFigures {
+            run: self.handler.run.to_string(),
+            runs: self.done.runs.load(Ordering::Relaxed),
+            failures: self.done.failures.load(Ordering::Relaxed),
+            lost: self.dropped,
+        }
+    }
+
     /// Gives it nothing more; its task ends when it has done what it has.
     pub(super) fn close(self) -> JoinHandle<()> {
         self.task
     }
 }
 
-async fn serve(handler: Handler, mut jobs: mpsc::Receiver<Arc<Job>>, mut is_stopping: watch::Receiver<bool>) {
+async fn serve(
+    handler: Handler,
+    mut jobs: mpsc::Receiver<Arc<Job>>,
+    done: Arc<Done>,
+    mut is_stopping: watch::Receiver<bool>,
+) {
     let mut failures = Pace::new(0, WARNING_PERIOD);
     while let Some(job) = jobs.recv().await {
         let ended = process::run(&handler.run, &job, handler.timeout, &mut is_stopping).await;
+        done.note(&ended);
         let is_stopped = matches!(ended.how, End::Stopped);
         log(&handler, &job, &ended, failures.allows(clock::now()));
         if let Some(reply) = &job.reply {
