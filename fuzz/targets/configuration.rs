@@ -17,8 +17,8 @@ use libfuzzer_sys::fuzz_target;
 use vip_common::wire::name_hash;
 use vip_fuzz::{assert_plain, directory};
 use vip_user::config::{
-    Check, Cluster, Effect, Group, Handler, Http, Keys, MAX_CHECKS, MAX_GROUPS, MAX_HANDLERS, MAX_VIPS, Node, Overrides,
-    Paths, Probe, Run, Settings, Tls, Transport, Trust, format_duration,
+    Check, Cluster, Effect, Group, Handler, Http, Keys, MAX_CHECKS, MAX_GROUPS, MAX_HANDLERS, MAX_VIPS, Node, Notify,
+    NotifyType, Overrides, Paths, Probe, Run, Settings, Tls, Transport, Trust, format_duration,
 };
 use vip_user::exit::{Exit, Failure};
 use vip_user::membership::{Hello, Offer, Standing};
@@ -179,6 +179,7 @@ fn written_out(Settings { node, cluster, groups, checks, handlers, paths }: &Set
             group.stale_forwarding,
             group.router
         );
+        text += &notify_written_out(&group.notify);
     }
     checks.iter().for_each(|check| text += &check_written_out(check));
     for Handler { on, run, timeout } in handlers {
@@ -252,6 +253,28 @@ fn http_written_out(http: &Http) -> String {
         Some(Trust::Signed { file, .. }) => format!("ca = {}\n", string(file.to_str().expect("from text"))),
         Some(Trust::System) | None => String::new(),
     }
+}
+
+fn notify_written_out(notify: &Notify) -> String {
+    let Notify { any, master, backup, fault, stop, kind, timeout } = notify;
+    let scripts = [
+        ("notify", any),
+        ("notify_master", master),
+        ("notify_backup", backup),
+        ("notify_fault", fault),
+        ("notify_stop", stop),
+    ];
+    let line = |(key, run): (&str, &Option<Run>)| {
+        let (path, arguments) = run.as_ref()?.command();
+        let words = [path].into_iter().chain(arguments).map(str::to_owned).collect();
+        Some(format!("{key} = {}\n", strings(words)))
+    };
+    let kind = match kind {
+        NotifyType::Instance => "instance",
+        NotifyType::Group => "group",
+    };
+    let scripts: String = scripts.into_iter().filter_map(line).collect();
+    format!("{scripts}notify_type = \"{kind}\"\nnotify_timeout = \"{}\"\n", format_duration(*timeout))
 }
 
 /// The place of what is missing altogether is the file; of everything else, a line of it.

@@ -25,6 +25,7 @@ mod cluster {
     mod ipv6;
     mod join;
     mod lease_over_ipv6;
+    mod notify;
     mod pair;
     mod partitions;
     mod preemption;

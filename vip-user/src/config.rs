@@ -25,6 +25,7 @@ mod handler;
 mod keys;
 mod name;
 mod node;
+mod notify;
 mod transport;
 mod vip;
 
@@ -37,6 +38,7 @@ pub use self::{
     handler::{Handler, MAX_HANDLERS, Run},
     keys::{KEY_LEN, KeyFault, KeyFileError, KeyRing},
     node::{ControlGroup, InterfaceNameError, Node, XdpMode, parse_interface_name},
+    notify::{Notify, NotifyState, NotifyType},
     transport::{Transport, parse_peer},
     vip::{Vip, VipError},
 };

@@ -35,6 +35,7 @@ mod service;
 mod shared;
 mod slots;
 mod start;
+mod states;
 mod storage;
 mod watching;
 
@@ -176,6 +177,7 @@ async fn run_until_stopped(
             let name = signals.wait_for_stop(&reloader).await;
             shared.with(|plane| plane.tell_stopping(format!("{name}: handing over what this node holds")));
             manager.iter().for_each(ServiceManager::stopping);
+            shared.with(ControlPlane::end_states);
             handover::retire(&shared).await;
         };
         tokio::select! {

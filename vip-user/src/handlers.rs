@@ -6,6 +6,7 @@
 
 mod answer;
 mod job;
+mod notifier;
 mod output;
 mod process;
 mod runner;
@@ -14,10 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tracing::warn;
 
 pub use answer::{Answer, MAX_ANSWER_BYTES, NoAnswer};
+pub use notifier::{Call, Notifier};
 pub use runner::QUEUE_LENGTH;
 
 use answer::Reply;
@@ -138,7 +141,14 @@ impl Events {
     pub fn stop(&mut self, now: u64) -> Stopping {
         self.coalescer.flush();
         self.tell(now);
-        Stopping { runners: std::mem::take(&mut self.runners), is_stopping: self.is_stopping.clone() }
+        let tasks = std::mem::take(&mut self.runners).into_iter().map(Runner::close).collect();
+        Stopping { tasks, is_stopping: self.is_stopping.clone() }
+    }
+
+    /// What runs the notify scripts of a group.
+    #[must_use]
+    pub fn notifier(&self) -> Notifier {
+        Notifier::start(self.is_stopping.subscribe())
     }
 
     fn tell(&mut self, now: u64) {
@@ -167,15 +177,20 @@ impl Events {
 #[derive(Debug)]
 #[must_use = "handlers go on until they are finished"]
 pub struct Stopping {
-    runners: Vec<Runner>,
+    tasks: Vec<JoinHandle<()>>,
     is_stopping: watch::Sender<bool>,
 }
 
 impl Stopping {
+    /// The notify scripts of a group get no more than these calls.
+    pub fn add(&mut self, notifier: Notifier, last: Vec<Call>) {
+        self.tasks.push(notifier.stop(last));
+    }
+
     /// Waits until they have handled all that they were told, for [`GRACE`] at most. Those that have not are killed.
     pub async fn finish(self) {
-        let mut tasks: Vec<_> = self.runners.into_iter().map(Runner::close).collect();
-        let all_end = async |tasks: &mut [tokio::task::JoinHandle<()>]| {
+        let Self { mut tasks, is_stopping } = self;
+        let all_end = async |tasks: &mut [JoinHandle<()>]| {
             for task in tasks.iter_mut().filter(|task| !task.is_finished()) {
                 // In vain only if it has panicked: it has ended, too.
                 let _ = task.await;
@@ -184,10 +199,10 @@ impl Stopping {
         if timeout(GRACE, all_end(&mut tasks)).await.is_ok() {
             return;
         }
-        self.is_stopping.send_replace(true);
+        is_stopping.send_replace(true);
         if timeout(KILLED, all_end(&mut tasks)).await.is_err() {
             warn!("a handler cannot be ended; leaving it behind");
-            tasks.iter().for_each(tokio::task::JoinHandle::abort);
+            tasks.iter().for_each(JoinHandle::abort);
         }
     }
 }

@@ -81,6 +81,9 @@ fn summary(settings: &Settings) -> String {
     }
     for group in groups {
         text += &group_line(group);
+        if !group.notify.is_empty() {
+            text += &format!("notify   of {}: {}\n", group.name, group.notify);
+        }
     }
     for check in checks {
         text += &format!("check    {check}\n");
@@ -128,7 +131,9 @@ mod tests {
     use std::path::PathBuf;
 
     use super::*;
-    use crate::config::{Check, Cluster, ControlGroup, Effect, Handler, Node, Paths, Probe, Run, Scope};
+    use crate::config::{
+        Check, Cluster, ControlGroup, Effect, Handler, Node, Notify, Paths, Probe, Run, Scope,
+    };
 
     #[test]
     fn the_summary_says_what_would_run() {
@@ -141,6 +146,7 @@ mod tests {
              metrics  http://127.0.0.1:9180/\n\
              reap     who is gone for 24h is no voter any more, and forgotten\n\
              group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64 dev eth1, a router's, here while held, at a virtual MAC, priority 120, preempts after 5s\n\
+             notify   of web: notify /etc/notify.sh, 1m at most\n\
              check    haproxy: process haproxy, every 500ms, 1s at most, rise 1, fall 1; -30 for web\n\
              handler  /usr/local/bin/tell ops: on member-failed, user:deploy, 10s at most\n\
              live     /run/vip-user/live.json has the list of live nodes\n\
@@ -214,6 +220,10 @@ mod tests {
                 presence: Presence::Held,
                 virtual_mac: true,
                 router: true,
+                notify: Notify {
+                    any: Some(Run::Program("/etc/notify.sh".to_owned(), Vec::new())),
+                    ..Notify::default()
+                },
             }],
             checks: vec![Check {
                 name: "haproxy".to_owned(),

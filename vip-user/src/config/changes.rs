@@ -156,6 +156,7 @@ impl Comparison {
             presence,
             virtual_mac,
             router,
+            notify,
         } = old;
         let key = |key: &str| format!("group {name:?}: {key}");
         let different = |one: &[Vip], other: &[Vip]| {
@@ -177,6 +178,10 @@ impl Comparison {
         });
         self.value(&key("virtual_mac"), virtual_mac, &new.virtual_mac, bool::to_string);
         self.value(&key("router"), router, &new.router, bool::to_string);
+        self.value(&key("notify"), notify, &new.notify, |notify| match notify.is_empty() {
+            true => "nothing".to_owned(),
+            false => format!("({notify})"),
+        });
     }
 
     fn checks(&mut self, old: &[Check], new: &[Check]) {

@@ -12,6 +12,7 @@ use super::{
     document::{Field, Place, Section},
     name::check_name,
     node::{Node, XdpMode},
+    notify::Notify,
     vip::Vip,
 };
 use crate::exit::Failure;
@@ -26,6 +27,13 @@ pub(super) const KEYS: &[&str] = &[
     "presence",
     "virtual_mac",
     "router",
+    "notify",
+    "notify_master",
+    "notify_backup",
+    "notify_fault",
+    "notify_stop",
+    "notify_type",
+    "notify_timeout",
 ];
 
 /// The name of the group that the VIPs of the command line are in.
@@ -60,6 +68,8 @@ pub struct Group {
     pub virtual_mac: bool,
     /// Whether neighbours are told that the IPv6 VIPs are a router's.
     pub router: bool,
+    /// Programs that are told what this node is in the group.
+    pub notify: Notify,
 }
 
 /// When VIPs are addresses of a machine.
@@ -134,6 +144,7 @@ impl<'n> Reader<'n> {
             presence: Presence::read(&section.field("presence"))?,
             virtual_mac: self.read_virtual_mac(&section.field("virtual_mac"))?,
             router: section.field("router").boolean()?.unwrap_or(false),
+            notify: Notify::read(section)?,
         });
         Ok(())
     }
@@ -197,6 +208,7 @@ impl<'n> Reader<'n> {
                         presence: Presence::default(),
                         virtual_mac: false,
                         router: false,
+                        notify: Notify::default(),
                     });
                 }
             }

@@ -58,18 +58,36 @@ impl Run {
             return Ok(Self::Shell(text.to_owned()));
         }
         let words = match field.is_list() {
-            true => field.strings()?.unwrap_or_default().into_iter().map(|(_, word)| word).collect(),
-            false => field.string()?.map_or_else(Vec::new, |path| vec![path]),
+            true => {
+                field.strings()?.unwrap_or_default().into_iter().map(|(_, word)| word.to_owned()).collect()
+            }
+            false => field.string()?.map_or_else(Vec::new, |path| vec![path.to_owned()]),
         };
-        words.iter().try_for_each(|word| check_word(&field, word))?;
-        match words.as_slice() {
-            [] => Err(field.refuse("missing; give the path of a program, or a list of it and its arguments")),
-            [path, ..] if !path.starts_with('/') => Err(field
-                .refuse(format!("{path:?} is not an absolute path; for a shell's line, set shell = true"))),
-            [path, arguments @ ..] => {
-                Ok(Self::Program((*path).to_owned(), arguments.iter().map(ToString::to_string).collect()))
+        Self::of_words(&field, words, "set shell = true")
+    }
+
+    /// A program, by its absolute path, and its arguments; `for_shell` is what to do if it is a shell's line instead.
+    pub(super) fn of_words(field: &Field<'_>, words: Vec<String>, for_shell: &str) -> Result<Self, Failure> {
+        words.iter().try_for_each(|word| check_word(field, word))?;
+        let mut words = words.into_iter();
+        match words.next() {
+            None => {
+                Err(field.refuse("missing; give the path of a program, or a list of it and its arguments"))
+            }
+            Some(path) if path.starts_with('/') => Ok(Self::Program(path, words.collect())),
+            Some(path) => {
+                let why = format!("{path:?} is not an absolute path; for a shell's line, {for_shell}");
+                Err(field.refuse(why))
             }
         }
+    }
+
+    /// The same with more arguments at the end. For a shell's text, they are `$0`, `$1` and so on.
+    #[must_use]
+    pub fn with_arguments(&self, more: impl IntoIterator<Item = String>) -> Self {
+        let (program, arguments) = self.command();
+        let arguments = arguments.into_iter().map(str::to_owned).chain(more).collect();
+        Self::Program(program.to_owned(), arguments)
     }
 }
 
@@ -118,7 +136,7 @@ fn read_handler(section: &Section<'_>) -> Result<Handler, Failure> {
     Ok(Handler {
         on: read_filters(&section.field("on"))?,
         run: Run::read(section)?,
-        timeout: read_timeout(&section.field("timeout"))?,
+        timeout: read_timeout(&section.field("timeout"))?.unwrap_or(DEFAULT_TIMEOUT),
     })
 }
 
@@ -130,14 +148,14 @@ fn read_filters(field: &Field<'_>) -> Result<Vec<Filter>, Failure> {
     texts.into_iter().map(|(place, text)| text.parse().map_err(|why| place.refuse(why))).collect()
 }
 
-fn read_timeout(field: &Field<'_>) -> Result<Duration, Failure> {
+/// How long a program may take.
+pub(super) fn read_timeout(field: &Field<'_>) -> Result<Option<Duration>, Failure> {
     match field.duration()? {
-        None => Ok(DEFAULT_TIMEOUT),
         Some(timeout) if timeout.is_zero() || timeout > LONGEST_TIMEOUT => Err(field.refuse(format!(
             "{} is not more than 0s and at most {}",
             format_duration(timeout),
             format_duration(LONGEST_TIMEOUT)
         ))),
-        Some(timeout) => Ok(timeout),
+        timeout => Ok(timeout),
     }
 }

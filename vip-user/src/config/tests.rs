@@ -87,6 +87,7 @@ fn what_is_left_out_has_the_documented_default() {
         presence: Presence::Always,
         virtual_mac: false,
         router: false,
+        notify: Notify::default(),
     };
     assert_eq!(groups, [group]);
     assert_eq!(paths.socket("eth0"), Path::new("/run/vip-user/eth0.sock"));
@@ -149,6 +150,7 @@ fn every_key_is_taken_from_the_file() {
         presence: Presence::Held,
         virtual_mac: true,
         router: true,
+        notify: Notify::default(),
     };
     assert_eq!(groups, [group]);
     let folders = Paths { bpffs: "/b".into(), runtime: "/r".into(), state: "/s".into(), live_nodes: None };
@@ -736,4 +738,54 @@ fn the_gateway_of_a_pair_is_one_machines_ipv4_address_and_no_vip() {
     let group = "[[group]]\nname = \"web\"\nvips = [\"10.77.0.254/24\"]";
     let why = refused(parse_with("pair = \"10.77.0.254\"", group), CLUSTER_LINE, "cluster.pair");
     assert!(why.contains("is a VIP"), "{why}");
+}
+
+#[test]
+fn notify_scripts_are_lines_as_keepalived_takes_them_or_lists() {
+    let group = |lines: &str| {
+        parse_with("", &format!("[[group]]\nname = \"web\"\nvips = [\"10.77.0.100/24\"]\n{lines}"))
+    };
+    let program = |words: &[&str]| {
+        let arguments = words[1..].iter().map(ToString::to_string).collect();
+        Some(Run::Program(words[0].to_owned(), arguments))
+    };
+    let text = r#"
+notify = "/etc/keepalived/notify.sh 'two words' three"
+notify_master = ["/bin/master", "two words"]
+notify_backup = "/bin/backup"
+notify_fault = '/bin/fault "a b"'
+notify_stop = "/bin/stop"
+notify_type = "group"
+notify_timeout = "5m"
+"#;
+    let expected = Notify {
+        any: program(&["/etc/keepalived/notify.sh", "two words", "three"]),
+        master: program(&["/bin/master", "two words"]),
+        backup: program(&["/bin/backup"]),
+        fault: program(&["/bin/fault", "a b"]),
+        stop: program(&["/bin/stop"]),
+        kind: NotifyType::Group,
+        timeout: Duration::from_secs(300),
+    };
+    let notify = &group(text).unwrap().groups[0].notify;
+    assert_eq!(*notify, expected);
+    assert_eq!(
+        notify.to_string(),
+        "notify_master /bin/master \"two words\", notify_backup /bin/backup, notify_fault /bin/fault \"a b\", \
+         notify_stop /bin/stop, notify /etc/keepalived/notify.sh \"two words\" three, 5m at most"
+    );
+
+    let refuses = |line: &str, key: &str, expected: &str| {
+        let why = refused(group(line), REST_LINE + 3, key);
+        assert!(why.contains(expected), "{line}: {why}");
+    };
+    refuses(
+        "notify = \"notify.sh\"",
+        "group.notify",
+        "is not an absolute path; for a shell's line, write [\"/bin/sh\"",
+    );
+    refuses("notify_master = \"/bin/x 'a\"", "group.notify_master", "a quote that does not end");
+    refuses("notify_fault = \"\"", "group.notify_fault", "missing");
+    refuses("notify_type = \"GROUP\"", "group.notify_type", "neither \"instance\" nor \"group\"");
+    refuses("notify_timeout = \"11m\"", "group.notify_timeout", "at most 10m");
 }

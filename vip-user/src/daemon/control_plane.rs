@@ -64,6 +64,8 @@ pub(super) struct ControlPlane {
     /// Whether packets from a VIP that another node serves are kept from leaving.
     pub(super) egress_fence: bool,
     pub(super) events: Events,
+    /// The daemon has been asked to stop.
+    pub(super) is_ending: bool,
     pub(super) live_nodes: Option<LiveNodes>,
     /// Where `cluster.pair` is set.
     pub(super) pair: Option<Pairing>,
@@ -192,6 +194,7 @@ impl ControlPlane {
             tell_carrier(&mut self.journal, &now);
             self.order_eligibility();
             self.settle();
+            self.tell_states();
         }
         Ok(now.carrier && !before.carrier)
     }

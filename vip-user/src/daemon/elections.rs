@@ -124,8 +124,8 @@ impl ControlPlane {
 
     /// Says when another node has become master, or none is.
     pub(super) fn look_at_holders(&mut self) {
+        self.tell_states();
         let now = clock::now();
-        self.observe_groups(now);
         for index in 0..self.groups.len() {
             let group = &self.groups[index];
             let holder = groups::holder(self.words.read(group.slot), now);

@@ -7,6 +7,7 @@ use vip_common::lease::held;
 use super::figures::Figures;
 use super::handover::Handovers;
 use super::happenings::QuorumLoss;
+use super::states::Scripts;
 use crate::config;
 use crate::dataplane::{Word, Words};
 use crate::election::{GiveUp, State};
@@ -43,6 +44,7 @@ pub(super) struct Group {
     pub(super) candidacies: Pace,
     pub(super) handovers: Handovers,
     pub(super) quorum_loss: QuorumLoss,
+    pub(super) scripts: Scripts,
     /// When the last lease that this node knows of was over, if nobody has held the group since; in CLOCK_BOOTTIME ns.
     pub(super) unheld_since: Option<u64>,
     pub(super) figures: Figures,
@@ -70,6 +72,7 @@ impl Group {
             candidacies: Self::few_candidacies(),
             handovers: Handovers::default(),
             quorum_loss: QuorumLoss::default(),
+            scripts: Scripts::default(),
             unheld_since: None,
             figures: Figures::default(),
             vacant_since: None,
@@ -88,6 +91,11 @@ impl Group {
     /// Without a majority a node stands again and again, too fast for a log.
     pub(super) const fn few_candidacies() -> Pace {
         Pace::new(0, VACANCY_WARNING_PERIOD)
+    }
+
+    /// What this node is in the group, as of the last [`Group::observe`].
+    pub(super) const fn state(&self) -> GroupState {
+        self.state
     }
 
     /// Looks at the group at `now`, and counts a change of this node's state.
@@ -183,6 +191,7 @@ mod tests {
             presence: config::Presence::Always,
             virtual_mac: false,
             router: false,
+            notify: config::Notify::default(),
         };
         Group::new(settings, 1, 7, NOW - 1)
     }

@@ -198,7 +198,9 @@ impl ControlPlane {
             }
             self.tell_demoted(slot, Demotion::Released);
         }
-        self.events.stop(clock::now())
+        let mut stopping = self.events.stop(clock::now());
+        self.tell_end(&mut stopping);
+        stopping
     }
 
     /// Puts the list of live nodes in order, if there is to be one.

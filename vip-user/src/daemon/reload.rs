@@ -322,7 +322,7 @@ impl ControlPlane {
         let slots = Slots::assign(new, &self.interfaces, tables, &self.words, clock::now())?;
         let announcers = start::announcers(&self.interfaces, &slots, &self.words)?;
         let mut former = mem::take(&mut self.groups);
-        former.retain(|group| !group.is_leaving);
+        former.extract_if(.., |group| group.is_leaving).for_each(|group| self.tell_removed(group));
         let known: BTreeSet<u32> = former.iter().map(|group| group.id).collect();
         let election = start::election_settings(new, self.id);
         let added = slots.iter().filter(|slot| !known.contains(&slot.id));

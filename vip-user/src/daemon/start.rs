@@ -370,6 +370,7 @@ fn assemble(
         gossip,
         egress_fence,
         events,
+        is_ending: false,
         live_nodes: settings.paths.live_nodes.clone().map(LiveNodes::start),
         pair: pair_board.map(Pairing::new),
         watching,

@@ -19,4 +19,9 @@ impl Job {
         let (environment, input) = (event.environment(own), event.standard_input());
         Self { event: event.to_string(), environment, input, reply }
     }
+
+    /// For a program that is told all by its arguments.
+    pub(super) const fn without_event(event: String) -> Self {
+        Self { event, environment: Vec::new(), input: Vec::new(), reply: None }
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
@@ -11,7 +12,7 @@ use super::answer::{MAX_ANSWER_BYTES, NoAnswer};
 use super::job::Job;
 use super::process::{self, End, Ended};
 use crate::clock;
-use crate::config::{Handler, format_duration};
+use crate::config::{Handler, Run, format_duration};
 use crate::events::Event;
 use crate::pace::Pace;
 use crate::web::HandlerFigures;
@@ -108,7 +109,7 @@ async fn serve(
         let ended = process::run(&handler.run, &job, handler.timeout, &mut is_stopping).await;
         done.note(&ended);
         let is_stopped = matches!(ended.how, End::Stopped);
-        log(&handler, &job, &ended, failures.allows(clock::now()));
+        log(&handler.run, handler.timeout, &job, &ended, failures.allows(clock::now()));
         if let Some(reply) = &job.reply {
             reply.give(answer(ended));
         }
@@ -133,8 +134,8 @@ fn answer(ended: Ended) -> Result<Vec<u8>, NoAnswer> {
 }
 
 /// Tells failures as loud as `may_warn` lets it, and the rest for who looks for it.
-fn log(handler: &Handler, job: &Job, ended: &Ended, may_warn: bool) {
-    let (run, event) = (&handler.run, &job.event);
+pub(super) fn log(run: &Run, limit: Duration, job: &Job, ended: &Ended, may_warn: bool) {
+    let event = &job.event;
     let (output, errors) = (ended.output.first_lines(), ended.errors.first_lines());
     let length = ended.output.total();
     let failure = match &ended.how {
@@ -144,7 +145,7 @@ fn log(handler: &Handler, job: &Job, ended: &Ended, may_warn: bool) {
             return debug!(handler = %run, output, errors, "{event}: done");
         }
         End::NotStarted(error) => format!("cannot be run: {error}"),
-        End::TimedOut => format!("killed after {}, its timeout", format_duration(handler.timeout)),
+        End::TimedOut => format!("killed after {}, its timeout", format_duration(limit)),
         End::Stopped => "killed, as the daemon ends".to_owned(),
     };
     if may_warn {
