@@ -19,6 +19,7 @@ pub mod check;
 pub mod client;
 pub mod depart;
 pub mod history;
+pub mod import;
 pub mod join;
 pub mod keygen;
 pub mod reload;
@@ -158,6 +159,16 @@ pub enum Command {
     Reload(ReloadArgs),
     /// Read the configuration and say what would run; change nothing
     Check(SettingsArgs),
+    /// Make a configuration from one of keepalived
+    ///
+    /// Writes our configuration to standard output, or to a file that is not there yet, and says on standard error what has
+    /// become of each directive: carried over, changed, not needed, or left out, with the line and what to do. The exit
+    /// status is 1 if anything is left out that somebody has to look after. Nothing is run, and nothing else is written.
+    ///
+    ///   vip-user import /etc/keepalived/keepalived.conf > vip.toml
+    ///   vip-user import /etc/keepalived/keepalived.conf --output /etc/vip-user
+    #[command(verbatim_doc_comment)]
+    Import(ImportArgs),
     /// Print a new key for the cluster
     ///
     /// Every node needs the same key, readable by its owner alone. Make it on one node, and copy it:
@@ -387,6 +398,26 @@ pub struct QueryArgs {
     pub daemon: DaemonArgs,
 }
 
+/// Flags of `import`.
+#[derive(Args, Debug)]
+pub struct ImportArgs {
+    /// keepalived's configuration; what it includes is read, too
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+    /// Where ours is written; in a folder, to vip.toml. What is there already stays [default: standard output]
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// The interface where the machines talk to each other [default: that of the first vrrp_instance]
+    #[arg(long, value_name = "NAME", value_parser = parse_interface_name)]
+    pub iface: Option<String>,
+    /// Which lines that begin with @ID are for this machine [default: the host name without its domain]
+    #[arg(long, value_name = "ID")]
+    pub config_id: Option<String>,
+    /// Print one line of JSON on standard output, with what has become of each directive
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Flags of `join`.
 #[derive(Args, Debug)]
 pub struct JoinArgs {
@@ -464,6 +495,20 @@ mod tests {
         assert_eq!((args.group.as_deref(), args.since), (Some("web"), Some(Duration::from_secs(7200))));
         assert_eq!((args.count, args.follow, args.json), (Some(7), true, true));
         assert!(parse("vip-user history --since yesterday").is_err());
+    }
+
+    #[test]
+    fn an_import_names_keepaliveds_configuration() {
+        let line =
+            "vip-user import keepalived.conf --output /etc/vip-user --iface eth1 --config-id lb1 --json";
+        let Some(Command::Import(args)) = parse(line).unwrap().command else { panic!("another command") };
+        assert_eq!(args.file, Path::new("keepalived.conf"));
+        assert_eq!(args.output.as_deref(), Some(Path::new("/etc/vip-user")));
+        assert_eq!(
+            (args.iface.as_deref(), args.config_id.as_deref(), args.json),
+            (Some("eth1"), Some("lb1"), true)
+        );
+        assert_eq!(parse("vip-user import").unwrap_err().kind(), ErrorKind::MissingRequiredArgument);
     }
 
     #[test]

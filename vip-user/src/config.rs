@@ -29,6 +29,7 @@ mod notify;
 mod transport;
 mod vip;
 
+pub(crate) use self::name::is_name;
 pub use self::{
     changes::changes,
     check::{Check, Effect, Http, MAX_CHECKS, MAX_WEIGHT, Probe, Scope, StatusCodes, Target, Tls, Trust},
@@ -95,7 +96,8 @@ impl Settings {
         Self::parse(&file, &text, overrides)
     }
 
-    fn parse(file: &str, text: &str, overrides: &Overrides) -> Result<Self, Failure> {
+    /// As [`Settings::load`], with a text; `file` is its name.
+    pub(crate) fn parse(file: &str, text: &str, overrides: &Overrides) -> Result<Self, Failure> {
         let document = Document::parse(file, text, SECTIONS)?;
         let node = Node::read(&document.section("node", node::KEYS)?, overrides)?;
         let paths = Paths::read(&document.section("paths", PATHS_KEYS)?)?;

@@ -41,6 +41,8 @@ pub mod handlers;
 #[cfg(feature = "daemon")]
 pub mod histogram;
 #[cfg(feature = "daemon")]
+pub mod import;
+#[cfg(feature = "daemon")]
 pub mod ipv6;
 #[cfg(feature = "daemon")]
 pub mod journal;

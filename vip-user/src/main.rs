@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser;
 use vip_user::{
-    cli::{Cli, Command, check, client, depart, history, join, keygen, reload, tell},
+    cli::{Cli, Command, check, client, depart, history, import, join, keygen, reload, tell},
     confinement, daemon,
     exit::Failure,
     logging,
@@ -50,6 +50,7 @@ fn say_last(text: String) {
 fn run(cli: Cli) -> Result<ExitCode, Failure> {
     let Some(command) = cli.command else { return serve(&cli) };
     match command {
+        Command::Import(args) => return import::import(&args),
         Command::Status(args) => client::status(&args),
         Command::History(args) => history::history(&args),
         Command::Members(args) => client::members(&args),

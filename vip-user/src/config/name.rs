@@ -3,6 +3,11 @@
 /// The longest name, in bytes.
 const MAX_NAME_LEN: usize = 32;
 
+/// Whether this can be a name.
+pub(crate) fn is_name(name: &str) -> bool {
+    check_name(name).is_ok()
+}
+
 /// Refuses a name that is empty, too long or has control characters, and says why.
 pub(super) fn check_name(name: &str) -> Result<String, String> {
     if name.trim().is_empty() {

@@ -1,0 +1,90 @@
+//! `vrrp_sync_group`: its instances' VIPs are one group, since they move together.
+
+use super::super::known;
+use super::super::model::Group;
+use super::super::remark::Fate;
+use super::super::tree::Directive;
+use super::Reader;
+use super::instance::{Instance, Script, script};
+use super::track::Track;
+
+/// What a `vrrp_sync_group` says.
+#[derive(Debug)]
+pub(super) struct Sync {
+    directive: Directive,
+    name: String,
+    members: Vec<String>,
+    tracks: Vec<Track>,
+    scripts: Vec<Script>,
+}
+
+impl Reader {
+    pub(super) fn read_sync(&mut self, directive: &Directive) {
+        let mut sync = Sync {
+            directive: directive.clone(),
+            name: directive.value().unwrap_or_default().to_owned(),
+            members: Vec::new(),
+            tracks: Vec::new(),
+            scripts: Vec::new(),
+        };
+        for item in directive.items() {
+            match item.keyword() {
+                "group" => {
+                    let names = item.items().flat_map(|line| &line.words).map(|word| word.text.clone());
+                    sync.members.extend(names);
+                    self.carried(item);
+                }
+                "track_script" | "track_process" | "track_file" | "track_interface" => {
+                    sync.tracks.extend(Track::read_all(item));
+                }
+                _ => match script(item) {
+                    Some(script) => sync.scripts.push(script),
+                    None => self.remark_known(item, known::SYNC),
+                },
+            }
+        }
+        self.syncs.push(sync);
+    }
+
+    pub(super) fn form_sync(&mut self, sync: Sync) {
+        let Sync { directive, name, members: names, tracks, scripts } = sync;
+        let mut members: Vec<Instance> = Vec::new();
+        for member in &names {
+            match self.instances.iter().position(|instance| instance.name == *member) {
+                Some(index) => members.push(self.instances.remove(index)),
+                None => {
+                    self.remark(&directive, Fate::Left, format!("there is no vrrp_instance {member} for it"))
+                }
+            }
+        }
+        let scripts = self.scripts(&scripts);
+        let mut group = Group {
+            name: name.clone(),
+            origin: format!("vrrp_sync_group {name}: {}", names.join(", ")),
+            vips: Vec::new(),
+            priority: members.iter().map(|member| member.priority).max().unwrap_or(0),
+            preempt: members.iter().all(|member| member.preempt),
+            preempt_delay: members.iter().filter_map(|member| member.preempt_delay).max(),
+            virtual_mac: members.iter().any(|member| member.virtual_mac),
+            is_sync: true,
+            scripts,
+        };
+        group.preempt_delay = group.preempt_delay.filter(|_| group.preempt);
+        if members.iter().any(|member| member.priority != group.priority) {
+            let why = format!("its instances have several priorities; {} is the group's", group.priority);
+            self.remark(&directive, Fate::Changed, why);
+        }
+        for member in &members {
+            self.add_vips(&mut group.vips, &member.addresses, member.iface.as_deref());
+            self.remark(&member.directive, Fate::Changed, format!("its VIPs are in the group {name:?}"));
+            for script in &member.scripts {
+                let why = format!("the group {name:?} moves as a whole: let its own notify scripts do this");
+                self.remark(&script.directive, Fate::Left, why);
+            }
+        }
+        self.add_group(&directive, group);
+        tracks.iter().for_each(|track| self.track(track, &name, false));
+        // keepalived takes the weights from the instances of a sync group: what they track is fatal.
+        members.iter().flat_map(|member| &member.tracks).for_each(|track| self.track(track, &name, true));
+    }
+}

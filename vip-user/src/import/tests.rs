@@ -1,0 +1,275 @@
+//! What becomes of keepalived's directives, with small configurations that use them as people do.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+
+use super::*;
+
+/// Files that are not on the disk.
+struct Memory(BTreeMap<PathBuf, String>);
+
+impl Files for Memory {
+    fn read(&self, path: &Path) -> io::Result<String> {
+        self.0.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Knows only patterns that are names, or end in `*`.
+    fn find(&self, pattern: &str) -> Result<Vec<PathBuf>, String> {
+        let matches = |path: &str| match pattern.strip_suffix('*') {
+            Some(begin) => path.starts_with(begin),
+            None => path == pattern,
+        };
+        Ok(self.0.keys().filter(|path| path.to_str().is_some_and(matches)).cloned().collect())
+    }
+}
+
+const FILE: &str = "/etc/keepalived/keepalived.conf";
+
+fn with_files(files: &[(&str, &str)], config_id: &str) -> Result<Import, Failure> {
+    let files = files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
+    let options = Options { iface: None, config_id: config_id.to_owned() };
+    import(&Memory(files), Path::new(FILE), &options)
+}
+
+fn imported(text: &str) -> Import {
+    with_files(&[(FILE, text)], "lb1").unwrap()
+}
+
+fn refused(text: &str) -> String {
+    with_files(&[(FILE, text)], "lb1").unwrap_err().message
+}
+
+/// The settings that came of it, with another key than a file that is not there.
+fn settings(import: &Import) -> Settings {
+    let text = import.text.replace("key_file = \"/etc/vip-user/cluster.key\"", "insecure = true");
+    Settings::parse("vip.toml", &text, &crate::config::Overrides::default()).unwrap()
+}
+
+/// What became of the directive on this line.
+#[track_caller]
+fn fate(import: &Import, line: usize) -> (Fate, &str) {
+    let on_line = |remark: &&Remark| remark.place.as_ref().is_some_and(|place| place.line == line);
+    let remark =
+        import.remarks.iter().find(on_line).unwrap_or_else(|| panic!("nothing is said of line {line}"));
+    (remark.fate, &remark.why)
+}
+
+const PAIR: &str = r#"! Two machines, as in many a tutorial
+global_defs {
+    notification_email {
+        ops@example.net
+    }
+    router_id lb1
+    vrrp_skip_check_adv_addr
+}
+
+vrrp_script chk_haproxy {
+    script "killall -0 haproxy"     # is it there?
+    interval 2
+    weight 2
+}
+
+vrrp_instance VI_1 {
+    state MASTER
+    interface eth0
+    virtual_router_id 51
+    priority 101
+    advert_int 1
+    authentication {
+        auth_type PASS
+        auth_pass s3cret!
+    }
+    virtual_ipaddress {
+        10.77.0.100/24 brd 10.77.0.255 dev eth0 label eth0:vip
+    }
+    track_script {
+        chk_haproxy
+    }
+    notify_master "/etc/keepalived/master.sh 'two words'"
+    smtp_alert
+}
+"#;
+
+#[test]
+fn a_pair_as_in_a_tutorial_is_carried_over() {
+    let import = imported(PAIR);
+    let Settings { node, cluster, groups, checks, .. } = settings(&import);
+    assert_eq!((node.name.as_str(), node.iface.as_str()), ("lb1", "eth0"));
+    assert_eq!((cluster.name.as_str(), cluster.expect), ("vrid-51", 3));
+    let [group] = groups.as_slice() else { panic!("{groups:?}") };
+    assert_eq!((group.name.as_str(), group.priority, group.preempt), ("VI_1", 101, true));
+    assert_eq!(group.vips, ["10.77.0.100/24".parse().unwrap()]);
+    assert_eq!(group.notify.to_string(), "notify_master /etc/keepalived/master.sh \"two words\", 1m at most");
+    let [check] = checks.as_slice() else { panic!("{checks:?}") };
+    assert_eq!(
+        check.to_string(),
+        "chk_haproxy: process haproxy, every 2s, 2s at most, rise 1, fall 1; +2 for VI_1"
+    );
+    assert_eq!(fate(&import, 20).0, Fate::Carried);
+    assert!(fate(&import, 21).1.contains("(keepalived: 3.0 to 4.0 s)"), "advert_int 1");
+    assert_eq!(
+        fate(&import, 33),
+        (Fate::Left, "no mail is sent: let the group's notify run a script that sends it")
+    );
+    assert!(!format!("{import:?}").contains("s3cret"), "no secret is shown");
+}
+
+#[test]
+fn a_sync_group_is_one_group_with_all_vips_and_no_weights() {
+    let import = imported(
+        r#"vrrp_script chk {
+    script "/usr/local/bin/check.sh 'a b'"
+    interval 0.5
+    timeout 3
+    fall 3
+    rise 2
+    weight -20
+}
+vrrp_sync_group VG {
+    group {
+        inside
+        outside
+    }
+    notify "/etc/keepalived/notify.sh"
+}
+vrrp_instance inside { interface eth1
+    priority 150
+    nopreempt
+    track_script { chk }
+    virtual_ipaddress { 10.88.0.1/24 }
+    notify_fault /bin/fault
+}
+vrrp_instance outside {
+    interface eth0
+    priority 100
+    virtual_ipaddress {
+        192.0.2.1
+    }
+}
+"#,
+    );
+    let Settings { node, groups, checks, .. } = settings(&import);
+    let [group] = groups.as_slice() else { panic!("{groups:?}") };
+    assert_eq!(node.iface, "eth1", "that of the first instance");
+    assert_eq!((group.name.as_str(), group.priority, group.preempt), ("VG", 150, false));
+    assert_eq!(group.vips, ["10.88.0.1/24", "192.0.2.1/32 dev eth0"].map(|vip| vip.parse().unwrap()));
+    assert_eq!(group.notify.kind, crate::config::NotifyType::Group);
+    let [check] = checks.as_slice() else { panic!("{checks:?}") };
+    assert_eq!(
+        check.to_string(),
+        "chk: exec /usr/local/bin/check.sh \"a b\", every 500ms, 3s at most, rise 2, fall 3; fatal for VG"
+    );
+    assert_eq!(fate(&import, 20).0, Fate::Left, "a script of an instance that is no group");
+}
+
+#[test]
+fn a_check_is_made_once_for_several_groups_and_once_more_for_another_weight() {
+    let instance = |name: &str, address: &str, weight: &str| {
+        format!(
+            "vrrp_instance {name} {{\ninterface eth0\nvirtual_ipaddress {{\n{address}/24\n}}\n\
+             track_script {{\nchk {weight}\n}}\ntrack_interface {{\neth0\neth9 weight -5\n}}\n}}\n"
+        )
+    };
+    let text = [
+        "vrrp_script chk {\nscript \"[ ! -f /etc/down ]\"\nweight -2\n}\n".to_owned(),
+        instance("a", "10.0.0.1", ""),
+        instance("b", "10.0.0.2", ""),
+        instance("c", "10.0.0.3", "weight 7"),
+        instance("d", "10.0.0.4", "weight 7 reverse"),
+    ];
+    let checks = settings(&imported(&text.concat())).checks;
+    let shown: Vec<String> = checks.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "chk: exec \"[ ! -f /etc/down ]\", every 1s, 1s at most, rise 1, fall 1; -2 for a, b",
+            "eth9: interface eth9, every 1s, 1s at most, rise 1, fall 1; -5 for a, b, c, d",
+            "chk-2: exec \"[ ! -f /etc/down ]\", every 1s, 1s at most, rise 1, fall 1; +7 for c",
+        ]
+    );
+}
+
+#[test]
+fn unicast_peers_and_this_machine_are_the_peers_and_are_counted() {
+    let text = |peers: &str| {
+        format!(
+            "vrrp_instance a {{\ninterface eth0\nunicast_src_ip 10.0.0.1\nunicast_peer {{\n{peers}}}\n\
+             virtual_ipaddress {{\n10.0.0.9/24\n}}\n}}\n"
+        )
+    };
+    let of = |peers: &str| imported(&text(peers));
+    let import = of("10.0.0.2\n10.0.0.3\n10.0.0.4\n");
+    assert!(import.text.contains("peers = [\"10.0.0.1\", \"10.0.0.2\", \"10.0.0.3\", \"10.0.0.4\"]"));
+    assert_eq!(settings(&import).cluster.expect, 4);
+    let import = of("10.0.0.2\n");
+    assert_eq!(settings(&import).cluster.expect, 3, "with a witness");
+    assert!(import.remarks[0].why.contains("two machines"), "{:?}", import.remarks[0]);
+    assert_eq!(fate(&of("10.0.0.2\nfd77::3\n"), 6).0, Fate::Left);
+}
+
+#[test]
+fn parameters_conditions_sequences_and_includes_are_written_out() {
+    let main = "$IF=eth0\n$BASE=10.0.${NET}\n$NET=7\n@lb1 $PRIO=150\n@lb2 $PRIO=100\n@^lb1 nonsense\ninclude conf.d/*\n";
+    let instance = "$VI= \\\nvrrp_instance V${N} { \\\n    interface ${IF} \\\n    priority $PRIO \\\n    virtual_ipaddress { \\\n\
+                    ~SEQ(A, 1, 2) ${BASE}.${N}${A}/24 \\\n    } \\\n}\n~LST(N, 1, 3) $VI\n$HOME is no parameter\n";
+    let import = with_files(&[(FILE, main), ("/etc/keepalived/conf.d/a.conf", instance)], "lb1").unwrap();
+    let groups = settings(&import).groups;
+    let shown: Vec<(&str, u8, Vec<String>)> = groups
+        .iter()
+        .map(|group| {
+            (group.name.as_str(), group.priority, group.vips.iter().map(ToString::to_string).collect())
+        })
+        .collect();
+    let vips = |last: [&str; 2]| last.map(|last| format!("10.0.7.{last}/24")).to_vec();
+    assert_eq!(shown, [("V1", 150, vips(["11", "12"])), ("V3", 150, vips(["31", "32"]))]);
+    assert!(import.remarks.iter().any(|remark| remark.why.contains("2 lines for other machines")));
+    let unknown = import.remarks.iter().find(|remark| remark.directive.starts_with("$HOME")).unwrap();
+    assert_eq!(unknown.place.as_ref().unwrap().to_string(), "/etc/keepalived/conf.d/a.conf:10");
+}
+
+#[test]
+fn what_cannot_be_carried_over_is_named_with_its_line() {
+    let import = imported(
+        "vrrp_instance a {\ninterface eth0\nvirtual_ipaddress {\n10.0.0.1/24\nfe80::1/64\n10.0.0.1/24\n}\n\
+         virtual_routes {\n10.1.0.0/16 via 10.0.0.254\n}\nno_such_thing 5\n}\n\
+         virtual_server 10.0.0.1 80 {\nreal_server 10.0.0.5 80 {\nweight 1\n}\n}\n",
+    );
+    let fates: Vec<(usize, Fate)> = import
+        .remarks
+        .iter()
+        .filter_map(|remark| Some((remark.place.as_ref()?.line, remark.fate)))
+        .filter(|(_, fate)| *fate != Fate::Carried)
+        .collect();
+    assert_eq!(
+        fates,
+        [(5, Fate::Left), (6, Fate::Unneeded), (8, Fate::Left), (11, Fate::Left), (13, Fate::Left)]
+    );
+    assert!(fate(&import, 5).1.contains("link-local"));
+    assert!(fate(&import, 13).1.contains("IPVS"));
+}
+
+#[test]
+fn a_file_that_makes_no_sense_is_refused_with_its_line() {
+    let at = |line: usize, rest: &str| format!("{FILE}:{line}: {rest}");
+    assert_eq!(
+        refused("vrrp_instance a {\ninterface eth0\n"),
+        at(1, "the block of vrrp_instance a does not end")
+    );
+    assert_eq!(refused("global_defs {\n}\n}\n"), at(3, "a } without its {"));
+    assert_eq!(refused("{\n}\n"), at(1, "a block that belongs to nothing"));
+    assert!(refused("$A=${A} x\n${A}\n").starts_with(&at(2, "parameters or sequences stand for too much")));
+    assert!(refused("include keepalived.conf\n").contains("files include each other"));
+    assert!(refused("~SEQ(A, 1, 0, 5) x\n").contains("has no end"));
+    assert!(refused("global_defs {\n}\n").contains("no vrrp_instance with VIPs is in it"));
+}
+
+#[test]
+fn nothing_that_files_say_brings_it_down() {
+    // Every beginning of a configuration that has everything is one that breaks off somewhere.
+    let text =
+        format!("{PAIR}~SEQx(A, 0x1, 3) include \"x\nvrrp_sync_group g {{ group {{ VI_1 }} }} $X=\\\n\\");
+    for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
+        let _ = with_files(&[(FILE, &text[..end])], "lb1");
+    }
+}
