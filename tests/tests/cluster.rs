@@ -33,6 +33,7 @@ mod cluster {
     mod promises;
     mod reach;
     mod reload;
+    mod service;
     mod stacks;
     mod supervision;
     mod virtual_mac;

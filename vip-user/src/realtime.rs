@@ -14,10 +14,10 @@ use nix::sys::prctl;
 /// # Errors
 /// `PermissionDenied` without CAP_SYS_NICE or a sufficient RLIMIT_RTPRIO; `InvalidInput` for a priority out of range.
 pub fn realtime(priority: i32) -> io::Result<()> {
-    let parameters = libc::sched_param { sched_priority: priority };
-    // SAFETY: the pointer is to a live, initialised structure, which the call only reads; 0 is the calling thread.
-    let result =
-        unsafe { libc::sched_setscheduler(0, libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK, &parameters) };
+    let policy = libc::SCHED_FIFO | libc::SCHED_RESET_ON_FORK;
+    // The system's call, since musl's function of that name does nothing. Its structure has the priority alone.
+    // SAFETY: the pointer is to a live, initialised number, which the call only reads; 0 is the calling thread.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setscheduler, 0, policy, &raw const priority) };
     if result == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
