@@ -65,24 +65,32 @@ impl Toolchain {
     /// # Errors
     /// When `bpf-linker` or an LLVM for it is missing; the message has the command to run.
     pub fn cargo(&self, subcommand: &str, target_dir: &Path) -> Result<Command> {
-        let mut command = Command::new(&self.cargo);
+        let mut command = self.std_cargo(subcommand);
         command
-            .args([subcommand, "--package", "vip-ebpf", "--release", "--target", TARGET])
+            .args(["--package", "vip-ebpf", "--release", "--target", TARGET])
             .args(["-Z", "build-std=core", "--target-dir"])
             .arg(target_dir)
-            .current_dir(workspace())
-            .env("RUSTC", &self.rustc)
-            .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_ENCODED_RUSTFLAGS", rustflags())
             .env("LD_LIBRARY_PATH", llvm_directory()?)
             .env("PATH", path_with_cargo_bin()?);
+        Ok(command)
+    }
+
+    /// A cargo command in this workspace that can build parts of the standard library (`-Z build-std`).
+    pub fn std_cargo(&self, subcommand: &str) -> Command {
+        let mut command = Command::new(&self.cargo);
+        command
+            .arg(subcommand)
+            .current_dir(workspace())
+            .env("RUSTC", &self.rustc)
+            .env("RUSTC_BOOTSTRAP", "1");
         // Set by the cargo that runs a build script, for another compiler than this one.
         for inherited in
             ["RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTFLAGS", "CARGO", "RUSTUP_TOOLCHAIN"]
         {
             command.env_remove(inherited);
         }
-        Ok(command)
+        command
     }
 }
 

@@ -5,6 +5,7 @@ mod bench;
 mod build_ebpf;
 mod cargo;
 mod demo;
+mod dist;
 mod duration;
 mod faults;
 mod fuzz;
@@ -55,6 +56,8 @@ enum Command {
     Model(model::Arguments),
     /// Take the guards of the protocol out, one at a time, and check that this is noticed
     Mutate(mutate::Arguments),
+    /// Make what is shipped: a program that needs no library, a Debian package and an archive, in target/dist
+    Dist(dist::Arguments),
     /// Measure
     Bench(bench::Arguments),
 }
@@ -81,6 +84,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Mutate(arguments) => mutate::run(&arguments),
+        Command::Dist(arguments) => dist::run(&arguments),
         Command::Bench(arguments) => privilege::as_root("bench", || bench::run(&arguments)),
         Command::Demo(arguments) => privilege::as_root("demo", || demo::run(&arguments)),
     }

@@ -18,7 +18,7 @@ use ebpf_build::Toolchain;
 use nix::unistd::geteuid;
 use vip_tests::lab::{BPFFS, mount_bpffs};
 
-use crate::cargo::cargo;
+use crate::{cargo::cargo, dist::program::find_unwinder};
 
 /// Commands that the tests run, and the Debian packages that have them.
 const TOOLS: [(&str, &str); 5] = [
@@ -33,6 +33,10 @@ const BROWSERS: [(&str, &str); 1] = [("chromium", "chromium")];
 /// Commands that run other kernels in virtual machines, and the Debian packages that have them.
 const VM_TOOLS: [(&str, &str); 3] =
     [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("strip", "binutils")];
+/// Commands that `cargo xtask dist` needs besides a compiler, likewise.
+const DIST_TOOLS: [(&str, &str); 2] = [("musl-gcc", "musl-tools"), ("dpkg-deb", "dpkg")];
+/// What the standard library unwinds with where there is no glibc.
+const UNWINDER: &str = "libunwind-19-dev";
 /// Commands that only `cargo xtask bench traffic` runs, likewise.
 const TRAFFIC_TOOLS: [(&str, &str); 1] = [("iperf3", "iperf3")];
 /// What benches compare with, and the Debian packages that have it.
@@ -91,6 +95,12 @@ pub(crate) fn ensure_vm_tools() -> Result<()> {
     ensure(&VM_STEPS)
 }
 
+/// What it takes to build what is shipped; says only what had to be done.
+pub(crate) fn ensure_dist_tools() -> Result<()> {
+    ensure(&BUILD_STEPS)?;
+    ensure(&DIST_STEPS)
+}
+
 /// What `cargo xtask bench traffic` needs beyond [`ensure_all`]; says only what had to be done.
 pub(crate) fn ensure_traffic_tools() -> Result<()> {
     ensure(&TRAFFIC_STEPS)
@@ -110,6 +120,7 @@ const SERF_STEPS: [Step; 2] = [serf::program, serf::library];
 const FRONT_STEPS: [Step; 1] = [fronts::programs];
 const FUZZ_STEPS: [Step; 1] = [cxx_compiler];
 const VM_STEPS: [Step; 1] = [virtual_machines];
+const DIST_STEPS: [Step; 2] = [|| install_missing("what is shipped", &DIST_TOOLS), unwinder];
 const TRAFFIC_STEPS: [Step; 1] = [|| install_missing("traffic", &TRAFFIC_TOOLS)];
 /// Not among those of [`run`]: who measures nothing wants no other keepalived on the machine.
 const PEER_STEPS: [Step; 1] = [|| install_missing("peers", &PEERS)];
@@ -159,6 +170,14 @@ fn bpf_linker() -> Result<Outcome> {
 
 fn tools() -> Result<Outcome> {
     install_missing("tools", &TOOLS)
+}
+
+fn unwinder() -> Result<Outcome> {
+    if let Ok(file) = find_unwinder() {
+        return Ok(Outcome::Found(file.display().to_string()));
+    }
+    apt_install(&[UNWINDER])?;
+    Ok(Outcome::Did(find_unwinder()?.display().to_string()))
 }
 
 fn virtual_machines() -> Result<Outcome> {
