@@ -55,6 +55,7 @@ pub struct Group {
     pub state: String,
     pub holder: Option<String>,
     pub ballot: String,
+    pub priority: u8,
     pub transitions: u64,
 }
 
@@ -232,7 +233,8 @@ mod tests {
         let members =
             vec![json!({"id": id, "address": "10.77.0.1", "status": "alive", "voter": true}); alive];
         let group = json!({
-            "name": "web", "state": state, "holder": format!("lb{holder}"), "ballot": "1.1", "transitions": 1
+            "name": "web", "state": state, "holder": format!("lb{holder}"), "ballot": "1.1", "priority": 100,
+            "transitions": 1
         });
         let status = json!({
             "node": format!("lb{id}"), "id": id, "xdp": "native", "epoch": 1, "insecure": false,

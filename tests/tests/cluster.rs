@@ -20,6 +20,7 @@ mod cluster {
     mod gossip;
     mod groups;
     mod handover;
+    mod health;
     mod history;
     mod interfaces;
     mod ipv6;

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
 use crate::{
     config::{Overrides, Settings, Source, Vip, XdpMode, parse_duration, parse_interface_name, parse_peer},
@@ -22,6 +22,7 @@ pub mod history;
 pub mod import;
 pub mod join;
 pub mod keygen;
+pub mod maintenance;
 pub mod reload;
 pub mod tell;
 mod watch;
@@ -39,8 +40,9 @@ Examples:
     vip-user status --watch
   See what has changed in the last hour, also after a crash:
     vip-user history --since 1h
-  Free this machine for maintenance, without a gap:
-    vip-user handover
+  Free this machine for maintenance, without a gap, and take it back into service:
+    vip-user maintenance on
+    vip-user maintenance off
   Find the cluster through a member on another segment:
     vip-user join 10.77.0.1
   Put a changed configuration in force, without a gap:
@@ -112,6 +114,21 @@ pub enum Command {
     /// A group with `preempt = true` goes back to a fitter node by itself.
     #[command(verbatim_doc_comment)]
     Handover(HandoverArgs),
+    /// Free this node of all groups, or let it take them again
+    ///
+    /// `on`: what the node holds goes to other nodes without a gap, and the node takes nothing, as one of priority 0, until
+    /// `off`. It goes on voting, and stays in maintenance when its daemon is started again. A group that no other node can take
+    /// goes on being served here until one can: maintenance never takes a service away. The command waits for the handovers, says
+    /// what has become of each group, and its exit status is 1 if one has stayed.
+    ///
+    /// `off`: the node is a candidate again. It gets its groups back as after any recovery: when the holder fails or hands over,
+    /// or, with `preempt = true` and the higher priority, after `preempt_delay`.
+    ///
+    /// Doing either twice does no harm.
+    ///
+    ///   vip-user maintenance on && reboot
+    #[command(verbatim_doc_comment)]
+    Maintenance(MaintenanceArgs),
     /// Take this node out of the cluster: it votes no more, and its daemon ends
     ///
     /// A daemon that is only stopped stays a voter, and counts as one that has failed: the others still need a majority
@@ -336,6 +353,29 @@ pub struct ReloadArgs {
     pub json: bool,
 }
 
+/// Flags of `maintenance`.
+#[derive(Args, Debug)]
+pub struct MaintenanceArgs {
+    /// Whether the node is to hold nothing from now on
+    #[arg(value_enum, value_name = "on|off")]
+    pub switch: Switch,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+}
+
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Switch {
+    /// It begins.
+    On,
+    /// It is over.
+    Off,
+}
+
 /// Flags of `leave`.
 #[derive(Args, Debug)]
 pub struct LeaveArgs {
@@ -509,6 +549,18 @@ mod tests {
             (Some("eth1"), Some("lb1"), true)
         );
         assert_eq!(parse("vip-user import").unwrap_err().kind(), ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
+    fn maintenance_is_on_or_off() {
+        let switch = |line: &str| match parse(line).unwrap().command {
+            Some(Command::Maintenance(MaintenanceArgs { switch, json, .. })) => (switch, json),
+            command => panic!("{command:?}"),
+        };
+        assert_eq!(switch("vip-user maintenance on --iface eth0"), (Switch::On, false));
+        assert_eq!(switch("vip-user maintenance off --json"), (Switch::Off, true));
+        assert_eq!(parse("vip-user maintenance").unwrap_err().exit_code(), 2);
+        assert_eq!(parse("vip-user maintenance true").unwrap_err().exit_code(), 2);
     }
 
     #[test]

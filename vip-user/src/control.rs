@@ -41,6 +41,11 @@ pub enum Request {
     },
     /// The configuration is to be read anew, and followed: [`Reloaded`].
     Reload,
+    /// This node is to hold nothing from now on, or no more so: [`Maintenance`].
+    Maintenance {
+        /// Which of the two.
+        on: bool,
+    },
     /// This node is to vote no more, and its daemon to end: [`Departure`](crate::departure::Departure).
     Leave,
     /// A failed node is to vote no more: the same.
@@ -83,6 +88,7 @@ impl Request {
         match self {
             Self::Status | Self::Members | Self::History { .. } => false,
             Self::Handover { .. }
+            | Self::Maintenance { .. }
             | Self::Reload
             | Self::Leave
             | Self::Forget { .. }
@@ -152,6 +158,20 @@ pub struct Handover {
     pub group: String,
     /// The name of the node that holds it now; or why it was not handed over, and what to do.
     pub result: Result<String, String>,
+}
+
+/// A node is in maintenance, or not any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Maintenance {
+    /// The node's name.
+    pub node: String,
+    /// Whether it is.
+    pub on: bool,
+    /// What has become of the groups that it held. One that was not handed over goes on being served here until another node can
+    /// take it.
+    pub groups: Vec<Handover>,
+    /// Why a daemon that is started again would not know of it; none: it would.
+    pub forgotten: Option<String>,
 }
 
 /// What a daemon answers: `{"ok":…}`, `{"error":"…"}` or `{"denied":"…"}`.

@@ -4,6 +4,7 @@
 //! all that may wait (membership, the log, netlink, clients). They talk by two bounded queues, orders and reports.
 //! The order of a start is in [`start`], what it leaves on the machine in [`footprint`].
 
+mod backoff;
 mod claim;
 mod conflicts;
 mod contacts;
@@ -12,17 +13,20 @@ mod departure;
 mod ears;
 mod elections;
 mod figures;
+mod fitness;
 mod footprint;
 mod gossip;
 mod groups;
 mod handover;
 mod happenings;
+mod health;
 mod interfaces;
 mod journal;
 mod lease_thread;
 mod leftovers;
 mod live_nodes;
 mod lookup;
+mod maintenance;
 mod mode;
 mod own_vote;
 mod pairing;
@@ -247,6 +251,7 @@ async fn live(
     netlink: &Netlink,
     changes: &mut Changes,
 ) -> Result<(), Failure> {
+    let mut checks = shared.with(|plane| plane.health.results());
     loop {
         if let Some(end) = shared.with(ControlPlane::take_end) {
             return end;
@@ -272,6 +277,10 @@ async fn live(
                 Ok(change) => handle_change(shared, netlink, change).await,
                 Err(error) => Err(Failure::refused(format!("netlink notifications have ended: {error}"))),
             },
+            () = checks.next() => {
+                shared.with(ControlPlane::handle_checks);
+                Ok(())
+            }
             () = shared.asked() => Ok(()),
             () = tokio::time::sleep(Duration::from_nanos(deadline.saturating_sub(clock::now()))) => {
                 shared.with(ControlPlane::handle_timeout);
@@ -349,6 +358,7 @@ async fn answer(shared: Shared, reloader: Reloader, request: Request) -> Reply {
         Request::Handover { group, to } => {
             handover::hand_over(&shared, group.as_deref(), to.as_deref()).await
         }
+        Request::Maintenance { on } => maintenance::set(&shared, on).await,
         Request::Event { name, payload, coalesce } => {
             shared.ask(|plane| plane.make_event(&name, &payload, coalesce))
         }

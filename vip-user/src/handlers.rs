@@ -8,7 +8,7 @@ mod answer;
 mod job;
 mod notifier;
 mod output;
-mod process;
+pub(crate) mod process;
 mod runner;
 
 use std::sync::Arc;

@@ -39,6 +39,8 @@ pub mod gossip;
 #[cfg(feature = "daemon")]
 pub mod handlers;
 #[cfg(feature = "daemon")]
+pub mod health;
+#[cfg(feature = "daemon")]
 pub mod histogram;
 #[cfg(feature = "daemon")]
 pub mod import;

@@ -10,7 +10,7 @@ use std::{
 
 use clap::Parser;
 use vip_user::{
-    cli::{Cli, Command, check, client, depart, history, import, join, keygen, reload, tell},
+    cli::{Cli, Command, check, client, depart, history, import, join, keygen, maintenance, reload, tell},
     confinement, daemon,
     exit::Failure,
     logging,
@@ -55,6 +55,7 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::History(args) => history::history(&args),
         Command::Members(args) => client::members(&args),
         Command::Handover(args) => client::handover(args),
+        Command::Maintenance(args) => maintenance::maintenance(&args),
         Command::Leave(args) => depart::leave(&args),
         Command::Forget(args) => depart::forget(&args),
         Command::Join(args) => join::join(&args),

@@ -359,15 +359,16 @@ impl Membership {
         self.advance(now);
     }
 
-    /// This node would serve other groups, or by other priorities, than it has said; it says so at once.
+    /// This node would serve other groups, or by other priorities, than it has said; it says so at once, before it does anything
+    /// about it.
     pub fn set_offers(&mut self, offers: Vec<Offer>, now: u64) {
         if offers == self.members.me.hello.groups {
             return;
         }
         self.members.me.hello.groups = offers;
         self.next_hello = now;
-        self.actions.push_back(Action::PeersChanged);
         self.advance(now);
+        self.actions.push_back(Action::PeersChanged);
     }
 
     /// This node is about to stop: its Hellos say so from now on, the first one at once, and it consents to nothing

@@ -245,6 +245,16 @@ impl Netlink {
         }))
     }
 
+    /// Whether the link of that name is switched on, and whether it has a carrier; `None` if there is none.
+    ///
+    /// # Errors
+    /// The exchange with the kernel failed.
+    pub async fn link_state(&self, name: &str) -> Result<Option<(bool, bool)>> {
+        let link = self.link(name).await?;
+        let has = |link: &LinkMessage, flag| link.header.flags.contains(flag);
+        Ok(link.map(|link| (has(&link, LinkFlags::Up), has(&link, LinkFlags::LowerUp))))
+    }
+
     /// Makes the dummy interface carry exactly `vips`, each as a /32 or /128 (which brings no prefix route), and says
     /// what had to be changed. The dummy is made if it is missing, and is up with `IFF_NOARP`. Calling it again
     /// changes nothing, so that it serves as start-up, repair and change of configuration alike.

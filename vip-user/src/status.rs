@@ -50,6 +50,52 @@ pub struct Status {
     /// Pair mode; none where it is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pair: Option<Pair>,
+    /// Whether an operator wants this node to hold nothing.
+    #[serde(default)]
+    pub maintenance: bool,
+    /// The health checks, in the order of the configuration.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
+}
+
+/// A health check of this node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// What it looks at: `http`, `tcp`, `exec`, `process`, `interface` or `file`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The names of the groups that it concerns; none: all of them.
+    pub groups: Vec<String>,
+    /// What it adds to the priority, while it fails if that is negative, while it passes if it is positive; 0: it is fatal.
+    pub weight: i16,
+    /// Whether it passes.
+    pub state: CheckState,
+    /// The same, for those who count: also false while nothing is known.
+    pub passing: bool,
+    /// When that changed last, in the form that [`rfc3339_millis`] gives.
+    pub since: String,
+    /// How often it was run since the daemon started.
+    pub runs: u64,
+    /// How many of these runs have failed.
+    pub failures: u64,
+    /// How long the last run took, in milliseconds.
+    pub took_ms: f64,
+    /// Why the last run failed that did; none: none has.
+    pub last_error: Option<String>,
+}
+
+/// Whether a check passes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckState {
+    /// Not known yet.
+    Pending,
+    /// It does.
+    Passing,
+    /// It does not.
+    Failing,
 }
 
 /// Pair mode: a lone survivor of two voters may serve while the gateway answers.
@@ -104,7 +150,7 @@ pub struct GroupStatus {
     pub lease_remaining_ms: f64,
     /// The VIPs, as `address/length`.
     pub vips: Vec<String>,
-    /// This node's priority for the group.
+    /// This node's priority for the group, as the others are told: with the weights of its checks, and 0 while it takes nothing.
     pub priority: u8,
     /// How often `state` has changed since the daemon started.
     pub transitions: u64,
@@ -238,7 +284,7 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&status).unwrap(),
             format!(
-                "{before}3.1,\"version\":\"\",\"round_trip_ms\":null,\"tags\":{{}}}}{after},\"conflicts\":0}},\"egress_fence\":false,\"xdp_reason\":null,\"interfaces\":[],\"lease_ms\":0.0}}"
+                "{before}3.1,\"version\":\"\",\"round_trip_ms\":null,\"tags\":{{}}}}{after},\"conflicts\":0}},\"egress_fence\":false,\"xdp_reason\":null,\"interfaces\":[],\"lease_ms\":0.0,\"maintenance\":false,\"checks\":[]}}"
             )
         );
     }

@@ -1,7 +1,7 @@
 //! The state directory: what a node must still know after a crash of its daemon or machine.
 //!
 //! That is the last incarnation, the consent given to a first configuration, the current configuration, the pledge
-//! for the choice of the next one, and which user events were delivered. All calls block on the disk, so they belong on a thread that may. The form of a file
+//! for the choice of the next one, and which user events were delivered, and whether the node is in maintenance. All calls block on the disk, so they belong on a thread that may. The form of a file
 //! is in `sealed`; what the items mean is in `membership`. Leases and their promises are not stored: they live in pinned
 //! maps, and a quarantine covers their loss.
 //!
@@ -48,6 +48,7 @@ pub struct Store {
     configuration: Option<Configuration>,
     pledge: Option<Pledge>,
     delivered: Option<Delivered>,
+    maintenance: bool,
     _lock: Flock<File>,
 }
 
@@ -56,6 +57,13 @@ pub struct Store {
 #[serde(deny_unknown_fields)]
 struct Delivered {
     ltime: u64,
+}
+
+/// Whether an operator wants the node to hold nothing.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Maintenance {
+    on: bool,
 }
 
 /// The start of a daemon.
@@ -159,6 +167,7 @@ impl Store {
             pledge: load(dir, Item::Pledge, &owner)?,
             // Nothing that others count on: without it, this node hears only what is new.
             delivered: load(dir, Item::Delivered, &owner).unwrap_or(None),
+            maintenance: load(dir, Item::Maintenance, &owner)?.is_some_and(|Maintenance { on }| on),
             dir: dir.to_owned(),
             owner,
             _lock: lock,
@@ -250,6 +259,20 @@ impl Store {
         Ok(())
     }
 
+    /// Whether the node was put in maintenance, and not taken out again.
+    pub fn maintenance(&self) -> bool {
+        self.maintenance
+    }
+
+    /// Keeps that for the next run.
+    pub fn store_maintenance(&mut self, on: bool) -> Result<(), StoreError> {
+        if on != self.maintenance {
+            self.save(Item::Maintenance, Maintenance { on })?;
+            self.maintenance = on;
+        }
+        Ok(())
+    }
+
     /// What membership starts from.
     pub fn stored(&self) -> Stored {
         let (consent, configuration) = (self.consent.clone(), self.configuration.clone());
@@ -271,6 +294,7 @@ enum Item {
     Configuration,
     Pledge,
     Delivered,
+    Maintenance,
 }
 
 impl Item {
@@ -281,6 +305,7 @@ impl Item {
             Self::Configuration => "configuration",
             Self::Pledge => "pledge",
             Self::Delivered => "events",
+            Self::Maintenance => "maintenance",
         }
     }
 
@@ -293,9 +318,9 @@ impl Item {
     }
 
     /// An incarnation only has to grow: nobody agreed to anything by it, and a node that was refused its id at its
-    /// first start may take another one. Nor does anybody count on what was delivered.
+    /// first start may take another one. Nor does anybody count on what was delivered; and maintenance is the machine's.
     fn is_anyones(self) -> bool {
-        matches!(self, Self::Incarnation | Self::Delivered)
+        matches!(self, Self::Incarnation | Self::Delivered | Self::Maintenance)
     }
 
     /// What an operator can do when the file is damaged.
@@ -305,6 +330,7 @@ impl Item {
                 "if this machine's clock is right, remove this file: the node then starts from the time of day"
             }
             Self::Delivered => "remove this file: the node then hears of new user events only",
+            Self::Maintenance => "remove this file: the node is then not in maintenance",
             Self::Consent | Self::Configuration | Self::Pledge => {
                 "this node no longer knows what it has agreed to: if other nodes of the cluster have a configuration \
                  (`vip-user members` there), remove its whole state directory, and it comes back as a new node; if none \

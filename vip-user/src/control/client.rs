@@ -30,8 +30,8 @@ const MAX_REPLY: u64 = 16 * 1024 * 1024;
 /// [`Exit::Refused`](crate::exit::Exit::Refused) with the daemon's reason if it refuses.
 pub fn request<T: DeserializeOwned>(path: &Path, request: Request) -> Result<T, Failure> {
     let patience = match &request {
-        // What a reload takes from this node is handed over.
-        Request::Handover { .. } | Request::Reload => HANDOVER_PATIENCE,
+        // What a reload or maintenance takes from this node is handed over.
+        Request::Handover { .. } | Request::Maintenance { .. } | Request::Reload => HANDOVER_PATIENCE,
         Request::Join { .. } => JOIN_PATIENCE,
         Request::Query { timeout_ms, .. } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
         _ => PATIENCE,

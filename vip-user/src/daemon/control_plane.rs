@@ -13,6 +13,7 @@ use vip_common::wire::Kind;
 use super::conflicts::Conflicts;
 use super::gossip::GossipSide;
 use super::groups::Group;
+use super::health::HealthSide;
 use super::interfaces::Interfaces;
 use super::journal::Journal;
 use super::lease_thread::{Order, OrderBook, Report};
@@ -27,7 +28,6 @@ use crate::clock;
 use crate::config::Settings;
 use crate::contacts::{Contacts, Way};
 use crate::dataplane::{Counters, Words};
-use crate::election::State;
 use crate::exit::Failure;
 use crate::handlers::Events;
 use crate::journal::{Happening, Kind as Change};
@@ -56,6 +56,7 @@ pub(super) struct ControlPlane {
     pub(super) contacts: Contacts,
     pub(super) journal: Journal,
     pub(super) log_losses: Losses,
+    pub(super) health: HealthSide,
     pub(super) preemption: Preemption,
     pub(super) conflicts: Conflicts,
     pub(super) orders: OrderBook,
@@ -80,6 +81,14 @@ impl ControlPlane {
         self.tell_of_itself(adopts);
         for interface in self.interfaces.iter().filter(|interface| !interface.carrier) {
             tell_carrier(&mut self.journal, interface);
+        }
+        if self.health.is_in_maintenance {
+            warn!("this node is in maintenance: it takes nothing until `vip-user maintenance off`");
+        }
+        let now = clock::now();
+        for group in &mut self.groups {
+            // By a former run.
+            group.is_served = self.words.holds(group.slot, now);
         }
         self.warn_of_pair_mode();
         self.order_eligibility();
@@ -126,11 +135,9 @@ impl ControlPlane {
         }
         self.membership.handle_timeout(clock::now());
         self.settle();
-        self.yield_to_fitter();
         // The outcome of a handover may not have been told, and a target may have come.
-        if self.has_to_give_up() {
-            self.order_eligibility();
-        }
+        self.order_eligibility();
+        self.tell_of_checks();
         self.look_at_holders();
         self.warn_of_vacancies();
         self.look_for_quorums();
@@ -234,6 +241,8 @@ impl ControlPlane {
             counters: summary(&self.outcomes()),
             lease_ms: self.settings.cluster.lease.as_secs_f64() * 1e3,
             pair: self.pair_status(),
+            maintenance: self.health.is_in_maintenance,
+            checks: self.health.status(),
         }
     }
 
@@ -392,11 +401,6 @@ impl ControlPlane {
     }
 
     /// Whether there is a group that this node holds and must not.
-    pub(super) fn has_to_give_up(&self) -> bool {
-        let can_serve = self.can_serve();
-        self.groups.iter().any(|group| group.part == State::Holder && !group.may_be_held(can_serve))
-    }
-
     /// Gives up what this node holds, for good.
     pub(super) fn withdraw(&mut self) {
         self.is_withdrawn = true;
@@ -404,20 +408,34 @@ impl ControlPlane {
         self.settle();
     }
 
-    /// Tells the elections whether this node may hold their groups, and the other nodes that it cannot. What it holds and may
-    /// not any more goes to another node first, if they still hear each other.
+    /// Tells the elections whether this node may hold their groups, and the other nodes what it offers. What it holds and should
+    /// not, or not as well as another one, goes there first, if they still hear each other.
     pub(super) fn order_eligibility(&mut self) {
-        let (can_serve, stays) = (self.can_serve(), self.membership.stays());
-        let offers = self.groups.iter().map(|group| group.offer(can_serve)).collect();
-        self.membership.set_offers(offers, clock::now());
-        let can_hand_over = stays && self.interfaces.home.carrier;
+        self.tell_offers();
+        let stays = self.membership.stays();
+        let may_give_away = stays && self.interfaces.home.carrier;
         for index in 0..self.groups.len() {
-            let may_be_held = self.groups[index].may_be_held(can_serve);
-            if !may_be_held && can_hand_over && self.give_away(index) {
+            let gives_away = may_give_away && self.groups[index].fitness.gives_away();
+            if gives_away && self.give_away(index) {
                 continue;
             }
-            let (group, eligible) = (&self.groups[index], may_be_held && stays);
-            self.orders.give(Order::Eligible { slot: group.slot, eligible });
+            let group = &mut self.groups[index];
+            let eligible = stays && group.fitness.may_hold(group.is_served);
+            if group.eligible.replace(eligible) != Some(eligible) {
+                self.orders.give(Order::Eligible { slot: group.slot, eligible });
+            }
+        }
+        self.yield_to_fitter();
+    }
+
+    /// Tells the other nodes what this one offers now, before anything is done about it: who is given a group must know why, or
+    /// gives it back.
+    pub(super) fn tell_offers(&mut self) {
+        self.assess();
+        let offers: Vec<_> = self.groups.iter().map(Group::offer).collect();
+        if offers != self.membership.hello().groups {
+            self.membership.set_offers(offers, clock::now());
+            self.settle();
         }
     }
 

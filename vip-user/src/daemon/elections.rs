@@ -46,6 +46,7 @@ impl ControlPlane {
             }
             Promoted(ballot) => {
                 group.part = State::Holder;
+                group.is_served = true;
                 let mut what = Happening::new(Kind::Promoted, format!("this node is master now: {text}"));
                 (what.node, group.unheld_since) = (former, None);
                 what = what.group(name).ballot(ballot);
@@ -59,6 +60,8 @@ impl ControlPlane {
             }
             Demoted(reason) => {
                 group.part = State::Follower;
+                // One that lapsed is taken up again, if nobody else does.
+                group.is_served &= reason == Demotion::Lapsed;
                 let ends = format!("this node is not master any more: {reason}");
                 let what = match reason {
                     Demotion::Released => Happening::new(Kind::Demoted, ends),
@@ -78,6 +81,10 @@ impl ControlPlane {
         }
         self.tell_of_election(slot, said);
         self.end_handover(slot, said);
+        if matches!(said, Promoted(_)) {
+            // Of a former run's lease, or meanwhile: it may be one that this node should not hold.
+            self.order_eligibility();
+        }
         self.look_at_holders();
     }
 
@@ -108,9 +115,8 @@ impl ControlPlane {
     }
 
     pub(super) fn observe_groups(&mut self, now: u64) {
-        let can_serve = self.can_serve();
         for group in &mut self.groups {
-            group.observe(self.words.read(group.slot), can_serve, now);
+            group.observe(self.words.read(group.slot), now);
         }
     }
 
@@ -136,8 +142,10 @@ impl ControlPlane {
             if let Some(what) = what {
                 self.journal.tell(what);
             }
+            let me = self.id;
             let group = &mut self.groups[index];
             group.last_holder = holder;
+            group.is_served &= holder.is_none_or(|holder| holder == me);
             group.last_other_holder = holder.filter(|id| *id != self.id).or(group.last_other_holder);
             group.unheld_since = match holder {
                 Some(_) => None,

@@ -5,6 +5,7 @@ use std::time::SystemTime;
 use vip_common::lease::held;
 
 use super::figures::Figures;
+use super::fitness::{Duty, Fitness};
 use super::handover::Handovers;
 use super::happenings::QuorumLoss;
 use super::states::Scripts;
@@ -34,6 +35,12 @@ pub(super) struct Group {
     pub(super) quarantine_until: u64,
     /// What the election said last.
     pub(super) part: State,
+    /// What this node makes of it at the moment.
+    pub(super) fitness: Fitness,
+    /// Whether this node serves it, or did last and nobody has since.
+    pub(super) is_served: bool,
+    /// What the lease thread was told last of whether this node may hold it.
+    pub(super) eligible: Option<bool>,
     /// The node that held it when that was last looked at.
     pub(super) last_holder: Option<u16>,
     /// The node that was seen to hold it last, this one aside.
@@ -60,6 +67,9 @@ impl Group {
     pub(super) fn new(settings: config::Group, slot: u32, id: u32, quarantine_until: u64) -> Self {
         Self {
             state: if settings.priority == 0 { GroupState::Witness } else { GroupState::Quarantine },
+            fitness: Fitness { priority: settings.priority, best: settings.priority, duty: Duty::Wait },
+            is_served: false,
+            eligible: None,
             settings,
             slot,
             id,
@@ -99,9 +109,9 @@ impl Group {
     }
 
     /// Looks at the group at `now`, and counts a change of this node's state.
-    pub(super) fn observe(&mut self, word: Word, can_serve: bool, now: u64) {
+    pub(super) fn observe(&mut self, word: Word, now: u64) {
         self.figures.observe(word, now);
-        let state = self.state_at(word, can_serve, now);
+        let state = self.state_at(word, now);
         if state != self.state {
             self.state = state;
             self.transitions += 1;
@@ -109,11 +119,12 @@ impl Group {
         }
     }
 
-    fn state_at(&self, word: Word, can_serve: bool, now: u64) -> GroupState {
+    fn state_at(&self, word: Word, now: u64) -> GroupState {
         match self.part {
             _ if self.settings.priority == 0 => GroupState::Witness,
             State::Holder if held(word.lease_until, now) => GroupState::Master,
-            _ if !can_serve => GroupState::Fault,
+            _ if self.fitness.duty == Duty::Stop && !self.is_leaving => GroupState::Fault,
+            _ if self.fitness.duty == Duty::Leave => GroupState::Maintenance,
             _ if now < self.quarantine_until => GroupState::Quarantine,
             State::Candidate if holder(word, now).is_none() => GroupState::Candidate,
             State::Holder | State::Candidate | State::Follower => GroupState::Backup,
@@ -125,15 +136,9 @@ impl Group {
         self.state == GroupState::Master
     }
 
-    /// Whether this node could hold it, if it can serve at all.
-    pub(super) const fn may_be_held(&self, can_serve: bool) -> bool {
-        can_serve && !self.is_leaving && self.settings.priority > 0
-    }
-
-    /// What this node says that it would do for the group; nothing while it cannot hold it.
-    pub(super) fn offer(&self, can_serve: bool) -> Offer {
-        let config::Group { priority, preempt, .. } = self.settings;
-        Offer { group: self.id, priority: if self.may_be_held(can_serve) { priority } else { 0 }, preempt }
+    /// What this node says that it would do for the group.
+    pub(super) fn offer(&self) -> Offer {
+        Offer { group: self.id, priority: self.fitness.offer(), preempt: self.settings.preempt }
     }
 
     /// Why nobody holds the group although this node stands for it, when that has lasted and is to be said (again).
@@ -158,7 +163,7 @@ impl Group {
             ballot: word.holder_ballot.to_string(),
             lease_remaining_ms: until.saturating_sub(now) as f64 / 1e6,
             vips: self.settings.vips.iter().map(ToString::to_string).collect(),
-            priority: self.settings.priority,
+            priority: self.fitness.offer(),
             transitions: self.transitions,
             since: rfc3339_millis(self.since),
         }
@@ -200,40 +205,48 @@ mod tests {
         Word { lease_until, holder_until, holder_ballot: Ballot::new(3, 2) }
     }
 
-    fn state(part: State, word: Word, can_serve: bool) -> GroupState {
+    fn state(part: State, word: Word, duty: Duty) -> GroupState {
         let mut group = group(100);
-        group.part = part;
-        group.observe(word, can_serve, NOW);
+        (group.part, group.fitness.duty) = (part, duty);
+        group.observe(word, NOW);
         group.state
     }
 
     #[test]
     fn a_holder_is_master_while_its_word_runs_and_not_longer() {
-        assert_eq!(state(State::Holder, word(NOW + 1, NOW + 1), true), GroupState::Master);
-        assert_eq!(state(State::Holder, word(NOW, NOW), true), GroupState::Backup);
+        assert_eq!(state(State::Holder, word(NOW + 1, NOW + 1), Duty::Serve), GroupState::Master);
+        assert_eq!(state(State::Holder, word(NOW, NOW), Duty::Serve), GroupState::Backup);
     }
 
     #[test]
     fn a_node_that_stands_is_a_candidate_until_another_one_holds() {
-        assert_eq!(state(State::Candidate, word(0, NOW), true), GroupState::Candidate);
-        assert_eq!(state(State::Candidate, word(0, NOW + 1), true), GroupState::Backup);
+        assert_eq!(state(State::Candidate, word(0, NOW), Duty::Serve), GroupState::Candidate);
+        assert_eq!(state(State::Candidate, word(0, NOW + 1), Duty::Serve), GroupState::Backup);
     }
 
     #[test]
     fn a_node_that_cannot_serve_is_at_fault_and_a_witness_stays_one() {
-        assert_eq!(state(State::Follower, word(0, NOW + 1), false), GroupState::Fault);
+        assert_eq!(state(State::Follower, word(0, NOW + 1), Duty::Stop), GroupState::Fault);
         let mut witness = group(0);
-        witness.observe(word(0, NOW + 1), false, NOW);
+        witness.fitness.duty = Duty::Stop;
+        witness.observe(word(0, NOW + 1), NOW);
         assert_eq!((witness.state, witness.transitions), (GroupState::Witness, 0));
+    }
+
+    #[test]
+    fn in_maintenance_a_node_says_so_as_soon_as_it_serves_no_longer() {
+        assert_eq!(state(State::Holder, word(NOW + 1, NOW + 1), Duty::Leave), GroupState::Master);
+        assert_eq!(state(State::Follower, word(0, NOW + 1), Duty::Leave), GroupState::Maintenance);
+        assert_eq!(state(State::Follower, word(0, NOW + 1), Duty::Wait), GroupState::Backup);
     }
 
     #[test]
     fn a_group_is_in_quarantine_until_its_acceptor_speaks() {
         let mut group = group(100);
         group.quarantine_until = NOW + 1;
-        group.observe(word(0, 0), true, NOW);
+        group.observe(word(0, 0), NOW);
         assert_eq!((group.state, group.transitions), (GroupState::Quarantine, 0));
-        group.observe(word(0, 0), true, NOW + 1);
+        group.observe(word(0, 0), NOW + 1);
         assert_eq!((group.state, group.transitions), (GroupState::Backup, 1));
     }
 

@@ -9,8 +9,10 @@ use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 use tracing::info;
 
+use super::backoff::Backoff;
 use super::control_plane::{ControlPlane, nanoseconds};
-use super::groups::holder;
+use super::fitness::{Duty, Fitness};
+use super::groups::{Group, holder};
 use super::lease_thread::Order;
 use super::preemption::priority_of;
 use super::shared::Shared;
@@ -40,6 +42,8 @@ pub(super) struct Handovers {
     under_way: Option<UnderWay>,
     /// When preemption may ask again, in CLOCK_BOOTTIME ns.
     retry_at: u64,
+    /// When a check may again be the reason.
+    backoff: Backoff,
 }
 
 #[derive(Debug)]
@@ -73,14 +77,14 @@ impl Handovers {
 }
 
 /// What an operator's wish has led to for one group; the error is why nothing was begun.
-struct Begun {
+pub(super) struct Begun {
     group: String,
     handover: Result<Ordered, String>,
 }
 
 impl Begun {
     /// Waits for what came of it.
-    async fn finish(self, shared: &Shared) -> Handover {
+    pub(super) async fn finish(self, shared: &Shared) -> Handover {
         let result = match self.handover {
             Ok(ordered) => ordered.finish(shared).await,
             Err(reason) => Err(reason),
@@ -90,7 +94,7 @@ impl Begun {
 }
 
 /// A handover that was ordered.
-struct Ordered {
+pub(super) struct Ordered {
     slot: u32,
     to: u16,
     to_name: String,
@@ -173,27 +177,55 @@ async fn serves(shared: &Shared, slot: u32, node: u16) -> bool {
 }
 
 impl ControlPlane {
-    /// Gives groups that this node holds to fitter nodes which ask for that. One that does not take it is asked again
-    /// later; meanwhile this node goes on holding.
+    /// Gives groups that this node holds to fitter nodes: to those which ask for that, and, where a check has lowered this
+    /// node's own priority, to any. One that does not take it is asked again later; meanwhile this node goes on holding.
     pub(super) fn yield_to_fitter(&mut self) {
         let now = clock::now();
         for index in 0..self.groups.len() {
             let group = &self.groups[index];
             let is_free = group.handovers.target(now).is_none() && group.handovers.retry_at <= now;
-            if group.part != State::Holder || !is_free {
+            if group.part != State::Holder || group.fitness.duty != Duty::Serve || !is_free {
                 continue;
             }
-            let (priority, delay) = (group.settings.priority, nanoseconds(group.settings.preempt_delay));
-            let candidates = self.membership.candidates();
-            let fitter = self.preemption.successor(candidates, group.id, priority, delay, now);
-            if let Some((id, name)) = fitter.map(|fitter| (fitter.id, fitter.hello.name.clone())) {
-                info!(group = %group.settings.name, "giving way to {name}, of higher priority");
+            if let Some((id, reason)) = self.fitter_than_lowered(group, now) {
+                info!(group = %group.settings.name, "{reason}");
+                self.groups[index].handovers.backoff.note(now);
+                self.order_handover(index, id, None);
+            } else if let Some((id, reason)) = self.preempting(group, now) {
+                info!(group = %group.settings.name, "{reason}");
                 self.order_handover(index, id, None);
             }
         }
     }
 
-    /// Has a group handed over to the fittest other node that this node holds and may not, unless that has failed just now;
+    /// The fittest node, if a check has made this one less fit than that, and why.
+    fn fitter_than_lowered(&self, group: &Group, now: u64) -> Option<(u16, String)> {
+        let Fitness { priority, best, .. } = group.fitness;
+        if !group.fitness.is_lowered() || !group.handovers.backoff.allows(now) {
+            return None;
+        }
+        let priorities: Vec<_> =
+            self.membership.candidates().map(|member| (member.id, priority_of(member, group.id))).collect();
+        let id = target::fittest(&priorities, self.id).ok()?;
+        let is_fitter = priorities.iter().any(|(other, its)| *other == id && *its > priority);
+        let reason = || {
+            format!(
+                "giving way to {}: checks have lowered the priority here from {best} to {priority}",
+                self.name_of(id)
+            )
+        };
+        is_fitter.then(|| (id, reason()))
+    }
+
+    /// The node that preempts this one, and why.
+    fn preempting(&self, group: &Group, now: u64) -> Option<(u16, String)> {
+        let delay = nanoseconds(group.settings.preempt_delay);
+        let (candidates, priority) = (self.membership.candidates(), group.fitness.priority);
+        let fitter = self.preemption.successor(candidates, group.id, priority, delay, now)?;
+        Some((fitter.id, format!("giving way to {}, of higher priority", fitter.hello.name)))
+    }
+
+    /// Has a group handed over to the fittest other node that this node holds and should not, unless that has failed just now;
     /// whether this is under way.
     pub(super) fn give_away(&mut self, index: usize) -> bool {
         let (now, group) = (clock::now(), &self.groups[index]);
@@ -220,13 +252,10 @@ impl ControlPlane {
             Action::HandoverFailed { to, reason } => Err(self.explain_failure(to, reason)),
             _ => return,
         };
-        let can_serve = self.can_serve();
         let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
         group.handovers.end(outcome, clock::now());
         // Where it was given away: not to be taken again, or to be released.
-        if !group.may_be_held(can_serve) {
-            self.order_eligibility();
-        }
+        self.order_eligibility();
     }
 
     fn explain_failure(&self, to: u16, reason: HandoverFailure) -> String {
@@ -243,14 +272,33 @@ impl ControlPlane {
     }
 
     /// Begins what an operator asks for. An error means that there is nothing to hand over.
-    fn begin_handovers(&mut self, group: Option<&str>, to: Option<&str>) -> Result<Vec<Begun>, String> {
+    pub(super) fn begin_handovers(
+        &mut self,
+        group: Option<&str>,
+        to: Option<&str>,
+    ) -> Result<Vec<Begun>, String> {
         let groups = self.groups_to_hand_over(group)?;
         let members = self.members();
-        let begin = |index: usize| Begun {
-            group: self.groups[index].settings.name.clone(),
-            handover: self.target_of(index, &members, to).map(|to| self.begin_handover(index, to)),
+        let begin = |index: usize| {
+            let joined = if to.is_none() { self.join_handover(index) } else { None };
+            let handover = match joined {
+                Some(under_way) => Ok(under_way),
+                None => self.target_of(index, &members, to).map(|to| self.begin_handover(index, to)),
+            };
+            Begun { group: self.groups[index].settings.name.clone(), handover }
         };
         Ok(groups.into_iter().map(begin).collect())
+    }
+
+    /// The handover that is under way already, if nobody waits for its outcome yet.
+    fn join_handover(&mut self, index: usize) -> Option<Ordered> {
+        let to = self.groups[index].handovers.target(clock::now())?;
+        let to_name = self.name_of(to);
+        let group = &mut self.groups[index];
+        let (waiting, outcome) = oneshot::channel();
+        let under_way = group.handovers.under_way.as_mut().filter(|under_way| under_way.waiting.is_none())?;
+        under_way.waiting = Some(waiting);
+        Some(Ordered { slot: group.slot, to, to_name, outcome })
     }
 
     fn begin_handover(&mut self, index: usize, to: u16) -> Ordered {

@@ -6,27 +6,42 @@ use std::collections::BTreeMap;
 
 use crate::membership::{Member, Status};
 
-/// Since when each other node has been alive without interruption, in CLOCK_BOOTTIME ns.
+/// For how long nodes have been as fit as they are, for each of their groups.
 #[derive(Debug, Default)]
 pub(super) struct Preemption {
-    alive_since: BTreeMap<u16, (u64, u64)>,
+    /// By node and group.
+    known: BTreeMap<(u16, u32), Known>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    incarnation: u64,
+    priority: u8,
+    /// Since when the node has been alive with this priority or a higher one, in CLOCK_BOOTTIME ns.
+    since: u64,
 }
 
 impl Preemption {
-    /// Takes note of who is alive and could hold something at `now`. A node that was restarted starts anew.
+    /// Takes note of who is alive and could hold something at `now`. A node that was restarted starts anew, and so does one that
+    /// offers more than before: it has just recovered from something.
     pub(super) fn observe<'a>(&mut self, members: impl Iterator<Item = &'a Member>, now: u64) {
-        let offers = |member: &Member| member.hello.groups.iter().any(|offer| offer.priority > 0);
-        let alive = members.filter(|member| member.status == Status::Alive && offers(member));
-        self.alive_since = alive
-            .map(|member| {
-                let known = self.alive_since.get(&member.id).filter(|known| known.0 == member.incarnation);
-                (member.id, (member.incarnation, known.map_or(now, |known| known.1)))
+        let alive = members.filter(|member| member.status == Status::Alive);
+        let offers = alive.flat_map(|member| member.hello.groups.iter().map(move |offer| (member, offer)));
+        self.known = offers
+            .filter(|(_, offer)| offer.priority > 0)
+            .map(|(member, offer)| {
+                let (key, incarnation) = ((member.id, offer.group), member.incarnation);
+                let before = self.known.get(&key);
+                let before =
+                    before.filter(|it| it.incarnation == incarnation && it.priority >= offer.priority);
+                let since = before.map_or(now, |before| before.since);
+                (key, Known { incarnation, priority: offer.priority, since })
             })
             .collect();
     }
 
     /// The node that takes over a group which this node holds with `priority`, if there is one: of higher priority,
-    /// with preemption switched on, and alive for `delay` ns.
+    /// with preemption switched on, and as fit as that for `delay` ns.
     pub(super) fn successor<'a>(
         &self,
         members: impl Iterator<Item = &'a Member>,
@@ -37,7 +52,7 @@ impl Preemption {
     ) -> Option<&'a Member> {
         members
             .filter(|member| {
-                let since = self.alive_since.get(&member.id).map(|known| known.1);
+                let since = self.known.get(&(member.id, group)).map(|known| known.since);
                 let well = since.is_some_and(|since| since.saturating_add(delay) <= now);
                 let wants = |offer: &&_| wants(offer, group, priority);
                 well && member.hello.groups.iter().any(|offer| wants(&offer))
@@ -137,6 +152,20 @@ mod tests {
         let well = eager(2, 120);
         assert!(preemption.successor([&well].into_iter(), GROUP, 100, DELAY, 60).is_none());
         assert!(preemption.successor([&well].into_iter(), GROUP, 100, DELAY, 90).is_some());
+    }
+
+    #[test]
+    fn who_has_been_less_fit_for_a_while_waits_anew_and_who_gets_less_fit_does_not() {
+        let mut preemption = Preemption::default();
+        for (priority, at) in [(120, 0), (90, 20), (120, 40)] {
+            preemption.observe([&eager(2, priority)].into_iter(), at);
+        }
+        let well = eager(2, 120);
+        assert!(preemption.successor([&well].into_iter(), GROUP, 100, DELAY, 60).is_none());
+        assert!(preemption.successor([&well].into_iter(), GROUP, 100, DELAY, 90).is_some());
+        let less = eager(2, 110);
+        preemption.observe([&less].into_iter(), 80);
+        assert!(preemption.successor([&less].into_iter(), GROUP, 100, DELAY, 90).is_some());
     }
 
     #[test]

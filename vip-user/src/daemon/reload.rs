@@ -344,7 +344,7 @@ impl ControlPlane {
     /// All that is not about groups is as configured from now on; and the elections know all groups.
     fn follow(&mut self, new: Settings) -> Result<(), Failure> {
         let former = mem::replace(&mut self.settings, new);
-        let Settings { node, cluster, groups: _, checks: _, handlers, paths } = &self.settings;
+        let Settings { node, cluster, groups: _, checks, handlers, paths } = &self.settings;
         // Those that are not named here are the same as before, or of the start alone.
         let (Node { name, tags, metrics, .. }, Paths { live_nodes, .. }) = (node, paths);
         let Cluster { keys, transport, join, interval, .. } = cluster;
@@ -360,6 +360,11 @@ impl ControlPlane {
             self.live_nodes = live_nodes.clone().map(LiveNodes::start);
         }
         self.watching.serve_at(*metrics);
+        if *checks != former.checks
+            && let Err(error) = self.health.follow(&self.settings)
+        {
+            warn!("no check is run any more: {error}; start the daemon again");
+        }
         self.events.set_own(Own { name: name.clone(), tags: tags.clone() });
         self.events.set_handlers(handlers);
         self.interfaces.set_ways(transport.clone(), join.clone());

@@ -25,6 +25,7 @@ use super::contacts;
 use super::control_plane::{ControlPlane, nanoseconds};
 use super::footprint::Footprint;
 use super::gossip::GossipSide;
+use super::health::HealthSide;
 use super::interfaces::Interfaces;
 use super::journal::Journal;
 use super::lease_thread::pair::{Hearing, PairSide};
@@ -325,6 +326,7 @@ fn assemble(
     sides: Sides,
 ) -> Result<Node, Failure> {
     let Sides { lease, control, words, announcers, logger, dummy, egress_fence, mode, adopted } = sides;
+    let health = HealthSide::start(settings, own.store.maintenance()).map_err(refused)?;
     let identity = identity(settings, &own, &place, slots);
     let membership = Membership::new(identity, own.store.stored(), clock::now()).map_err(refused)?;
     let gossip = GossipSide::new(place.id, own.origin.incarnation, own.store.delivered());
@@ -363,6 +365,7 @@ fn assemble(
         presence_changed: false,
         log_losses: Losses::default(),
         journal: Journal::open(&settings.paths.state),
+        health,
         preemption: Preemption::default(),
         conflicts: Conflicts::default(),
         orders: lease_thread.orders(),
@@ -466,7 +469,7 @@ fn identity(settings: &Settings, own: &Own, place: &Place, slots: &Slots) -> Ide
         expect: settings.cluster.expect,
         interval_ns: nanoseconds(settings.cluster.interval),
         lease_ns: nanoseconds(settings.cluster.lease),
-        groups: slots.iter().map(|slot| slot.group().offer(true)).collect(),
+        groups: slots.iter().map(|slot| slot.group().offer()).collect(),
         rules: Rules {
             voter_after: nanoseconds(settings.cluster.voter_after),
             reap: settings.cluster.reap.map(nanoseconds),

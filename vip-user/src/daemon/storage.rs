@@ -39,6 +39,22 @@ impl Storage {
         self.delivered.send_replace(ltime);
     }
 
+    /// Keeps whether the node is in maintenance for the next start. The write begins with this call; the error is for people.
+    pub(super) fn write_maintenance(
+        &self,
+        on: bool,
+    ) -> impl Future<Output = Result<(), String>> + Send + use<> {
+        let store = Arc::clone(&self.store);
+        let write = move || store.lock().unwrap_or_else(PoisonError::into_inner).store_maintenance(on);
+        let written = spawn_blocking(write);
+        async move {
+            match written.await {
+                Ok(result) => result.map_err(|error| error.to_string()),
+                Err(error) => Err(error.to_string()),
+            }
+        }
+    }
+
     /// Makes this durable, however long it takes, then reports it.
     pub(super) fn write(&self, durable: Durable) {
         let (store, done) = (Arc::clone(&self.store), self.done.clone());

@@ -90,7 +90,7 @@ async fn serve(queue: Arc<Queue>, mut is_stopping: watch::Receiver<bool>) {
 
 async fn run(call: &Call, is_stopping: &mut watch::Receiver<bool>, may_warn: bool) {
     let job = Arc::new(Job::without_event(call.event.clone()));
-    let ended = process::run(&call.run, &job, call.limit, is_stopping).await;
+    let ended = process::run(&call.run, &job.environment, &job.input, call.limit, is_stopping).await;
     log(&call.run, call.limit, &job, &ended, may_warn);
 }
 

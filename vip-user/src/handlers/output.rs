@@ -18,7 +18,7 @@ const LOGGED_LINE_LENGTH: usize = 200;
 
 /// The beginning of what was written, and how much that was.
 #[derive(Debug, Default)]
-pub(super) struct Output {
+pub(crate) struct Output {
     kept: Vec<u8>,
     total: u64,
 }
@@ -52,7 +52,7 @@ impl Output {
     }
 
     /// The first lines, in one; what no line of a log should have is escaped.
-    pub(super) fn first_lines(&self) -> String {
+    pub(crate) fn first_lines(&self) -> String {
         let text = String::from_utf8_lossy(&self.kept);
         let lines = text.lines().take(LOGGED_LINES);
         let shown = lines.map(|line| {

@@ -1,8 +1,7 @@
-//! One run of a handler: a process group of its own, with pipes for its standard streams and nothing else of the daemon's.
+//! One run of a program, a handler or a check: a process group of its own, with pipes for its standard streams and nothing else of the daemon's.
 
 use std::io;
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, killpg};
@@ -13,7 +12,6 @@ use tokio::sync::watch;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 
-use super::job::Job;
 use super::output::Output;
 use crate::config::Run;
 use crate::service;
@@ -26,15 +24,15 @@ const KILLED: Duration = Duration::from_millis(500);
 
 /// How a run went.
 #[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) how: End,
-    pub(super) output: Output,
-    pub(super) errors: Output,
+pub(crate) struct Ended {
+    pub(crate) how: End,
+    pub(crate) output: Output,
+    pub(crate) errors: Output,
 }
 
 /// How a run ended.
 #[derive(Debug)]
-pub(super) enum End {
+pub(crate) enum End {
     /// By itself.
     Exited(ExitStatus),
     /// It never began.
@@ -45,21 +43,22 @@ pub(super) enum End {
     Stopped,
 }
 
-/// Runs a handler for one event, no longer than `limit`, and not when the daemon ends.
-pub(super) async fn run(
+/// Runs a program with these variables and this input, no longer than `limit`, and not when the daemon ends.
+pub(crate) async fn run(
     run: &Run,
-    job: &Arc<Job>,
+    environment: &[(String, String)],
+    input: &[u8],
     limit: Duration,
     is_stopping: &mut watch::Receiver<bool>,
 ) -> Ended {
     let (mut output, mut errors) = (Output::default(), Output::default());
-    let mut child = match start(run, job).await {
+    let mut child = match start(run, environment).await {
         Ok(child) => child,
         Err(error) => return Ended { how: End::NotStarted(error), output, errors },
     };
     let mut group = Group::of(&child);
     let how = tokio::select! {
-        status = attend(&mut child, &mut group, &job.input, &mut output, &mut errors) => {
+        status = attend(&mut child, &mut group, input, &mut output, &mut errors) => {
             status.map_or_else(End::NotStarted, End::Exited)
         }
         () = sleep(limit) => End::TimedOut,
@@ -75,10 +74,10 @@ pub(super) async fn run(
 
 /// Starts the process on a thread that may wait: its file may be on a disk that does not answer. The daemon's memory is
 /// not copied, locked as it is: without code between fork and exec, `posix_spawn` does it.
-async fn start(run: &Run, job: &Job) -> io::Result<Child> {
+async fn start(run: &Run, environment: &[(String, String)]) -> io::Result<Child> {
     let (program, arguments) = run.command();
     let mut command = Command::new(program);
-    command.args(arguments).envs(job.environment.iter().map(|(name, value)| (name, value)));
+    command.args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
     service::VARIABLES.iter().for_each(|name| _ = command.env_remove(name));
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.process_group(0).kill_on_drop(true);

@@ -106,7 +106,8 @@ async fn serve(
 ) {
     let mut failures = Pace::new(0, WARNING_PERIOD);
     while let Some(job) = jobs.recv().await {
-        let ended = process::run(&handler.run, &job, handler.timeout, &mut is_stopping).await;
+        let (environment, input) = (&job.environment, &job.input);
+        let ended = process::run(&handler.run, environment, input, handler.timeout, &mut is_stopping).await;
         done.note(&ended);
         let is_stopped = matches!(ended.how, End::Stopped);
         log(&handler.run, handler.timeout, &job, &ended, failures.allows(clock::now()));

@@ -4,7 +4,10 @@ use std::borrow::Cow;
 
 use crate::config::XdpMode;
 
-use super::{Counters, GroupState, GroupStatus, InterfaceState, Member, MemberStatus, Pair, Status};
+use super::{
+    CheckState, CheckStatus, Counters, GroupState, GroupStatus, InterfaceState, Member, MemberStatus, Pair,
+    Status,
+};
 
 /// VIPs that are shown of a group before the rest is only counted.
 const SHOWN_VIPS: usize = 3;
@@ -52,8 +55,16 @@ pub fn status(status: &Status, colours: bool) -> String {
         text += &format!("{}\n", Cell::coloured(INSECURE, Colour::Red).painted(0, colours));
     }
     text += &pair(status, colours);
+    if status.maintenance {
+        let warning = "MAINTENANCE: this node takes nothing until `vip-user maintenance off`";
+        text += &format!("{}\n", Cell::coloured(warning, Colour::Yellow).painted(0, colours));
+    }
     text += "\n";
     text += &groups(&status.groups, colours);
+    if !status.checks.is_empty() {
+        text += "\n";
+        text += &checks(&status.checks, colours);
+    }
     text += "\n";
     text += &members(&status.members, colours);
     text += "\n";
@@ -148,6 +159,33 @@ fn groups(groups: &[GroupStatus], colours: bool) -> String {
         ]
     });
     let titles = ["GROUP", "STATE", "HOLDER", "LEASE", "BALLOT", "PRIORITY", "TRANSITIONS", "SINCE", "VIPS"];
+    table(titles, rows, colours)
+}
+
+/// The health checks as a table, its last line ended.
+fn checks(checks: &[CheckStatus], colours: bool) -> String {
+    let rows = checks.iter().map(|check| {
+        let (state, colour) = match check.state {
+            CheckState::Pending => ("pending", Colour::Yellow),
+            CheckState::Passing => ("passing", Colour::Green),
+            CheckState::Failing => ("FAILING", Colour::Red),
+        };
+        let why = check.last_error.as_deref().filter(|_| check.state != CheckState::Passing);
+        [
+            Cell::plain(&check.name),
+            Cell::plain(&check.kind),
+            Cell::coloured(state, colour),
+            Cell::plain(if check.weight == 0 { "fatal".to_owned() } else { format!("{:+}", check.weight) }),
+            Cell::plain(if check.groups.is_empty() { "all".to_owned() } else { check.groups.join(" ") }),
+            Cell::plain(check.runs.to_string()),
+            Cell::plain(check.failures.to_string()),
+            Cell::plain(format!("{:.1} ms", check.took_ms)),
+            Cell::plain(&check.since),
+            Cell::plain(why.unwrap_or("-")),
+        ]
+    });
+    let titles =
+        ["CHECK", "TYPE", "STATE", "WEIGHT", "GROUPS", "RUNS", "FAILED", "LAST RUN", "SINCE", "LAST ERROR"];
     table(titles, rows, colours)
 }
 
@@ -312,6 +350,40 @@ mod tests {
     }
 
     #[test]
+    fn a_status_lists_the_checks_and_says_what_is_wrong_and_that_it_is_in_maintenance() {
+        let check = |state, weight, groups: &[&str]| CheckStatus {
+            name: "web-answers".into(),
+            kind: "http".into(),
+            groups: groups.iter().map(ToString::to_string).collect(),
+            weight,
+            state,
+            passing: state == CheckState::Passing,
+            since: "2026-01-01T00:00:00.000Z".into(),
+            runs: 12,
+            failures: 3,
+            took_ms: 1.25,
+            last_error: Some("the answer is 503 Service Unavailable".into()),
+        };
+        let checks =
+            vec![check(CheckState::Failing, 0, &[]), check(CheckState::Passing, -30, &["web", "api"])];
+        let text = status(&Status { maintenance: true, checks, ..example() }, false);
+        assert!(text.contains("\nMAINTENANCE: this node takes nothing until "), "{text}");
+        let lines: Vec<_> = text.lines().filter(|line| line.starts_with("web-answers")).collect();
+        let cells = |line: &str| {
+            line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect::<Vec<_>>().join("|")
+        };
+        assert_eq!(
+            cells(lines[0]),
+            "web-answers|http|FAILING|fatal|all|12|3|1.2 ms|2026-01-01T00:00:00.000Z|the answer is 503 Service Unavailable"
+        );
+        assert_eq!(
+            cells(lines[1]),
+            "web-answers|http|passing|-30|web api|12|3|1.2 ms|2026-01-01T00:00:00.000Z|-"
+        );
+        assert!(!status(&example(), false).contains("CHECK"));
+    }
+
+    #[test]
     fn a_status_without_xdp_says_why_and_what_is_missing() {
         let mut off = example();
         (off.xdp, off.xdp_reason) = (XdpMode::Off, Some("its driver has none".to_owned()));
@@ -396,6 +468,8 @@ mod tests {
             interfaces: vec![interface("eth0", InterfaceState::Up)],
             lease_ms: 50.0,
             pair: None,
+            maintenance: false,
+            checks: Vec::new(),
         }
     }
 }

@@ -411,6 +411,8 @@ mod tests {
             interfaces: Vec::new(),
             lease_ms: 50.0,
             pair: None,
+            maintenance: false,
+            checks: Vec::new(),
         }
     }
 

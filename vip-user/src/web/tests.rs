@@ -379,6 +379,8 @@ fn example() -> Snapshot {
             }],
             lease_ms: 50.0,
             pair: None,
+            maintenance: false,
+            checks: Vec::new(),
         },
         cluster: "edge".to_owned(),
         interval: Duration::from_millis(10),
