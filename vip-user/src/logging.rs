@@ -102,6 +102,12 @@ pub fn init(filter: &str, format: LogFormat) -> Result<WorkerGuard, Failure> {
     Ok(guard)
 }
 
+/// How many lines were kept back since the process started, since there were too many like them.
+#[must_use]
+pub fn suppressed_lines() -> u64 {
+    flood::all_suppressed()
+}
+
 /// Whether colours are welcome on `stream`: it is a terminal, and `NO_COLOR` is unset or empty
 /// (<https://no-color.org>).
 pub fn has_colours(stream: &impl IsTerminal) -> bool {

@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{SocketAddr, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     process::Stdio,
 };
 
@@ -11,13 +11,14 @@ use vip_tests::{cluster::Cluster, lab::DaemonOptions, net, wait};
 
 use crate::{PATIENCE, with_long_leases};
 
-const ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9180);
+const ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9180);
+const ELSEWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9181);
 /// The name of a node that would be markup, if the page took it for that.
 const MARKUP: &str = "<i id=forged>lb3</i>";
 
 #[test]
 fn a_node_shows_who_holds_what_to_programs_and_to_people() {
-    let cluster = Cluster::start_each(3, |node| DaemonOptions {
+    let mut cluster = Cluster::start_each(3, |node| DaemonOptions {
         name: (node == 3).then(|| MARKUP.to_owned()),
         more_of_node: format!("metrics = \"{ADDRESS}\""),
         ..with_long_leases()
@@ -57,11 +58,28 @@ fn a_node_shows_who_holds_what_to_programs_and_to_people() {
     }
     assert!(page.contains("&lt;i id=forged&gt;lb3&lt;/i&gt;"), "{page}");
     assert!(!page.contains(MARKUP), "{page}");
+
+    // Elsewhere, and then no more; the lease does not notice.
+    for (metrics, is_served) in [(format!("metrics = \"{ELSEWHERE}\""), true), (String::new(), false)] {
+        cluster.options(holder).unwrap().more_of_node = metrics;
+        cluster.write_config(holder).unwrap();
+        let reload = cluster.order(holder, &["reload"]).unwrap();
+        assert!(reload.status.success(), "{}", String::from_utf8_lossy(&reload.stderr));
+        wait::until_equal("what is served after a reload", PATIENCE, &[false, is_served], || {
+            Ok([ADDRESS, ELSEWHERE].map(|address| connect(&cluster, holder, address).is_ok()))
+        })
+        .unwrap();
+    }
+    assert_eq!(cluster.status(holder).unwrap().groups[0].state, "master");
+}
+
+fn connect(cluster: &Cluster, node: u8, address: SocketAddr) -> Result<TcpStream> {
+    net::in_netns(&cluster.lab().node_netns(node), || Ok(TcpStream::connect(address)?))
 }
 
 /// The status and the body of what is at this path of a node.
 fn get(cluster: &Cluster, node: u8, path: &str) -> Result<(u16, String)> {
-    let mut stream = net::in_netns(&cluster.lab().node_netns(node), || Ok(TcpStream::connect(ADDRESS)?))?;
+    let mut stream = connect(cluster, node, ADDRESS)?;
     stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: {ADDRESS}\r\n\r\n").as_bytes())?;
     let mut answer = String::new();
     stream.read_to_string(&mut answer)?;

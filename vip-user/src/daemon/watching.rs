@@ -21,6 +21,7 @@ use super::shared::Shared;
 use crate::clock;
 use crate::dataplane::RenewalTable;
 use crate::histogram::Histogram;
+use crate::logging;
 use crate::web::{Moment, Server, Snapshot, Source};
 
 const SAMPLE_PERIOD: Duration = Duration::from_secs(1);
@@ -123,6 +124,7 @@ impl ControlPlane {
             handlers: self.events.figures(),
             lost_letters,
             lost_reports,
+            suppressed_lines: logging::suppressed_lines(),
             stuck_for: meter.stuck_for(now),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::mem;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use tracing::callsite::Identifier;
@@ -19,6 +20,9 @@ const AT_ONCE: u32 = 200;
 
 /// What was said by each place.
 static SITES: LazyLock<Mutex<HashMap<Identifier, Site>>> = LazyLock::new(Mutex::default);
+
+/// Lines that were kept back since the daemon started.
+static ALL_SUPPRESSED: AtomicU64 = AtomicU64::new(0);
 
 struct Site {
     budget: Budget,
@@ -37,6 +41,7 @@ impl Site {
     fn allows(&mut self, now: u64) -> bool {
         let fits = self.budget.take(now);
         self.suppressed += u64::from(!fits);
+        ALL_SUPPRESSED.fetch_add(u64::from(!fits), Ordering::Relaxed);
         fits
     }
 }
@@ -53,6 +58,11 @@ impl<S: Subscriber> Layer<S> for Flood {
     }
 }
 
+/// How many lines were kept back since the daemon started.
+pub(super) fn all_suppressed() -> u64 {
+    ALL_SUPPRESSED.load(Ordering::Relaxed)
+}
+
 /// How many lines each place was kept from writing since this was asked last, if any.
 pub(super) fn suppressed() -> BTreeMap<String, u64> {
     let mut sites = sites();
@@ -66,8 +76,6 @@ fn sites() -> MutexGuard<'static, HashMap<Identifier, Site>> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU64, Ordering};
-
     use tracing::subscriber::with_default;
     use tracing_subscriber::layer::SubscriberExt;
     use tracing_subscriber::{Registry, registry::LookupSpan};

@@ -9,7 +9,7 @@ use vip_common::maps::{COUNTERS, Counter};
 
 use self::families::{Families, Sample, labels};
 use super::snapshot::{GroupFigures, HandlerFigures, Snapshot};
-use crate::status::{GroupState, GroupStatus, InterfaceState, Member, MemberStatus};
+use crate::status::{CheckStatus, GroupState, GroupStatus, InterfaceState, Member, MemberStatus};
 
 /// All metrics as text.
 ///
@@ -23,6 +23,7 @@ pub fn exposition(snapshot: &Snapshot) -> Result<String, Error> {
     members(snapshot, &mut families);
     voters(snapshot, &mut families);
     heartbeats(snapshot, &mut families);
+    checks(snapshot, &mut families);
     packets(snapshot, &mut families);
     workload(snapshot, &mut families);
     families.text()
@@ -227,6 +228,39 @@ fn heartbeats(snapshot: &Snapshot, families: &mut Families) {
     );
 }
 
+/// What this node's fitness is judged by.
+fn checks(snapshot: &Snapshot, families: &mut Families) {
+    families.gauge(
+        "vip_user_maintenance",
+        "Whether an operator wants this node to hold nothing.",
+        snapshot.status.maintenance.into(),
+    );
+    let each = |value: fn(&CheckStatus) -> f64| {
+        let labels = |check: &CheckStatus| labels([("check", &check.name), ("type", &check.kind)]);
+        snapshot.status.checks.iter().map(move |check| (labels(check), value(check)))
+    };
+    families.gauges(
+        "vip_user_check_passing",
+        "Whether a health check passes; 0 while that is not known, too.",
+        each(|check| check.passing.into()),
+    );
+    families.counters(
+        "vip_user_check_runs_total",
+        "How often a health check was run.",
+        each(|check| check.runs as f64),
+    );
+    families.counters(
+        "vip_user_check_failures_total",
+        "How many runs of a health check have failed.",
+        each(|check| check.failures as f64),
+    );
+    families.gauges(
+        "vip_user_check_duration_seconds",
+        "How long the last run of a health check took.",
+        each(|check| check.took_ms / 1e3),
+    );
+}
+
 const OUTCOMES: [(Counter, &str); COUNTERS] = [
     (Counter::Other, "other"),
     (Counter::ArpReply, "arp_reply"),
@@ -272,6 +306,11 @@ fn workload(snapshot: &Snapshot, families: &mut Families) {
         "vip_user_queue_drops_total",
         "Letters of other nodes, and reports of its own lease thread, that the daemon was too busy for.",
         lost.map(|(queue, count)| (labels([("queue", queue)]), count as f64)),
+    );
+    families.counters(
+        "vip_user_log_lines_suppressed_total",
+        "Lines of the log that were kept back, since there were too many like them.",
+        [(Vec::new(), snapshot.suppressed_lines as f64)],
     );
     let handlers = (1..).zip(&snapshot.handlers);
     let each = |value: fn(&HandlerFigures) -> u64| {

@@ -39,6 +39,8 @@ pub struct Snapshot {
     pub lost_letters: u64,
     /// Reports of its own lease thread that it was too busy for.
     pub lost_reports: u64,
+    /// Lines of the log that were kept back, since there were too many like them.
+    pub suppressed_lines: u64,
     /// For how long the lease thread has not come to its work, if that is too long.
     pub stuck_for: Option<Duration>,
 }

@@ -15,7 +15,8 @@ use crate::dataplane::Counters;
 use crate::histogram::Histogram;
 use crate::journal::{Entry, Happening, Kind};
 use crate::status::{
-    self, GroupState, GroupStatus, InterfaceState, InterfaceStatus, Member, MemberStatus, Status,
+    self, CheckState, CheckStatus, GroupState, GroupStatus, InterfaceState, InterfaceStatus, Member,
+    MemberStatus, Status,
 };
 
 /// A name that would be a script, and a label of its own, if it were not kept from it.
@@ -251,6 +252,10 @@ fn metrics_say_what_the_status_says_in_base_units() {
         "vip_user_renewal_lateness_seconds_sum 0.30011",
         "vip_user_heartbeat_round_trip_seconds_count{member=\"lb3\",id=\"3\"} 1",
         "vip_user_queue_drops_total{queue=\"letters\"} 7",
+        "vip_user_check_passing{check=\"haproxy\",type=\"http\"} 1",
+        "vip_user_check_failures_total{check=\"haproxy\",type=\"http\"} 4",
+        "vip_user_check_duration_seconds{check=\"haproxy\",type=\"http\"} 0.0015",
+        "vip_user_log_lines_suppressed_total 11",
         "vip_user_handler_failures_total{handler=\"1\",run=\"/bin/tell\"} 2",
     ];
     for line in lines {
@@ -380,7 +385,19 @@ fn example() -> Snapshot {
             lease_ms: 50.0,
             pair: None,
             maintenance: false,
-            checks: Vec::new(),
+            checks: vec![CheckStatus {
+                name: "haproxy".to_owned(),
+                kind: "http".to_owned(),
+                groups: Vec::new(),
+                weight: 0,
+                state: CheckState::Passing,
+                passing: true,
+                since: "2026-01-01T00:00:00.000Z".to_owned(),
+                runs: 60,
+                failures: 4,
+                took_ms: 1.5,
+                last_error: None,
+            }],
         },
         cluster: "edge".to_owned(),
         interval: Duration::from_millis(10),
@@ -407,6 +424,7 @@ fn example() -> Snapshot {
         handlers: vec![HandlerFigures { run: "/bin/tell".to_owned(), runs: 9, failures: 2, lost: 0 }],
         lost_letters: 7,
         lost_reports: 0,
+        suppressed_lines: 11,
         stuck_for: None,
     }
 }
