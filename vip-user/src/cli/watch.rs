@@ -3,15 +3,21 @@
 
 use std::{
     io::{self, IsTerminal},
+    os::fd::AsFd as _,
     path::{Path, PathBuf},
+    process,
     sync::mpsc::{self, Receiver, Sender},
     thread,
     time::{Duration, Instant, SystemTime},
 };
 
-use nix::sys::{
-    signal::{SigSet, Signal},
-    signalfd::{SfdFlags, SignalFd},
+use nix::{
+    errno::Errno,
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::{
+        signal::{SigSet, Signal},
+        signalfd::{SfdFlags, SignalFd},
+    },
 };
 use ratatui::{
     DefaultTerminal,
@@ -47,6 +53,7 @@ pub(super) fn watch(socket: PathBuf) -> Result<(), Failure> {
     let signals = catch_signals().map_err(refused)?;
     let (sender, answers) = mpsc::channel();
     thread::spawn(move || ask(&socket, &sender));
+    thread::spawn(end_with_terminal);
     // From here on, a panic puts the terminal back, too.
     let mut terminal = ratatui::try_init().map_err(refused)?;
     let shown = show(&mut terminal, &mut view, &answers, &signals, started);
@@ -67,6 +74,20 @@ fn catch_signals() -> io::Result<SignalFd> {
     let set = SigSet::from_iter([Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
     set.thread_block()?;
     Ok(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?)
+}
+
+/// Ends the process when its terminal is gone, of which the kernel tells whoever polls it: crossterm would go on reading it, without
+/// a pause and for ever.
+fn end_with_terminal() {
+    let stdout = io::stdout();
+    loop {
+        let mut terminal = [PollFd::new(stdout.as_fd(), PollFlags::empty())];
+        match poll(&mut terminal, PollTimeout::NONE) {
+            Ok(_) => process::exit(0),
+            Err(Errno::EINTR) => {}
+            Err(_) => return,
+        }
+    }
 }
 
 /// A status and what has changed since the one before it; or why there is none.
