@@ -44,7 +44,7 @@ enum Bench {
     Cost(cost::Arguments),
     /// What a cluster of many members costs, and how soon all know of a join, a failure and an event, beside Serf
     Members(members::Arguments),
-    /// What a client loses while the lease is handed over, there and back
+    /// What a client loses while the lease is handed over: by an operator, for a check, for maintenance, by preemption
     Handover(handover::Arguments),
     /// What the XDP program takes for a frame of each kind, in ns
     Packet(packet::Arguments),

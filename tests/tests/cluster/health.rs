@@ -172,6 +172,30 @@ fn a_node_that_is_not_known_to_be_well_takes_nothing_and_gives_up_nothing() {
     assert!(gap.is_zero(), "probes were lost for {gap:?}{}", cluster.log_tails());
 }
 
+#[test]
+fn a_reload_brings_a_check_and_takes_it_away() {
+    let mut cluster = Cluster::start(3, &with_long_leases()).unwrap();
+    let first = cluster.wait_whole(PATIENCE).unwrap();
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |node| node == first);
+    let file = drain(&cluster, first);
+    fs::write(&file, "").unwrap();
+    reload(&mut cluster, first, drained(&file, 0));
+    watch.wait_served(&cluster, |node| node != first);
+    wait_state(&cluster, first, "fault");
+    reload(&mut cluster, first, String::new());
+    wait_state(&cluster, first, "backup");
+    assert_seamless(watch.finish());
+}
+
+/// Has the daemon of this node follow a configuration with these further sections.
+fn reload(cluster: &mut Cluster, node: u8, sections: String) {
+    cluster.options(node).unwrap().more_of_group = sections;
+    cluster.write_config(node).unwrap();
+    let output = cluster.order(node, &["reload"]).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
 /// `vip-user maintenance` on this node.
 fn maintain(cluster: &Cluster, node: u8, switch: &str) -> (String, Option<i32>) {
     let Output { stdout, stderr, status } = cluster.order(node, &["maintenance", switch]).unwrap();
