@@ -6,9 +6,10 @@
 
 use std::{
     collections::BTreeSet,
-    fs, io,
+    fs::{File, OpenOptions},
+    io::{self, Read},
     net::IpAddr,
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -48,6 +49,9 @@ pub use self::{
 pub const DEFAULT_FILE: &str = "/etc/vip-user/vip.toml";
 
 const SECTIONS: &[&str] = &["node", "cluster", "group", "check", "handler", "paths"];
+
+/// The longest file that is read: many times one with 10,000 VIPs.
+const MAX_FILE_BYTES: u64 = 8 << 20;
 
 const DEFAULT_BPFFS: &str = "/sys/fs/bpf/vip-user";
 const DEFAULT_RUNTIME: &str = "/run/vip-user";
@@ -202,7 +206,7 @@ fn read_live_nodes(section: &Section<'_>, path: Option<PathBuf>) -> Result<Optio
 fn read(file: Option<&Path>) -> Result<(String, String), Failure> {
     let path = file.unwrap_or(Path::new(DEFAULT_FILE));
     let name = path.display().to_string();
-    match fs::read_to_string(path) {
+    match read_regular(path) {
         Ok(text) => Ok((name, text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && file.is_none() => Ok((name, String::new())),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => {
@@ -210,6 +214,27 @@ fn read(file: Option<&Path>) -> Result<(String, String), Failure> {
         }
         Err(error) => Err(Failure::configuration(format!("{name}: cannot be read: {error}"))),
     }
+}
+
+/// What is in a file, if it can be a configuration: a pipe that nobody writes to, or a disk read by mistake, must not hold up
+/// a daemon that reads it anew.
+fn read_regular(path: &Path) -> io::Result<String> {
+    let file = open_at_once(path)?;
+    let metadata = file.metadata()?;
+    if !metadata.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    if metadata.len() > MAX_FILE_BYTES {
+        return Err(io::Error::other(format!("it has more than {} MiB", MAX_FILE_BYTES >> 20)));
+    }
+    let mut text = String::new();
+    file.take(MAX_FILE_BYTES).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Opens a file for reading; a pipe, too, without waiting for who writes to it.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 #[cfg(test)]

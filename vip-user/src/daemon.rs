@@ -80,6 +80,7 @@ const LAST_WRITE: Duration = Duration::from_secs(1);
 /// What kept the daemon from starting, or stopped it. Either way, the machine is as it was before.
 pub fn run(settings: Settings, source: Source) -> Result<(), Failure> {
     privileges::check(settings.node.xdp)?;
+    privileges::allow_open_files()?;
     confinement::keep_capabilities()?;
     let failed = |error| Failure::refused(format!("cannot start the runtime: {error}"));
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;

@@ -26,6 +26,8 @@ pub mod dataplane;
 pub mod departure;
 #[cfg(feature = "daemon")]
 mod descriptor;
+#[cfg(test)]
+mod documentation;
 pub mod election;
 pub mod events;
 #[cfg(feature = "daemon")]

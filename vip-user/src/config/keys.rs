@@ -5,7 +5,6 @@
 
 use std::{
     fmt,
-    fs::File,
     io::{self, Read},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
@@ -75,7 +74,7 @@ impl KeyRing {
 
 /// Reads a file that nobody but its owner may use.
 fn read_private(path: &Path) -> Result<Zeroizing<Vec<u8>>, KeyFault> {
-    let file = File::open(path).map_err(|error| match error.kind() {
+    let file = super::open_at_once(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => KeyFault::Missing,
         _ => KeyFault::Unreadable(error),
     })?;

@@ -226,6 +226,25 @@ fn a_broken_file_is_refused_in_one_line_that_shows_the_place() {
 }
 
 #[test]
+fn what_is_no_file_or_far_too_long_is_refused_at_once() {
+    let folder = Folder::new();
+    let path = |name: &str| folder.path().join(name);
+    nix::unistd::mkfifo(&path("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    std::fs::File::create(path("huge")).unwrap().set_len(MAX_FILE_BYTES + 1).unwrap();
+    let cases = [
+        (path("pipe"), "it is not a regular file"),
+        (folder.path().to_owned(), "it is not a regular file"),
+        ("/dev/zero".into(), "it is not a regular file"),
+        (path("huge"), "it has more than 8 MiB"),
+    ];
+    for (file, why) in cases {
+        let failure = Settings::load(Some(&file), &Overrides::default()).unwrap_err();
+        assert_eq!(failure.to_string(), format!("{}: cannot be read: {why}", file.display()));
+        assert_eq!(failure.exit, Exit::BadConfiguration);
+    }
+}
+
+#[test]
 fn an_unknown_key_is_refused_with_the_known_ones() {
     let why = refused(parse("[nodes]\n"), 1, "nodes");
     assert_eq!(why, "unknown key; known here: node, cluster, group, check, handler, paths");

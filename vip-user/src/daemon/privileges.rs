@@ -1,6 +1,7 @@
-//! The capabilities that the daemon cannot do without, checked before anything is touched.
+//! The capabilities that the daemon cannot do without, and the limits, checked before anything is touched.
 
 use caps::{CapSet, Capability, CapsHashSet};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::config::XdpMode;
 use crate::exit::Failure;
@@ -13,6 +14,28 @@ const NEEDED: [(Capability, &str); 2] = [
 /// What XDP takes besides.
 const NEEDED_FOR_XDP: [(Capability, &str); 2] =
     [(Capability::CAP_PERFMON, "loading the XDP program"), (Capability::CAP_BPF, "loading the XDP program")];
+
+/// Files that have to be allowed to be open: of the program and its maps about 50, of clients 32, and those of handlers.
+const OPEN_FILES: u64 = 128;
+
+/// Sees to it that enough files can be open.
+///
+/// # Errors
+/// [`Exit::Refused`](crate::exit::Exit::Refused) if the hard limit forbids it.
+pub(super) fn allow_open_files() -> Result<(), Failure> {
+    let failed = |error| Failure::refused(format!("cannot see to the limit of open files: {error}"));
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(failed)?;
+    if soft >= OPEN_FILES {
+        return Ok(());
+    }
+    if hard < OPEN_FILES {
+        return Err(Failure::refused(format!(
+            "only {hard} files can be open at a time, and {OPEN_FILES} are needed: raise the limit (`ulimit -n`, or \
+             LimitNOFILE of the service)"
+        )));
+    }
+    setrlimit(Resource::RLIMIT_NOFILE, OPEN_FILES, hard).map_err(failed)
+}
 
 /// Checks the effective capabilities of this process for what is to run.
 ///
