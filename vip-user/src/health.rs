@@ -82,7 +82,8 @@ impl Record {
         self.took = took;
         let passed = outcome.is_ok();
         if let Err(mut reason) = outcome {
-            reason.truncate(reason.floor_char_boundary(MAX_ERROR));
+            let end = (0..=MAX_ERROR).rev().find(|end| reason.is_char_boundary(*end));
+            reason.truncate(end.unwrap_or(0));
             self.failures += 1;
             self.last_error = Some(reason);
         }
