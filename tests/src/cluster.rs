@@ -1,6 +1,6 @@
 //! A lab with a daemon and a service on every node: what the demo breaks, and what cluster tests start from.
 
-use std::{collections::BTreeMap, fmt::Write as _, process::Output, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, path::Path, process::Output, time::Duration};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
@@ -153,6 +153,11 @@ impl Cluster {
     /// Runs `vip-user <arguments>` for node `node`, a command that waits for its outcome.
     pub fn order(&self, node: u8, arguments: &[&str]) -> Result<Output> {
         self.started(node)?.order(arguments)
+    }
+
+    /// As [`Cluster::order`], by another program file than the daemon's own.
+    pub fn order_by(&self, binary: &Path, node: u8, arguments: &[&str]) -> Result<Output> {
+        self.started(node)?.order_by(binary, arguments)
     }
 
     fn started(&self, node: u8) -> Result<&Daemon> {

@@ -37,6 +37,7 @@ mod cluster {
     mod service;
     mod stacks;
     mod supervision;
+    mod upgrade;
     mod virtual_mac;
     mod voters;
     mod watch;

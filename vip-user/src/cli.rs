@@ -25,6 +25,7 @@ pub mod keygen;
 pub mod maintenance;
 pub mod reload;
 pub mod tell;
+pub mod upgrade;
 mod watch;
 
 const EXAMPLES: &str = "\
@@ -174,8 +175,16 @@ pub enum Command {
     /// nothing, and the command says why. Leases of groups that stay are not touched; a group that goes is handed over
     /// first, and one that comes is served as after a start. SIGHUP does the same, and the log says what came of it.
     Reload(ReloadArgs),
+    /// Have the program file that is on the disk now take over from the daemon
+    ///
+    /// To be run when another version has been put in its place; or to start the daemon again for what a reload cannot
+    /// change. The file is asked first whether it accepts the configuration. If it has the same XDP program as the one that
+    /// runs, the kernel serves on meanwhile, and leases do not notice; if it has another one, what this node holds is handed
+    /// over first. The command waits until the next daemon answers. It takes a daemon that was started with --supervise,
+    /// whose process goes on, as systemd wants it. SIGUSR2 to that process does the same.
+    Upgrade(UpgradeArgs),
     /// Read the configuration and say what would run; change nothing
-    Check(SettingsArgs),
+    Check(CheckArgs),
     /// Make a configuration from one of keepalived
     ///
     /// Writes our configuration to standard output, or to a file that is not there yet, and says on standard error what has
@@ -254,6 +263,9 @@ pub struct LifeArgs {
     /// The process that does so, for the daemon itself.
     #[arg(long = supervisor::SUPERVISED_BY, value_name = "PID", hide = true, conflicts_with = supervisor::SUPERVISE)]
     pub supervised_by: Option<u32>,
+    /// The daemon that the program before this one has left, for the supervisor.
+    #[arg(long = supervisor::SUCCEEDS, value_name = "PID", hide = true, requires = supervisor::SUPERVISE)]
+    pub succeeds: Option<u32>,
 }
 
 /// What to log, and how.
@@ -340,6 +352,28 @@ pub struct HandoverArgs {
     /// The name or id of the node to hand over to [default: for each group, the fittest other one]
     #[arg(long, value_name = "NODE")]
     pub to: Option<String>,
+}
+
+/// Flags of `upgrade`.
+#[derive(Args, Debug)]
+pub struct UpgradeArgs {
+    /// Which daemon to ask.
+    #[command(flatten)]
+    pub daemon: DaemonArgs,
+    /// Print one line of JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Flags of `check`.
+#[derive(Args, Debug)]
+pub struct CheckArgs {
+    /// What to read.
+    #[command(flatten)]
+    pub settings: SettingsArgs,
+    /// In place of the summary, say which version this is, and which data plane it has: for a daemon that it is to succeed.
+    #[arg(long, hide = true)]
+    pub data_plane: bool,
 }
 
 /// Flags of `reload`.

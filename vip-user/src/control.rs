@@ -12,6 +12,8 @@ use std::{
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 
+use crate::exit::{Exit, Failure};
+
 mod access;
 mod client;
 mod server;
@@ -41,6 +43,8 @@ pub enum Request {
     },
     /// The configuration is to be read anew, and followed: [`Reloaded`].
     Reload,
+    /// The program file that is on the disk now is to take over: [`Upgraded`].
+    Upgrade,
     /// This node is to hold nothing from now on, or no more so: [`Maintenance`].
     Maintenance {
         /// Which of the two.
@@ -90,6 +94,7 @@ impl Request {
             Self::Handover { .. }
             | Self::Maintenance { .. }
             | Self::Reload
+            | Self::Upgrade
             | Self::Leave
             | Self::Forget { .. }
             | Self::Event { .. }
@@ -103,16 +108,41 @@ impl Request {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reloaded {
     /// What is different now, in words for people, a line each; or why nothing is.
-    pub result: Result<Vec<String>, NotReloaded>,
+    pub result: Result<Vec<String>, NotDone>,
+}
+
+/// What came of an upgrade.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgraded {
+    /// What takes over; or why the daemon goes on.
+    pub result: Result<Upgrading, NotDone>,
+}
+
+/// A program that takes over from this daemon, which ends when it has said so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Upgrading {
+    /// Its version.
+    pub version: String,
+    /// It goes on with the leases; else they were handed over.
+    pub in_place: bool,
+    /// The process that ends.
+    pub process: u32,
 }
 
 /// Why the daemon goes on as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct NotReloaded {
+pub struct NotDone {
     /// In words for people.
     pub reason: String,
-    /// The configuration is wrong; else it cannot be followed by a daemon that runs.
+    /// The configuration is wrong; else what it asks for cannot be done, or not now.
     pub bad_configuration: bool,
+}
+
+impl From<NotDone> for Failure {
+    fn from(NotDone { reason, bad_configuration }: NotDone) -> Self {
+        let exit = if bad_configuration { Exit::BadConfiguration } else { Exit::Refused };
+        Self::new(exit, reason)
+    }
 }
 
 /// The cluster was found through a member.

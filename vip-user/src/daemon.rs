@@ -41,8 +41,11 @@ mod slots;
 mod start;
 mod states;
 mod storage;
+mod upgrade;
 mod watching;
 
+use std::mem;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime;
@@ -57,6 +60,8 @@ use self::lease_thread::Report;
 use self::reload::Reloader;
 use self::shared::Shared;
 use self::start::Node;
+pub use self::upgrade::Ended;
+use self::upgrade::Upgrader;
 use crate::clock;
 use crate::config::{Settings, Source};
 use crate::confinement;
@@ -74,28 +79,40 @@ const FENCE_CHECK: Duration = Duration::from_millis(100);
 const LAST_WRITE: Duration = Duration::from_secs(1);
 
 /// Serves the configured VIPs until a signal asks to stop. `settings` are what was read from `source`, which is read again when
-/// a reload is asked for.
+/// a reload is asked for; `is_supervised`: another daemon is started when this one asks for that by its end.
 ///
 /// # Errors
 /// What kept the daemon from starting, or stopped it. Either way, the machine is as it was before.
-pub fn run(settings: Settings, source: Source) -> Result<(), Failure> {
+pub fn run(settings: Settings, source: Source, is_supervised: bool) -> Result<Ended, Failure> {
     privileges::check(settings.node.xdp)?;
     privileges::allow_open_files()?;
     confinement::keep_capabilities()?;
     let failed = |error| Failure::refused(format!("cannot start the runtime: {error}"));
     let runtime = runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    let result = runtime.block_on(serve(&settings, source));
-    runtime.shutdown_timeout(LAST_WRITE);
+    let result = runtime.block_on(serve(&settings, source, is_supervised));
+    match result {
+        // The lease runs, and the next daemon waits: what is written at this moment is as lost as if this one were killed.
+        Ok(Ended::InPlace) => runtime.shutdown_background(),
+        _ => runtime.shutdown_timeout(LAST_WRITE),
+    }
     result
 }
 
-async fn serve(settings: &Settings, source: Source) -> Result<(), Failure> {
+async fn serve(settings: &Settings, source: Source, is_supervised: bool) -> Result<Ended, Failure> {
     let mut signals = Signals::install()?;
     let mut footprint = Footprint::default();
     match start::start(settings, &mut footprint).await {
         Ok(node) => {
             footprint.started();
-            let (ended, handlers, journal) = run_until_stopped(node, source, &footprint, &mut signals).await;
+            let life = run_until_stopped(node, (source, is_supervised), &footprint, &mut signals);
+            let (ended, handlers, journal) = match life.await {
+                Life::Ended(ended, handlers, journal) => (ended, handlers, journal),
+                Life::LeftInPlace => {
+                    // As the kernel finds it.
+                    mem::forget(footprint);
+                    return Ok(Ended::InPlace);
+                }
+            };
             footprint.erase().await;
             handlers.finish().await;
             journal.finish().await;
@@ -108,11 +125,20 @@ async fn serve(settings: &Settings, source: Source) -> Result<(), Failure> {
     }
 }
 
-/// SIGTERM and SIGINT: the same orderly end. SIGHUP: reload.
+/// What became of a daemon that has started.
+enum Life {
+    /// What it came to, the handlers that may still be running, and the journal that may still be written.
+    Ended(Result<Ended, Failure>, Stopping, Closing),
+    /// All that it had goes on without it: this process has to end at once.
+    LeftInPlace,
+}
+
+/// SIGTERM and SIGINT: the same orderly end. SIGHUP: reload. SIGUSR2: upgrade.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    upgrade: Signal,
 }
 
 /// What a signal asks for.
@@ -120,6 +146,7 @@ enum Asked {
     /// By the signal of this name.
     Stop(&'static str),
     Reload,
+    Upgrade,
 }
 
 impl Signals {
@@ -130,6 +157,7 @@ impl Signals {
             terminate: install(SignalKind::terminate())?,
             interrupt: install(SignalKind::interrupt())?,
             hangup: install(SignalKind::hangup())?,
+            upgrade: install(SignalKind::user_defined2())?,
         })
     }
 
@@ -138,11 +166,12 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Stop("SIGTERM"),
             _ = self.interrupt.recv() => Asked::Stop("SIGINT"),
             _ = self.hangup.recv() => Asked::Reload,
+            _ = self.upgrade.recv() => Asked::Upgrade,
         }
     }
 
-    /// Reloads whenever that is asked for, until the daemon is to stop; gives the signal's name.
-    async fn wait_for_stop(&mut self, reloader: &Reloader) -> &'static str {
+    /// Reloads and upgrades when that is asked for, until the daemon is to stop; gives the signal's name.
+    async fn wait_for_stop(&mut self, reloader: &Reloader, upgrader: &Upgrader) -> &'static str {
         loop {
             match self.next().await {
                 Asked::Stop(name) => return name,
@@ -151,47 +180,65 @@ impl Signals {
                     // What came of it is in the log.
                     tokio::spawn(async move { reloader.reload().await });
                 }
+                Asked::Upgrade => {
+                    let upgrader = upgrader.clone();
+                    tokio::spawn(async move { upgrader.upgrade().await });
+                }
             }
         }
     }
 }
 
-/// The daemon's life: its end is a signal, an operator's wish, or something that it cannot serve without. Gives what it came
-/// to, the handlers that may still be running, and the journal that may still be written.
+/// The daemon's life: its end is a signal, an operator's wish, or something that it cannot serve without.
 async fn run_until_stopped(
     node: Node,
-    source: Source,
+    (source, is_supervised): (Source, bool),
     footprint: &Footprint,
     signals: &mut Signals,
-) -> (Result<(), Failure>, Stopping, Closing) {
+) -> Life {
     let Node { control_plane, lease_thread, netlink, mut changes, server, logger, .. } = node;
     let mut inbox = Inbox { reports: node.reports, stored: node.stored, answers: node.answers };
     let (shared, doubts) = (Shared::new(control_plane), lease_thread.fence_doubts());
     let manager = ServiceManager::of_environment();
+    let source = Arc::new(source);
+    let upgrader = Upgrader::new(shared.clone(), Arc::clone(&source), is_supervised);
     let reloader = Reloader::new(shared.clone(), netlink.clone(), source, footprint.ears());
-    let asked = (shared.clone(), reloader.clone());
+    let asked = (shared.clone(), reloader.clone(), upgrader.clone());
     let access = Access::new(shared.with(|plane| plane.settings.node.control_group.clone()));
     let clients = tokio::spawn(server.serve(access, move |request| {
-        let (shared, reloader) = asked.clone();
-        answer(shared, reloader, request)
+        let (shared, reloader, upgrader) = asked.clone();
+        answer(shared, reloader, upgrader, request)
     }));
     let watchers = watching::start(&shared);
     let logger = logger.map(|logger| tokio::spawn(logger.forward()));
     let ended = {
         let stop = async {
-            let name = signals.wait_for_stop(&reloader).await;
+            let name = signals.wait_for_stop(&reloader, &upgrader).await;
             shared.with(|plane| plane.tell_stopping(format!("{name}: handing over what this node holds")));
             manager.iter().for_each(ServiceManager::stopping);
             shared.with(ControlPlane::end_states);
             handover::retire(&shared).await;
         };
         tokio::select! {
-            () = stop => Ok(()),
+            () = stop => Ok(Ended::Stopped),
             end = live(&shared, &mut inbox, &netlink, &mut changes) => end,
             failure = fence_lost(&shared, &netlink, footprint, &doubts) => Err(failure),
             never = service::keep_told(manager.as_ref(), &shared, lease_thread.pulse()) => match never {},
         }
     };
+    if let Ok(Ended::InPlace) = ended {
+        let (handlers, journal) = shared.with(|plane| (plane.pause_events(), plane.close_journal(&ended)));
+        let last_words = async {
+            handlers.finish().await;
+            journal.finish().await;
+        };
+        // Until they are done, this daemon is the one that serves.
+        tokio::select! {
+            () = last_words => {}
+            _ = live(&shared, &mut inbox, &netlink, &mut changes) => {}
+        }
+        return Life::LeftInPlace;
+    }
     if ended.is_err() {
         // The fence may be down; leases and threads can take their time.
         footprint.remove_vips().await;
@@ -207,7 +254,7 @@ async fn run_until_stopped(
     if let Some(logger) = logger {
         logger.abort();
     }
-    (ended, handlers, journal)
+    Life::Ended(ended, handlers, journal)
 }
 
 /// What comes to the control plane from other threads and tasks of the daemon.
@@ -251,7 +298,7 @@ async fn live(
     inbox: &mut Inbox,
     netlink: &Netlink,
     changes: &mut Changes,
-) -> Result<(), Failure> {
+) -> Result<Ended, Failure> {
     let mut checks = shared.with(|plane| plane.health.results());
     loop {
         if let Some(end) = shared.with(ControlPlane::take_end) {
@@ -347,12 +394,13 @@ async fn look_at(shared: &Shared, netlink: &Netlink, interface: &Interface) -> R
 }
 
 /// Answers the clients of the control socket.
-async fn answer(shared: Shared, reloader: Reloader, request: Request) -> Reply {
+async fn answer(shared: Shared, reloader: Reloader, upgrader: Upgrader, request: Request) -> Reply {
     match request {
         Request::Status => Reply::ok(&shared.with(ControlPlane::status)),
         Request::Members => Reply::ok(&shared.with(|plane| plane.members())),
         Request::History { after } => Reply::ok(&shared.with(|plane| plane.journal.since(after))),
         Request::Reload => Reply::ok(&reloader.reload().await),
+        Request::Upgrade => Reply::ok(&upgrader.upgrade().await),
         Request::Leave => shared.ask(ControlPlane::leave),
         Request::Join { address } => contacts::join(&shared, address).await,
         Request::Forget { node } => shared.ask(|plane| plane.forget(&node)),

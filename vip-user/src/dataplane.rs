@@ -31,7 +31,7 @@ pub use self::fence::{Fence, FenceLost};
 pub use self::kept::Kept;
 pub use self::pins::{MAPS, Pins, remove_pin};
 pub use self::program::{Action, Attached, Program, ProgramLog, ProgramLogger};
-pub use self::resume::{Wishes, resume};
+pub use self::resume::{Wishes, identity, resume};
 pub use self::tables::{Counters, PeerTable, RenewalTable, Tables, Vip, Vip6};
 pub use self::words::{Word, Words};
 

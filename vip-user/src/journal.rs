@@ -100,6 +100,8 @@ pub enum Kind {
     Maintenance,
     /// The configuration was read anew.
     Reload,
+    /// Another program file was to take over, and could not.
+    Upgrade,
     /// What a later version has written.
     #[serde(other)]
     Other,
@@ -131,6 +133,7 @@ impl Kind {
             Self::Check => "check",
             Self::Maintenance => "maintenance",
             Self::Reload => "reload",
+            Self::Upgrade => "upgrade",
             Self::Other => "other",
         }
     }

@@ -10,8 +10,12 @@ use std::{
 
 use clap::Parser;
 use vip_user::{
-    cli::{Cli, Command, check, client, depart, history, import, join, keygen, maintenance, reload, tell},
-    confinement, daemon,
+    cli::{
+        Cli, Command, check, client, depart, history, import, join, keygen, maintenance, reload, tell,
+        upgrade,
+    },
+    confinement,
+    daemon::{self, Ended},
     exit::Failure,
     logging,
     supervisor::{self, Follower},
@@ -27,11 +31,11 @@ fn main() -> ExitCode {
         Ok(follower) => (follower, run(cli)),
         Err(failure) => (None, Err(failure)),
     };
-    let code = result.unwrap_or_else(|failure| {
+    let (code, ended) = result.unwrap_or_else(|failure| {
         say_last(format!("vip-user: {failure}\n"));
-        failure.exit.into()
+        (failure.exit.into(), Ended::Stopped)
     });
-    follower.into_iter().for_each(Follower::take_leave);
+    follower.into_iter().for_each(|follower| follower.take_leave(ended));
     code
 }
 
@@ -47,10 +51,10 @@ fn say_last(text: String) {
     }
 }
 
-fn run(cli: Cli) -> Result<ExitCode, Failure> {
+fn run(cli: Cli) -> Result<(ExitCode, Ended), Failure> {
     let Some(command) = cli.command else { return serve(&cli) };
     match command {
-        Command::Import(args) => return import::import(&args),
+        Command::Import(args) => return Ok((import::import(&args)?, Ended::Stopped)),
         Command::Status(args) => client::status(&args),
         Command::History(args) => history::history(&args),
         Command::Members(args) => client::members(&args),
@@ -62,13 +66,14 @@ fn run(cli: Cli) -> Result<ExitCode, Failure> {
         Command::Event(args) => tell::event(args),
         Command::Query(args) => tell::query(args),
         Command::Reload(args) => reload::reload(&args),
+        Command::Upgrade(args) => upgrade::upgrade(&args),
         Command::Check(args) => check::check(&args),
         Command::Keygen => keygen::keygen(),
     }?;
-    Ok(ExitCode::SUCCESS)
+    Ok((ExitCode::SUCCESS, Ended::Stopped))
 }
 
-fn serve(cli: &Cli) -> Result<ExitCode, Failure> {
+fn serve(cli: &Cli) -> Result<(ExitCode, Ended), Failure> {
     // Before there is a key in it.
     confinement::seal_memory()?;
     let source = cli.settings.source();
@@ -77,8 +82,9 @@ fn serve(cli: &Cli) -> Result<ExitCode, Failure> {
     if cli.life.supervise {
         // They were read to refuse what is wrong at once; the daemon reads them itself, and the keys stay with it.
         drop(settings);
-        return supervisor::run().map(ExitCode::from);
+        let code = supervisor::run(cli.life.succeeds)?;
+        return Ok((code.into(), Ended::Stopped));
     }
-    daemon::run(settings, source)?;
-    Ok(ExitCode::SUCCESS)
+    let ended = daemon::run(settings, source, cli.life.supervised_by.is_some())?;
+    Ok((ExitCode::SUCCESS, ended))
 }

@@ -2,16 +2,23 @@
 //! own, by somebody's hand. What it served is served on meanwhile, by the data plane, and the new daemon goes on with the
 //! lease before it ends.
 //!
+//! When a daemon asks for it by its end, this process becomes the program file that is on the disk by then, which goes on in its
+//! place: under the same process id, so that a service manager sees no change.
+//!
 //! A daemon that ends by itself is not started again: it says by its exit status what is wrong, and this parent passes it
 //! on. One that hangs is left alone: its leases run out, and others serve.
 
+use std::convert::Infallible;
 use std::env;
-use std::ffi::OsString;
-use std::fs::File;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
+use std::mem;
 use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
 use std::process::{self, Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -20,9 +27,11 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl;
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
-use nix::unistd::{Pid, dup2_stdin, getppid};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{Pid, dup2_stdin, execv, getppid};
 use tracing::{info, warn};
 
+use crate::daemon::Ended;
 use crate::descriptor::release_early;
 use crate::exit::{Exit, Failure};
 
@@ -30,6 +39,8 @@ use crate::exit::{Exit, Failure};
 pub const SUPERVISE: &str = "supervise";
 /// The flag that this module gives to the daemon, with its own process id.
 pub const SUPERVISED_BY: &str = "supervised-by";
+/// The flag that this module gives to the program that takes over from it: the daemon's process id that may still be going.
+pub const SUCCEEDS: &str = "succeeds";
 /// This program, also when its file has been replaced meanwhile: another build could not go on with its lease.
 const SELF: &str = "/proc/self/exe";
 /// One that was killed, and is killed again sooner than this, is not started at once: something is wrong with it, and
@@ -42,10 +53,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// It cannot be started, or was killed while it stopped.
-pub fn run() -> Result<u8, Failure> {
+/// The former program has left `former` behind.
+pub fn run(former: Option<u32>) -> Result<u8, Failure> {
     let failed = |error: io::Error| Failure::refused(format!("cannot supervise the daemon: {error}"));
     let mut signals = Signals::catch().map_err(failed)?;
-    let mut daemon = Daemon::start().map_err(failed)?;
+    let mut daemon =
+        Daemon::start_after(former.map(|former| Pid::from_raw(former.cast_signed()))).map_err(failed)?;
     loop {
         let end = daemon.wait_for_end(&mut signals).map_err(failed)?;
         daemon = match end {
@@ -55,7 +68,12 @@ pub fn run() -> Result<u8, Failure> {
                     .and_then(|code| u8::try_from(code).ok())
                     .unwrap_or(Exit::Refused as u8));
             }
-            End::Left(_) => Daemon::start().map_err(failed)?,
+            End::Left(_) => Daemon::start_after(None).map_err(failed)?,
+            End::Succeeded => {
+                let error = become_next(daemon.pid());
+                warn!("the program file on the disk cannot take over: {error}; this one goes on");
+                daemon.succeed().map_err(failed)?
+            }
             End::Killed if signals.are_to_stop => return Err(killed_at_the_end()),
             End::Killed if daemon.is_first || daemon.is_steady() => {
                 let next = daemon.succeed().map_err(failed)?;
@@ -105,20 +123,69 @@ impl Follower {
         Ok(Self { line: UnixStream::from(release_early(line)) })
     }
 
-    /// Tells the supervisor that this daemon ends by itself.
-    pub fn take_leave(mut self) {
+    /// Tells the supervisor that this daemon ends by itself, and how. Where there is to be a next one, this process has to end at
+    /// once.
+    pub fn take_leave(mut self, ended: Ended) {
+        let farewell = if ended == Ended::Stopped { DONE } else { NEXT };
         // Nobody need know if it has ended, too.
-        let _ = self.line.write_all(FAREWELL);
+        let _ = self.line.write_all(&[farewell]);
+        // The next one begins when the kernel lets go of it: as soon as of all that it needs.
+        mem::forget(self.line);
     }
 }
 
-/// What a daemon says at its end: anything.
-const FAREWELL: &[u8] = b".";
+/// What a daemon says at its end: that it is one.
+const DONE: u8 = b'.';
+/// ... and that the program file on the disk is to take over.
+const NEXT: u8 = b'>';
+
+/// The file that this program was started from, or what has taken its place.
+///
+/// # Errors
+/// The system does not tell.
+pub fn program() -> io::Result<PathBuf> {
+    let path = fs::read_link(SELF)?;
+    // What the kernel says of a file that is not there any more (`d_path` in fs/d_path.c).
+    let kept =
+        path.as_os_str().as_bytes().strip_suffix(b" (deleted)").map(|kept| OsStr::from_bytes(kept).into());
+    Ok(kept.unwrap_or(path))
+}
+
+/// Becomes the program file that is on the disk now; gives why it cannot. Signals that come meanwhile wait for that one.
+fn become_next(former: Pid) -> io::Error {
+    let become_it = || -> io::Result<Infallible> {
+        let program = CString::new(program()?.into_os_string().into_vec())?;
+        let arguments = env::args_os().filter(|argument| !is_left_behind(argument));
+        let arguments = arguments.chain([format!("{}={former}", flag(SUCCEEDS)).into()]);
+        let arguments = arguments.map(|argument| Ok(CString::new(argument.into_vec())?));
+        Ok(execv(&program, &arguments.collect::<io::Result<Vec<_>>>()?)?)
+    };
+    match become_it() {
+        Ok(never) => match never {},
+        Err(error) => error,
+    }
+}
+
+fn flag(name: &str) -> String {
+    format!("--{name}")
+}
+
+/// Whether the daemon is not to see this argument.
+fn is_for_supervisor(argument: &OsStr) -> bool {
+    *argument == *flag(SUPERVISE) || is_left_behind(argument)
+}
+
+/// Whether this argument was for this process alone.
+fn is_left_behind(argument: &OsStr) -> bool {
+    argument.as_bytes().starts_with(format!("{}=", flag(SUCCEEDS)).as_bytes())
+}
 
 /// How a daemon ended.
 enum End {
     /// By itself, or because it was asked to.
     Left(ExitStatus),
+    /// So that the program file on the disk takes over. The kernel is taking it down.
+    Succeeded,
     /// The kernel is taking it down, which may last as long as a lease does.
     Killed,
 }
@@ -132,33 +199,46 @@ struct Daemon {
     started: Instant,
     is_first: bool,
     /// The one before it, while that is being taken down.
-    former: Option<Child>,
+    former: Option<Pid>,
+    /// It has said that there is to be a next one.
+    wants_next: bool,
 }
 
 impl Daemon {
-    fn start() -> io::Result<Self> {
-        let flag = format!("--{SUPERVISE}");
+    /// Starts it, without waiting until the one before it is gone.
+    fn start_after(former: Option<Pid>) -> io::Result<Self> {
         let mut arguments = env::args_os();
         let name = arguments.next().unwrap_or_else(|| OsString::from("vip-user"));
         let (line, stdin) = UnixStream::pair()?;
         line.set_nonblocking(true)?;
         let process = Command::new(SELF)
             .arg0(name)
-            .args(arguments.filter(|argument| *argument != *flag))
+            .args(arguments.filter(|argument| !is_for_supervisor(argument)))
             .arg(format!("--{SUPERVISED_BY}={}", process::id()))
             .stdin(OwnedFd::from(stdin))
             .spawn()?;
-        Ok(Self { process, line, started: Instant::now(), is_first: true, former: None })
+        Ok(Self {
+            process,
+            line,
+            started: Instant::now(),
+            is_first: former.is_none(),
+            former,
+            wants_next: false,
+        })
     }
 
     /// Starts the next one, without waiting until this one is gone.
     fn succeed(self) -> io::Result<Self> {
-        Ok(Self { is_first: false, former: Some(self.process), ..Self::start()? })
+        Self::start_after(Some(self.pid()))
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.id().cast_signed())
     }
 
     fn signal(&self, signal: Signal) {
         // It fails only if the daemon has ended, which is seen next.
-        let _ = kill(Pid::from_raw(self.process.id().cast_signed()), signal);
+        let _ = kill(self.pid(), signal);
     }
 
     fn is_steady(&self) -> bool {
@@ -167,9 +247,9 @@ impl Daemon {
 
     /// Whether it may have failed for what the one before it still had. That one is gone afterwards.
     fn may_be_obstructed(&mut self, status: ExitStatus) -> bool {
-        if let Some(mut former) = self.former.take() {
+        if let Some(former) = self.former.take() {
             // Only a process that is not this one's child fails to be waited for.
-            let _ = former.wait();
+            let _ = waitpid(former, None);
         }
         !self.is_first && !self.is_steady() && !status.success()
     }
@@ -177,22 +257,27 @@ impl Daemon {
     /// Waits until it has ended, and passes on to it what asks for that.
     fn wait_for_end(&mut self, signals: &mut Signals) -> io::Result<End> {
         loop {
-            match self.line.read(&mut [0]) {
+            let mut farewell = [0];
+            match self.line.read(&mut farewell) {
+                Ok(0) if self.wants_next => return Ok(End::Succeeded),
                 Ok(0) => return Ok(End::Killed),
+                Ok(_) if farewell == [NEXT] => self.wants_next = true,
                 Ok(_) => return self.process.wait().map(End::Left),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            if self.former.as_mut().is_some_and(|former| !matches!(former.try_wait(), Ok(None))) {
-                self.former = None;
-            }
-            let Asked { stop, reload } = signals.wait(Some(&self.line), PollTimeout::NONE)?;
+            let is_gone = |former| waitpid(former, Some(WaitPidFlag::WNOHANG)) != Ok(WaitStatus::StillAlive);
+            self.former = self.former.filter(|former| !is_gone(*former));
+            let Asked { stop, reload, upgrade } = signals.wait(Some(&self.line), PollTimeout::NONE)?;
             if stop {
                 info!("the daemon is asked to stop");
                 self.signal(Signal::SIGTERM);
             }
             if reload {
                 self.signal(Signal::SIGHUP);
+            }
+            if upgrade {
+                self.signal(Signal::SIGUSR2);
             }
         }
     }
@@ -203,6 +288,7 @@ impl Daemon {
 struct Asked {
     stop: bool,
     reload: bool,
+    upgrade: bool,
 }
 
 /// The signals that matter here, which come one after the other.
@@ -214,7 +300,8 @@ struct Signals {
 
 impl Signals {
     fn catch() -> io::Result<Self> {
-        let set = SigSet::from_iter([Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP]);
+        let asked = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGUSR2];
+        let set = SigSet::from_iter(asked.into_iter().chain([Signal::SIGCHLD]));
         set.thread_block()?;
         let caught = SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)?;
         Ok(Self { caught, are_to_stop: false })
@@ -247,6 +334,7 @@ impl Signals {
             match Signal::try_from(signal.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGTERM | Signal::SIGINT) => asked.stop = true,
                 Ok(Signal::SIGHUP) => asked.reload = true,
+                Ok(Signal::SIGUSR2) => asked.upgrade = true,
                 _ => {}
             }
         }

@@ -259,13 +259,22 @@ impl Daemon {
         Ok(command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?)
     }
 
+    /// As [`Daemon::order`], by another program file than its own.
+    pub fn order_by(&self, binary: &Path, arguments: &[&str]) -> Result<Output> {
+        Ok(self.asking_by(binary, ORDER_SECONDS, arguments).output()?)
+    }
+
     fn ask(&self, seconds: &str, arguments: &[&str]) -> Result<Output> {
         Ok(self.asking(seconds, arguments).output()?)
     }
 
     fn asking(&self, seconds: &str, arguments: &[&str]) -> Command {
+        self.asking_by(&self.binary, seconds, arguments)
+    }
+
+    fn asking_by(&self, binary: &Path, seconds: &str, arguments: &[&str]) -> Command {
         let mut command = Command::new("timeout");
-        command.args(["--signal=KILL", seconds]).arg(&self.binary).args(arguments);
+        command.args(["--signal=KILL", seconds]).arg(binary).args(arguments);
         command.arg("--socket").arg(&self.socket);
         command
     }

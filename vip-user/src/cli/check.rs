@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
-use super::{SettingsArgs, client::print};
+use super::{CheckArgs, client::print};
 use crate::{
     config::{Group, Keys, Presence, Settings, Transport, XdpMode, format_duration},
+    dataplane,
     exit::Failure,
     userplane::MISSING,
 };
@@ -13,9 +14,12 @@ use crate::{
 ///
 /// # Errors
 /// What is wrong with the configuration.
-pub fn check(args: &SettingsArgs) -> Result<(), Failure> {
-    let settings = args.load()?;
-    let file = args.file();
+pub fn check(args: &CheckArgs) -> Result<(), Failure> {
+    let settings = args.settings.load()?;
+    if args.data_plane {
+        return print(&format!("vip-user {} {}\n", env!("CARGO_PKG_VERSION"), dataplane::identity()));
+    }
+    let file = args.settings.file();
     let origin = if file.exists() { file.display().to_string() } else { "defaults and flags".to_owned() };
     print(&format!("{origin}: valid\n{}", summary(&settings)))
 }

@@ -5,7 +5,7 @@ use super::{
     client::{find_daemon, json_line, print},
 };
 use crate::{
-    control::{self, NotReloaded, Reloaded, Request},
+    control::{self, Reloaded, Request},
     exit::Failure,
 };
 
@@ -23,7 +23,6 @@ pub fn reload(args: &ReloadArgs) -> Result<(), Failure> {
         Ok(_) if args.json => Ok(()),
         Ok(changes) if changes.is_empty() => print("nothing has changed\n"),
         Ok(changes) => print(&changes.iter().map(|change| format!("{change}\n")).collect::<String>()),
-        Err(NotReloaded { reason, bad_configuration: true }) => Err(Failure::configuration(reason)),
-        Err(NotReloaded { reason, .. }) => Err(Failure::refused(reason)),
+        Err(not_done) => Err(not_done.into()),
     }
 }

@@ -31,7 +31,9 @@ const MAX_REPLY: u64 = 16 * 1024 * 1024;
 pub fn request<T: DeserializeOwned>(path: &Path, request: Request) -> Result<T, Failure> {
     let patience = match &request {
         // What a reload or maintenance takes from this node is handed over.
-        Request::Handover { .. } | Request::Maintenance { .. } | Request::Reload => HANDOVER_PATIENCE,
+        Request::Handover { .. } | Request::Maintenance { .. } | Request::Reload | Request::Upgrade => {
+            HANDOVER_PATIENCE
+        }
         Request::Join { .. } => JOIN_PATIENCE,
         Request::Query { timeout_ms, .. } => PATIENCE.saturating_add(Duration::from_millis(*timeout_ms)),
         _ => PATIENCE,

@@ -23,6 +23,7 @@ use super::pairing::Pairing;
 use super::plane::ControlSide;
 use super::preemption::{self, Preemption};
 use super::storage::Storage;
+use super::upgrade::Ended;
 use super::watching::Watching;
 use crate::clock;
 use crate::config::Settings;
@@ -72,7 +73,7 @@ pub(super) struct ControlPlane {
     pub(super) pair: Option<Pairing>,
     pub(super) watching: Watching,
     /// How the daemon is to end, once it is.
-    pub(super) end: Option<Result<(), Failure>>,
+    pub(super) end: Option<Result<Ended, Failure>>,
 }
 
 impl ControlPlane {
@@ -97,12 +98,12 @@ impl ControlPlane {
     }
 
     /// Lets the daemon end, as soon as it looks.
-    pub(super) fn end(&mut self, how: Result<(), Failure>) {
+    pub(super) fn end(&mut self, how: Result<Ended, Failure>) {
         self.end.get_or_insert(how);
     }
 
     /// How the daemon is to end, if it is.
-    pub(super) fn take_end(&mut self) -> Option<Result<(), Failure>> {
+    pub(super) fn take_end(&mut self) -> Option<Result<Ended, Failure>> {
         self.end.take()
     }
 

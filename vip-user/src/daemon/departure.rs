@@ -5,6 +5,7 @@
 
 use super::control_plane::ControlPlane;
 use super::lookup;
+use super::upgrade::Ended;
 use crate::clock;
 use crate::control::Reply;
 use crate::departure::Departure;
@@ -16,7 +17,7 @@ impl ControlPlane {
         let (reply, removal) = self.remove(self.id);
         if removal == Some(Removal::Done) {
             self.tell_stopping("this node is no voter any more, and ends".to_owned());
-            self.end(Ok(()));
+            self.end(Ok(Ended::Stopped));
         }
         reply
     }

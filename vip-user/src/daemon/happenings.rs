@@ -6,6 +6,7 @@ use super::control_plane::ControlPlane;
 use super::groups::{Group, holder};
 use super::journal::Closing;
 use super::live_nodes::{self, LiveNode};
+use super::upgrade::Ended;
 use crate::clock;
 use crate::election::{Action, Demotion, GiveUp, State};
 use crate::events::{GroupEvent, GroupEventKind, MemberEventKind, Node};
@@ -71,10 +72,15 @@ impl ControlPlane {
     }
 
     /// The daemon ends in this way, and tells nothing more.
-    pub(super) fn close_journal(&mut self, ended: &Result<(), Failure>) -> Closing {
+    pub(super) fn close_journal(&mut self, ended: &Result<Ended, Failure>) -> Closing {
         // Whoever runs the daemon is told of a failure by its last words.
         self.journal.keep(match ended {
-            Ok(()) => Happening::new(Kind::DaemonStop, "the daemon has ended in good order"),
+            Ok(Ended::InPlace) => {
+                Happening::new(Kind::DaemonStop, "the daemon leaves all in place for the next one")
+            }
+            Ok(Ended::Stopped | Ended::Replaced) => {
+                Happening::new(Kind::DaemonStop, "the daemon has ended in good order")
+            }
             Err(failure) => {
                 let text = format!("the daemon cannot go on: {failure}");
                 Happening { severity: Severity::Error, ..Happening::new(Kind::DaemonStop, text) }
@@ -185,6 +191,11 @@ impl ControlPlane {
             false => event.vips,
         };
         self.events.group(GroupEvent { group: name, vips, ..event }, clock::now());
+    }
+
+    /// Another daemon goes on with all that this one has: lets the handlers finish.
+    pub(super) fn pause_events(&mut self) -> Stopping {
+        self.events.stop(clock::now())
     }
 
     /// The daemon ends: tells what this node gives up by that, and lets the handlers finish.

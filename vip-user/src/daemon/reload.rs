@@ -35,7 +35,7 @@ use super::start::{self, netlink_failure, refused};
 use crate::announce::Announcer;
 use crate::clock;
 use crate::config::{self, Cluster, Node, Paths, Settings, Source, changes};
-use crate::control::{NotReloaded, Reloaded};
+use crate::control::{NotDone, Reloaded};
 use crate::election::State;
 use crate::events::Own;
 use crate::exit::{Exit, Failure};
@@ -58,8 +58,8 @@ pub(super) struct Reloader {
 
 impl Reloader {
     /// For the daemon that was started from `source`, and whose interfaces have these ears.
-    pub(super) fn new(shared: Shared, netlink: Netlink, source: Source, ears: Vec<Arc<Ears>>) -> Self {
-        Self { shared, netlink, source: Arc::new(source), ears: ears.into(), turn: Arc::default() }
+    pub(super) fn new(shared: Shared, netlink: Netlink, source: Arc<Source>, ears: Vec<Arc<Ears>>) -> Self {
+        Self { shared, netlink, source, ears: ears.into(), turn: Arc::default() }
     }
 
     /// Reloads, and says in the log what came of it.
@@ -74,7 +74,7 @@ impl Reloader {
             }
             Err(failure) => self.tell(Severity::Error, format!("reload: {failure}")),
         }
-        let not = |Failure { exit, message }| NotReloaded {
+        let not = |Failure { exit, message }| NotDone {
             reason: message,
             bad_configuration: exit == Exit::BadConfiguration,
         };

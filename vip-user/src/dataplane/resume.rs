@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use aya::programs::Xdp;
 use aya_obj::programs::XdpAttachType;
+use vip_common::maps;
 
 use super::program::Code;
 use super::{DataPlane, Error, Maps, OBJECT, Parts, Pins, Program, ProgramLog, pins, remove_pin};
@@ -54,6 +55,13 @@ impl Program {
         let Some(pin) = pin(pins, wishes) else { return Ok(()) };
         self.xdp_mut()?.pin(&pin).map_err(|error| Error::pin(&pin, error))
     }
+}
+
+/// What tells this build's data plane from others': its programs, and the layout of its maps.
+pub fn identity() -> String {
+    let mut hasher = DefaultHasher::new();
+    (OBJECT, maps::LAYOUT_VERSION).hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
 }
 
 /// Where the program is pinned: its name tells builds and wishes apart. `None` where no start can go on with it.
