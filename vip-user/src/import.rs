@@ -47,10 +47,9 @@ pub fn import(files: &dyn Files, file: &Path, options: &Options) -> Result<Impor
     let (model, mut remarks) = read::read(&directives, options.iface.as_deref());
     remarks.splice(0..0, general(&lines, &model, options));
     if model.groups.is_empty() {
-        let reason = remarks
-            .iter()
-            .find(|remark| remark.fate == Fate::Left)
-            .map_or_else(String::new, |remark| format!("; {remark}"));
+        let left = remarks.iter().find(|remark| remark.fate == Fate::Left);
+        let reason =
+            left.map_or_else(String::new, |Remark { directive, why, .. }| format!("; {directive}: {why}"));
         return Err(Failure::refused(format!(
             "{}: no vrrp_instance with VIPs is in it{reason}",
             file.display()

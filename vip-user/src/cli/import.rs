@@ -51,13 +51,12 @@ fn default_config_id() -> String {
 fn list(remarks: &[Remark]) -> String {
     let lines: String = remarks.iter().map(|remark| format!("{remark}\n")).collect();
     let count = |fate| remarks.iter().filter(|remark| remark.fate == fate).count();
-    format!(
-        "{lines}\n{} carried over, {} changed, {} not needed, {} left out: look after these yourself\n",
-        count(Fate::Carried),
-        count(Fate::Changed),
-        count(Fate::Unneeded),
-        count(Fate::Left)
-    )
+    let left = match count(Fate::Left) {
+        0 => "nothing left out".to_owned(),
+        left => format!("{left} left out: look after these yourself"),
+    };
+    let (carried, changed, unneeded) = (count(Fate::Carried), count(Fate::Changed), count(Fate::Unneeded));
+    format!("{lines}\n{carried} carried over, {changed} changed, {unneeded} not needed, {left}\n")
 }
 
 #[derive(Serialize)]

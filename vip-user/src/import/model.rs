@@ -60,6 +60,8 @@ pub(super) enum Probe {
     Shell(String),
     /// A program and its arguments.
     Program(Vec<String>),
+    /// Whether somebody accepts connections at HOST:PORT.
+    Tcp(String),
     /// A process by its name.
     Process(String),
     /// An interface.

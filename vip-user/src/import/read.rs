@@ -77,7 +77,7 @@ impl Reader {
 
     fn read_global(&mut self, item: &Directive) {
         match (item.keyword(), item.value()) {
-            ("router_id", Some(name)) if crate::config::is_name(name) => {
+            ("router_id" | "lvs_id", Some(name)) if crate::config::is_name(name) => {
                 self.model.name = Some(name.to_owned());
                 self.remark(
                     item,
@@ -85,7 +85,9 @@ impl Reader {
                     "is the node's name, and has to be another one on each machine",
                 );
             }
-            ("router_id", _) => self.remark(item, Fate::Left, "cannot be a node's name: set node.name"),
+            ("router_id" | "lvs_id", _) => {
+                self.remark(item, Fate::Left, "cannot be a node's name: set node.name")
+            }
             ("default_interface", Some(name)) => {
                 self.default_interface = Some(name.to_owned());
                 self.carried(item);

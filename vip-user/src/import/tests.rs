@@ -177,6 +177,8 @@ fn a_check_is_made_once_for_several_groups_and_once_more_for_another_weight() {
         instance("b", "10.0.0.2", ""),
         instance("c", "10.0.0.3", "weight 7"),
         instance("d", "10.0.0.4", "weight 7 reverse"),
+        "vrrp_script port {\nscript \"</dev/tcp/127.0.0.1/80\" # connects\n}\n".to_owned(),
+        "vrrp_instance e {\ninterface eth0\nvirtual_ipaddress {\n10.0.0.5/24\n}\ntrack_script {\nport\n}\n}\n".to_owned(),
     ];
     let checks = settings(&imported(&text.concat())).checks;
     let shown: Vec<String> = checks.iter().map(ToString::to_string).collect();
@@ -186,6 +188,7 @@ fn a_check_is_made_once_for_several_groups_and_once_more_for_another_weight() {
             "chk: exec \"[ ! -f /etc/down ]\", every 1s, 1s at most, rise 1, fall 1; -2 for a, b",
             "eth9: interface eth9, every 1s, 1s at most, rise 1, fall 1; -5 for a, b, c, d",
             "chk-2: exec \"[ ! -f /etc/down ]\", every 1s, 1s at most, rise 1, fall 1; +7 for c",
+            "port: tcp 127.0.0.1:80, every 1s, 1s at most, rise 1, fall 1; fatal for e",
         ]
     );
 }

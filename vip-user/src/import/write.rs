@@ -55,7 +55,7 @@ fn cluster(text: &mut String, model: &Model, key: Key) {
     };
     if !model.peers.is_empty() {
         let peers: Vec<String> = model.peers.iter().map(ToString::to_string).collect();
-        let _ = writeln!(text, "peers = {}", strings(&peers));
+        let _ = writeln!(text, "peers = {}    # a witness on this segment, too", strings(&peers));
     }
     let expect = model.nodes.map_or(3, |nodes| nodes.max(3));
     if model.nodes.is_none_or(|nodes| nodes < 3) {
@@ -103,6 +103,7 @@ fn write_check(text: &mut String, check: &Check) {
             [path] => format!("type = \"exec\"\nrun = {}\n", string(path)),
             words => format!("type = \"exec\"\nrun = {}\n", strings(words)),
         },
+        Probe::Tcp(address) => format!("type = \"tcp\"\naddress = {}\n", string(address)),
         Probe::Process(name) => format!("type = \"process\"\nprocess = {}\n", string(name)),
         Probe::Interface(name) => format!("type = \"interface\"\ninterface = {}\n", string(name)),
     };

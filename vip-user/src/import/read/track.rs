@@ -123,6 +123,11 @@ impl Reader {
         let words = shlex::split(&line).filter(|_| !line.contains(SHELL));
         let plain: Vec<&str> = words.iter().flatten().map(String::as_str).collect();
         let name = |path: &str| path.rsplit('/').next().unwrap_or_default().to_owned();
+        if let Some((host, port)) = line.trim().strip_prefix("</dev/tcp/").and_then(|to| to.split_once('/')) {
+            self.remark(item, Fate::Changed, "a check of type tcp connects without a shell");
+            let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+            return Some(Probe::Tcp(format!("{host}:{port}")));
+        }
         match *plain.as_slice() {
             [killall, "-0", process] if name(killall) == "killall" => {
                 self.remark(item, Fate::Changed, "a check of type process finds it without a program");
