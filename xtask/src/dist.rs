@@ -1,5 +1,5 @@
 //! `cargo xtask dist`: what is shipped, in target/dist: a program that needs no library, a Debian package, an archive, and
-//! their checksums. From the same sources in the same place it makes the same bytes.
+//! their checksums. One program is packed to the same bytes each time.
 
 mod debian;
 mod manuals;
