@@ -23,6 +23,8 @@ use crate::trial::Fault;
 
 /// Nodes of a cluster of ours: fewer cannot do without one.
 const NODES: u8 = 3;
+/// One VIP more, that a [`Fault::Reload`] brings.
+const MORE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
 /// How long a peer may take to end after a SIGTERM, and a daemon of ours.
 const EXIT: Duration = Duration::from_secs(60);
 /// A daemon that is killed again sooner is not started at once, by ours as by keepalived's parent process.
@@ -101,14 +103,28 @@ impl Kind {
     pub(crate) fn knows(self, fault: Fault) -> bool {
         match fault {
             Fault::Handover => self.is_ours(),
-            Fault::Sigkill => !matches!(self, Self::Ucarp | Self::UcarpDefaults),
+            Fault::Sigkill | Fault::Reload => !matches!(self, Self::Ucarp | Self::UcarpDefaults),
             _ => true,
         }
     }
 
     /// Starts it for these VIPs; `daemon` is the program of ours. Does not wait until it serves.
     pub(crate) fn start(self, daemon: &Path, vips: &[Ipv4Addr]) -> Result<Box<dyn System>> {
-        Ok(match self.software(vips) {
+        Self::start_software(self.software(vips, None), daemon)
+    }
+
+    /// As [`Kind::start`], on nodes that are fit to serve only while this URL answers with 200.
+    pub(crate) fn start_checked(
+        self,
+        daemon: &Path,
+        vips: &[Ipv4Addr],
+        health: &'static str,
+    ) -> Result<Box<dyn System>> {
+        Self::start_software(self.software(vips, Some(health)), daemon)
+    }
+
+    fn start_software(software: Software, daemon: &Path) -> Result<Box<dyn System>> {
+        Ok(match software {
             Software::Ours(options) => {
                 Box::new(Ours::start(NODES, &DaemonOptions { binary: Some(daemon.to_owned()), ..*options })?)
             }
@@ -118,7 +134,7 @@ impl Kind {
 
     /// All that is set, for the record.
     pub(crate) fn settings(self) -> String {
-        match self.software(&[VIP]) {
+        match self.software(&[VIP], None) {
             Software::Ours(options) => {
                 let DaemonOptions { interval, lease, .. } = *options;
                 format!("{NODES} nodes, --supervise, interval {interval:?}, lease {lease:?}")
@@ -136,12 +152,14 @@ impl Kind {
         }
     }
 
-    fn software(self, vips: &[Ipv4Addr]) -> Software {
+    fn software(self, vips: &[Ipv4Addr], health: Option<&'static str>) -> Software {
         let ours = |options: DaemonOptions| {
             let vips = vips.iter().map(|vip| format!("{vip}/32")).collect();
-            Software::Ours(Box::new(DaemonOptions { vips, ..options }))
+            let more_of_group = health.map(health_check).unwrap_or_default();
+            Software::Ours(Box::new(DaemonOptions { vips, more_of_group, ..options }))
         };
-        let keepalived = |settings| Software::Peer(Box::new(Keepalived { vips: vips.to_vec(), settings }));
+        let keepalived =
+            |settings| Software::Peer(Box::new(Keepalived { vips: vips.to_vec(), settings, health }));
         let ucarp = |as_fast_as_it_goes| Software::Peer(Box::new(Ucarp { as_fast_as_it_goes }));
         match self {
             Self::OursFast => ours(DaemonOptions {
@@ -157,6 +175,21 @@ impl Kind {
             Self::UcarpDefaults => ucarp(false),
         }
     }
+}
+
+/// As in docs/HAPROXY.md.
+fn health_check(url: &str) -> String {
+    format!(
+        r#"
+[[check]]
+name = "front"
+type = "http"
+url = "{url}"
+interval = "50ms"
+timeout = "500ms"
+fall = 2
+"#
+    )
 }
 
 /// What runs on the nodes.

@@ -1,4 +1,4 @@
-//! HAProxy, nginx and wrk, for tests and benches with real front ends.
+//! HAProxy, nginx, wrk and curl, for tests and benches with real front ends.
 
 use std::{fs, path::PathBuf};
 
@@ -9,7 +9,7 @@ use super::{Outcome, debian};
 use crate::cargo::target_dir;
 
 /// What the tests run, and what benches run beside it; the packages have the same names.
-const PROGRAMS: [&str; 3] = ["haproxy", "nginx", "wrk"];
+const PROGRAMS: [&str; 4] = ["haproxy", "nginx", "wrk", "curl"];
 
 /// Where they are, unless they are installed.
 pub(crate) fn place() -> PathBuf {

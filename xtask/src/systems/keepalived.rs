@@ -1,6 +1,6 @@
 //! keepalived: its configuration, and which of its processes is which.
 
-use std::{fs, net::Ipv4Addr, process::Command, time::Duration};
+use std::{fs, net::Ipv4Addr, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context, Result};
 use nix::unistd::Pid;
@@ -12,6 +12,8 @@ use super::pair::Peer;
 pub(super) struct Keepalived {
     pub(super) vips: Vec<Ipv4Addr>,
     pub(super) settings: Settings,
+    /// Asked every second, the least that a script's interval can be: a node that does not answer is at fault.
+    pub(super) health: Option<&'static str>,
 }
 
 /// How it is configured.
@@ -53,9 +55,7 @@ const VRRP_PID: &str = "vrrp.pid";
 impl Peer for Keepalived {
     fn command(&self, lab: &Lab, node: u8) -> Result<Command> {
         let file = |name: &str| lab.home(node).join(name);
-        let config = file("keepalived.conf");
-        fs::write(&config, self.config(node))
-            .with_context(|| format!("cannot write {}", config.display()))?;
+        let config = self.write_config(lab, node)?;
         let mut command = lab.command(node, "keepalived")?;
         command.args(["--dont-fork", "--log-console", "--no-syslog", "--use-file"]).arg(config);
         for (option, name) in PID_FILES {
@@ -68,8 +68,14 @@ impl Peer for Keepalived {
     }
 
     fn settings(&self) -> String {
-        let shown = Self { vips: self.vips.iter().take(1).copied().collect(), settings: self.settings };
+        let vips = self.vips.iter().take(1).copied().collect();
+        let shown = Self { vips, ..*self };
         format!("node 1:\n{}node 2:\n{}", shown.config(1), shown.config(2))
+    }
+
+    fn set_vips(&mut self, lab: &Lab, vips: Vec<Ipv4Addr>) -> Result<()> {
+        self.vips = vips;
+        lab.nodes().try_for_each(|node| self.write_config(lab, node).map(drop))
     }
 
     fn state_marker(&self) -> &'static str {
@@ -105,6 +111,13 @@ impl Peer for Keepalived {
 }
 
 impl Keepalived {
+    fn write_config(&self, lab: &Lab, node: u8) -> Result<PathBuf> {
+        let config = lab.home(node).join("keepalived.conf");
+        fs::write(&config, self.config(node))
+            .with_context(|| format!("cannot write {}", config.display()))?;
+        Ok(config)
+    }
+
     fn config(&self, node: u8) -> String {
         let (globals, bfd, instance) = match self.settings {
             Settings::Defaults => ("", String::new(), "    state BACKUP\n".to_owned()),
@@ -118,15 +131,16 @@ impl Keepalived {
             }
             Settings::BestWithBfd => (BEST_GLOBALS, bfd_session(node), bfd_instance(node)),
         };
+        let (script, track) = self.health.map(health_script).unwrap_or_default();
         let (vips, excluded) = self.vips.split_at(self.vips.len().min(1));
         format!(
             "global_defs {{
     router_id lb{node}
 {globals}}}
-{bfd}vrrp_instance web {{
+{bfd}{script}vrrp_instance web {{
     interface eth0
     virtual_router_id 77
-{instance}    virtual_ipaddress {{
+{instance}{track}    virtual_ipaddress {{
 {}    }}
 {}}}
 ",
@@ -139,6 +153,18 @@ impl Keepalived {
             }
         )
     }
+}
+
+/// The section of a script, and its part of the instance's. Nothing is set but what it cannot do without.
+fn health_script(url: &str) -> (String, &'static str) {
+    let script = format!(
+        "vrrp_script front {{
+    script \"/usr/bin/curl --silent --fail --max-time 0.5 --output /dev/null {url}\"
+    user root
+}}
+"
+    );
+    (script, "    track_script {\n        front\n    }\n")
 }
 
 /// As its program says.

@@ -10,7 +10,7 @@ use vip_tests::{
     lab::{DaemonOptions, Lab},
 };
 
-use super::{EXIT, STEADY, System};
+use super::{EXIT, MORE, STEADY, System};
 use crate::trial::Fault;
 
 /// A cluster of supervised daemons.
@@ -22,6 +22,18 @@ impl Ours {
     pub(crate) fn start(nodes: u8, options: &DaemonOptions) -> Result<Self> {
         let args = [&options.args[..], &["--supervise".to_owned()]].concat();
         Ok(Self(Cluster::start(nodes, &DaemonOptions { args, ..options.clone() })?))
+    }
+
+    /// Has one node after the other read a configuration with changed VIPs.
+    fn reload(&mut self, change: impl Fn(&mut Vec<String>)) -> Result<()> {
+        let nodes: Vec<u8> = self.lab().nodes().collect();
+        for node in nodes {
+            change(&mut self.0.options(node)?.vips);
+            self.0.write_config(node)?;
+            let output = self.0.order(node, &["reload"])?;
+            ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(())
     }
 }
 
@@ -46,6 +58,7 @@ impl System for Ours {
                 ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
                 Ok(())
             }
+            Fault::Reload => self.reload(|vips| vips.push(format!("{MORE}/32"))),
         }
     }
 
@@ -59,6 +72,7 @@ impl System for Ours {
             Fault::Sigstop => self.0.daemon(victim)?.signal_supervised(Signal::SIGCONT),
             Fault::Cable => self.0.lab().cable(victim).plug(),
             Fault::Handover => Ok(()),
+            Fault::Reload => self.reload(|vips| drop(vips.pop())),
         }
     }
 

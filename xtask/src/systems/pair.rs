@@ -5,6 +5,7 @@
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    net::Ipv4Addr,
     os::unix::process::CommandExt,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -23,7 +24,7 @@ use vip_tests::{
     wait,
 };
 
-use super::{EXIT, STEADY, System};
+use super::{EXIT, MORE, STEADY, System};
 use crate::trial::Fault;
 
 const NODES: u8 = 2;
@@ -38,6 +39,9 @@ pub(super) trait Peer {
 
     /// All that is set, for the record.
     fn settings(&self) -> String;
+
+    /// Writes configurations for other VIPs, which both nodes read at a SIGHUP.
+    fn set_vips(&mut self, lab: &Lab, vips: Vec<Ipv4Addr>) -> Result<()>;
 
     /// What the log has before the name of a state that a node enters: MASTER, and others.
     fn state_marker(&self) -> &'static str;
@@ -90,6 +94,11 @@ impl Pair {
         self.daemons.get_mut(&node).with_context(|| format!("no daemon on node {node}"))
     }
 
+    fn reload(&mut self, vips: Vec<Ipv4Addr>) -> Result<()> {
+        self.peer.set_vips(&self.lab, vips)?;
+        self.daemons.values().try_for_each(|daemon| daemon.signal(Signal::SIGHUP))
+    }
+
     fn log_path(&self, node: u8) -> PathBuf {
         self.lab.home(node).join("peer.log")
     }
@@ -131,17 +140,17 @@ impl System for Pair {
     }
 
     fn inflict(&mut self, fault: Fault, victim: u8) -> Result<()> {
-        let daemon = self.daemon(victim)?;
         match fault {
-            Fault::Sigterm => daemon.signal(Signal::SIGTERM),
+            Fault::Sigterm => self.daemon(victim)?.signal(Signal::SIGTERM),
             Fault::Sigkill => {
-                let parent = daemon.pid();
+                let parent = self.daemon(victim)?.pid();
                 Ok(kill(self.peer.advertiser(&self.lab, victim, parent)?, Signal::SIGKILL)?)
             }
-            Fault::SigkillBoth => daemon.signal_all(Signal::SIGKILL),
-            Fault::Sigstop => daemon.signal_all(Signal::SIGSTOP),
+            Fault::SigkillBoth => self.daemon(victim)?.signal_all(Signal::SIGKILL),
+            Fault::Sigstop => self.daemon(victim)?.signal_all(Signal::SIGSTOP),
             Fault::Cable => self.lab.cable(victim).pull(),
             Fault::Handover => bail!("a peer of ours hands nothing over"),
+            Fault::Reload => self.reload(vec![VIP, MORE]),
         }
     }
 
@@ -155,6 +164,7 @@ impl System for Pair {
             Fault::Sigstop => self.daemon(victim)?.signal_all(Signal::SIGCONT),
             Fault::Cable => self.lab.cable(victim).plug(),
             Fault::Handover => Ok(()),
+            Fault::Reload => self.reload(vec![VIP]),
         }
     }
 

@@ -1,8 +1,8 @@
 //! ucarp: its command line, and the scripts that it cannot do without.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
+use std::{fs, net::Ipv4Addr, os::unix::fs::PermissionsExt, path::PathBuf, process::Command, time::Duration};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nix::unistd::Pid;
 use vip_tests::lab::{Lab, VIP};
 
@@ -25,6 +25,10 @@ impl Peer for Ucarp {
 
     fn settings(&self) -> String {
         format!("--vhid=77 --pass=lab --shutdown {}", self.timing().join(" ")).trim_end().to_owned()
+    }
+
+    fn set_vips(&mut self, _lab: &Lab, _vips: Vec<Ipv4Addr>) -> Result<()> {
+        bail!("ucarp has one VIP, by its command line")
     }
 
     fn state_marker(&self) -> &'static str {

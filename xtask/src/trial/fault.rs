@@ -20,6 +20,8 @@ pub(crate) enum Fault {
     Cable,
     /// Nothing fails: the holder is told to hand over
     Handover,
+    /// Nothing fails: all nodes are told to read their configurations, which have one VIP more
+    Reload,
 }
 
 impl Fault {
@@ -36,6 +38,7 @@ impl Fault {
             Self::Sigstop => "SIGSTOP",
             Self::Cable => "cable pulled",
             Self::Handover => "handover",
+            Self::Reload => "reload",
         }
     }
 
@@ -48,6 +51,7 @@ impl Fault {
             Self::Sigstop => "the holder's daemon hangs",
             Self::Cable => "the holder is cut off",
             Self::Handover => "the holder is told to hand over",
+            Self::Reload => "the nodes are told of one VIP more",
         }
     }
 
@@ -59,11 +63,12 @@ impl Fault {
             Self::Sigstop => "its daemon goes on (SIGCONT)",
             Self::Cable => "its cable is plugged in",
             Self::Handover => "nothing has to be put right",
+            Self::Reload => "the nodes are told of one VIP less",
         }
     }
 
     /// Whether the node can go on by itself.
     pub(crate) fn can_be_survived(self) -> bool {
-        self == Self::Sigkill
+        matches!(self, Self::Sigkill | Self::Reload)
     }
 }

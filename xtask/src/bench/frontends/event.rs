@@ -16,6 +16,10 @@ pub(super) enum Event {
     DaemonKilled,
     /// The daemon and its supervisor are killed
     AllKilled,
+    /// The front end is killed, and started again; the VIP's software checks on it
+    FrontKilled,
+    /// All nodes are told to read a configuration with one VIP more
+    Reload,
     /// The daemon is asked to end, and is started again
     Stop,
     /// The daemon is told to hand over
@@ -23,8 +27,16 @@ pub(super) enum Event {
 }
 
 impl Event {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Nothing, Self::MachineLost, Self::DaemonKilled, Self::AllKilled, Self::Stop, Self::Handover];
+    pub(super) const ALL: [Self; 8] = [
+        Self::Nothing,
+        Self::MachineLost,
+        Self::DaemonKilled,
+        Self::AllKilled,
+        Self::FrontKilled,
+        Self::Reload,
+        Self::Stop,
+        Self::Handover,
+    ];
 
     /// As the table names it.
     pub(super) fn name(self) -> &'static str {
@@ -33,6 +45,8 @@ impl Event {
             Self::MachineLost => "machine lost (cable)",
             Self::DaemonKilled => "daemon killed",
             Self::AllKilled => "daemon and supervisor killed",
+            Self::FrontKilled => "front end killed",
+            Self::Reload => "reload",
             Self::Stop => "daemon stopped and started",
             Self::Handover => "handover",
         }
@@ -41,10 +55,11 @@ impl Event {
     /// What it is to the software that keeps the VIP alive; none where that is left alone.
     pub(super) fn fault(self) -> Option<Fault> {
         match self {
-            Self::Nothing => None,
+            Self::Nothing | Self::FrontKilled => None,
             Self::MachineLost => Some(Fault::Cable),
             Self::DaemonKilled => Some(Fault::Sigkill),
             Self::AllKilled => Some(Fault::SigkillBoth),
+            Self::Reload => Some(Fault::Reload),
             Self::Stop => Some(Fault::Sigterm),
             Self::Handover => Some(Fault::Handover),
         }
@@ -57,6 +72,6 @@ impl Event {
 
     /// Whether the node may go on serving.
     pub(super) fn can_be_survived(self) -> bool {
-        self.fault().is_none_or(Fault::can_be_survived)
+        self == Self::Nothing || self.fault().is_some_and(Fault::can_be_survived)
     }
 }

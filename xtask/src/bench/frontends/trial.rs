@@ -15,7 +15,7 @@ use super::{
     event::Event,
     site::{Site, TARGET},
 };
-use crate::{duration::milliseconds, systems::System, trial::random_below};
+use crate::{duration::milliseconds, trial::random_below};
 
 /// How many connections are kept.
 const KEPT: usize = 50;
@@ -57,23 +57,15 @@ fn attempt(site: &mut Site, event: Event, rate: u32) -> Result<Trial> {
     let victim = clients.wait_answer(Stamp::now(), |_| true)?;
 
     let begun = Stamp::now();
-    inflict(site.system.as_mut(), event, victim)?;
+    site.inflict(event, victim)?;
     let successor = clients.wait_answer(begun, |node| event.can_be_survived() || node != victim)?;
     let served_after_ms = milliseconds(Stamp::now().since(begun));
     interrupt::pause(WATCH)?;
-    repair(site.system.as_mut(), event, victim)?;
+    site.repair(event, victim)?;
     site.system.wait_whole(RECOVERY)?;
     interrupt::pause(CALM)?;
     let [kept, new] = clients.finish()?;
     Ok(Trial { victim, successor, served_after_ms, kept, new })
-}
-
-fn inflict(system: &mut dyn System, event: Event, victim: u8) -> Result<()> {
-    event.fault().map_or(Ok(()), |fault| system.inflict(fault, victim))
-}
-
-fn repair(system: &mut dyn System, event: Event, victim: u8) -> Result<()> {
-    event.fault().map_or(Ok(()), |fault| system.repair(fault, victim))
 }
 
 /// Those with connections that they keep, and those without.
