@@ -21,7 +21,7 @@ use nix::{
     unistd::Pid,
 };
 
-pub use self::program::Program;
+pub use self::program::{Program, environment};
 use crate::{
     lab::{BACKEND, Lab},
     net::in_netns,

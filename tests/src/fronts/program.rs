@@ -47,6 +47,14 @@ impl Program {
     }
 }
 
+/// The variables with which a shell finds the programs by their names: those on `path`, or else those that were unpacked.
+pub fn environment(path: &str) -> Vec<(&'static str, OsString)> {
+    let place = unpacked::place(PLACE, FOLDER).filter(|place| place.is_dir());
+    let Some(place) = place else { return vec![("PATH", path.into())] };
+    let path = format!("{path}:{0}/usr/sbin:{0}/usr/bin", place.display());
+    vec![("PATH", path.into()), ("LD_LIBRARY_PATH", libraries(&place))]
+}
+
 fn in_folders(name: &str, folders: impl Iterator<Item = PathBuf>) -> Option<PathBuf> {
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
 }
