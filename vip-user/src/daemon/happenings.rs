@@ -195,7 +195,9 @@ impl ControlPlane {
 
     /// Another daemon goes on with all that this one has: lets the handlers finish.
     pub(super) fn pause_events(&mut self) -> Stopping {
-        self.events.stop(clock::now())
+        let mut stopping = self.events.stop(clock::now());
+        self.finish_scripts(&mut stopping);
+        stopping
     }
 
     /// The daemon ends: tells what this node gives up by that, and lets the handlers finish.

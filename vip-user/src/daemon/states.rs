@@ -59,6 +59,12 @@ impl ControlPlane {
         self.is_ending = true;
     }
 
+    /// Another daemon goes on: scripts that run, or wait, are not cut off.
+    pub(super) fn finish_scripts(&mut self, stopping: &mut Stopping) {
+        let notifiers = self.groups.iter_mut().filter_map(|group| group.scripts.notifier.take());
+        notifiers.for_each(|notifier| stopping.add(notifier, Vec::new()));
+    }
+
     /// The daemon ends, and this is told.
     pub(super) fn tell_end(&mut self, stopping: &mut Stopping) {
         for group in &mut self.groups {

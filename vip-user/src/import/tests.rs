@@ -106,7 +106,7 @@ fn a_pair_as_in_a_tutorial_is_carried_over() {
         check.to_string(),
         "chk_haproxy: process haproxy, every 2s, 2s at most, rise 1, fall 1; +2 for VI_1"
     );
-    assert_eq!(fate(&import, 20).0, Fate::Carried);
+    assert_eq!(fate(&import, 21).0, Fate::Carried);
     assert!(fate(&import, 21).1.contains("(keepalived: 3.0 to 4.0 s)"), "advert_int 1");
     assert_eq!(
         fate(&import, 33),
@@ -160,7 +160,7 @@ vrrp_instance outside {
         check.to_string(),
         "chk: exec /usr/local/bin/check.sh \"a b\", every 500ms, 3s at most, rise 2, fall 3; fatal for VG"
     );
-    assert_eq!(fate(&import, 20).0, Fate::Left, "a script of an instance that is no group");
+    assert_eq!(fate(&import, 21).0, Fate::Left, "a script of an instance that is no group");
 }
 
 #[test]
@@ -274,5 +274,68 @@ fn nothing_that_files_say_brings_it_down() {
         format!("{PAIR}~SEQx(A, 0x1, 3) include \"x\nvrrp_sync_group g {{ group {{ VI_1 }} }} $X=\\\n\\");
     for end in (0..text.len()).filter(|end| text.is_char_boundary(*end)) {
         let _ = with_files(&[(FILE, &text[..end])], "lb1");
+    }
+}
+
+#[test]
+fn whatever_is_made_of_its_words_is_refused_or_valid() {
+    const WORDS: [&str; 40] = [
+        "vrrp_instance",
+        "vrrp_sync_group",
+        "vrrp_script",
+        "vrrp_track_process",
+        "global_defs",
+        "virtual_ipaddress",
+        "group",
+        "track_script",
+        "track_interface",
+        "interface",
+        "priority",
+        "script",
+        "process",
+        "notify",
+        "router_id",
+        "unicast_peer",
+        "weight",
+        "reverse",
+        "interval",
+        "preempt_delay",
+        "a",
+        "b",
+        "eth0",
+        "eth1",
+        "lo",
+        "10.0.0.1/24",
+        "10.0.0.2",
+        "fd77::1/64",
+        "255",
+        "-7",
+        "1e99",
+        "\"/bin/x 'y\"",
+        "{",
+        "{",
+        "}",
+        "}",
+        "\n",
+        "\n",
+        "\n@lb1",
+        "\n~SEQ(a, 1, 3) $a=",
+    ];
+    // The same texts in each run: what is found can be found again (Knuth's multiplicative generator).
+    let mut state: u64 = 1;
+    let mut next = |bound: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % bound
+    };
+    for _ in 0..2_000 {
+        let words: Vec<&str> = (0..next(60)).map(|_| WORDS[next(WORDS.len())]).collect();
+        let text = format!(
+            "vrrp_instance i {{\ninterface eth0\nvirtual_ipaddress {{\n10.9.9.9/24\n}}\n}}\n{}\n",
+            words.join(" ")
+        );
+        match with_files(&[(FILE, &text)], "lb1") {
+            Ok(import) => assert!(!settings(&import).groups.is_empty(), "{text}"),
+            Err(failure) => assert!(failure.message.starts_with(FILE), "{failure}: {text}"),
+        }
     }
 }
