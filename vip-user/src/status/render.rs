@@ -13,6 +13,7 @@ use super::{
 const SHOWN_VIPS: usize = 3;
 
 const INSECURE: &str = "INSECURE: messages are not authenticated";
+const MAINTENANCE: &str = "MAINTENANCE: this node takes nothing until `vip-user maintenance off`";
 const NO_FENCE: &str =
     "NO FENCE: if this daemon is stopped or killed, its VIPs stay on, and two nodes may serve";
 
@@ -25,7 +26,13 @@ pub(super) fn warnings(status: &Status) -> Vec<String> {
     });
     let no_fence = (status.xdp == XdpMode::Off).then(|| NO_FENCE.to_owned());
     let insecure = status.insecure.then(|| INSECURE.to_owned());
-    interfaces.chain(no_fence).chain(insecure).chain(status.pair.as_ref().and_then(alone)).collect()
+    let maintenance = status.maintenance.then(|| MAINTENANCE.to_owned());
+    let failing = status.checks.iter().filter(|check| check.state == CheckState::Failing).map(|check| {
+        let why = check.last_error.as_deref().unwrap_or_default();
+        format!("check {} FAILS: {}", printable(&check.name), printable(why))
+    });
+    let of_node = interfaces.chain(no_fence).chain(insecure).chain(maintenance);
+    of_node.chain(failing).chain(status.pair.as_ref().and_then(alone)).collect()
 }
 
 /// The whole status as text, its last line ended.
@@ -56,8 +63,7 @@ pub fn status(status: &Status, colours: bool) -> String {
     }
     text += &pair(status, colours);
     if status.maintenance {
-        let warning = "MAINTENANCE: this node takes nothing until `vip-user maintenance off`";
-        text += &format!("{}\n", Cell::coloured(warning, Colour::Yellow).painted(0, colours));
+        text += &format!("{}\n", Cell::coloured(MAINTENANCE, Colour::Yellow).painted(0, colours));
     }
     text += "\n";
     text += &groups(&status.groups, colours);

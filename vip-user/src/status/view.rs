@@ -485,10 +485,10 @@ mod tests {
 
     #[test]
     fn a_daemon_that_is_gone_is_told_of_until_it_answers_again() {
-        let mut view = view(Status { insecure: true, ..example() });
+        let mut view = view(Status { maintenance: true, ..example() });
         view.lose("no daemon answers".to_owned());
         let gone = shown(&view, 80, 24);
-        assert_eq!(gone[1], "INSECURE: messages are not authenticated");
+        assert_eq!(gone[1], "MAINTENANCE: this node takes nothing until `vip-user maintenance off`");
         assert_eq!(gone[2], "NO ANSWER since 10:00:05, trying again: no daemon answers");
         // One that counts from the beginning has no rates yet.
         let again = Status { counters: Counters::default(), ..example() };
