@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use tokio::runtime::{Builder, Runtime};
 use vip_fuzz::directory;
-use vip_user::control::{Reply, Request, Server};
+use vip_user::control::{Access, Reply, Request, Server};
 
 /// The longest request, its line break included.
 const MAX_REQUEST: usize = 8192;
@@ -51,7 +51,7 @@ impl Daemon {
         let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
         let path = directory().join("control.sock");
         let server = Server::bind(&path).expect("a socket");
-        runtime.spawn(server.serve(|request| ready(Reply::ok(&request))));
+        runtime.spawn(server.serve(Access::new(None), |request| ready(Reply::ok(&request))));
         Self { runtime, path }
     }
 
