@@ -598,6 +598,16 @@ mod tests {
     }
 
     #[test]
+    fn a_reload_and_an_upgrade_have_the_settings_of_the_daemon() {
+        for line in ["vip-user reload --iface eth0 --json", "vip-user upgrade --socket /s --json"] {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+        let error = parse("vip-user reload --vip 10.0.0.1/24").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::UnknownArgument);
+        assert_eq!(parse("vip-user --succeeds=3").unwrap_err().kind(), ErrorKind::MissingRequiredArgument);
+    }
+
+    #[test]
     fn the_node_to_forget_is_named() {
         assert!(parse("vip-user leave --iface eth0").is_ok());
         assert!(parse("vip-user forget lb3 --iface eth0").is_ok());

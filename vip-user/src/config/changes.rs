@@ -257,3 +257,89 @@ fn joined(texts: impl Iterator<Item = impl Display>) -> String {
     let all: Vec<_> = texts.map(|text| text.to_string()).collect();
     if all.is_empty() { "nothing".to_owned() } else { all.join(", ") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Overrides;
+
+    const FILE: &str = "\
+        [node]\nname = \"lb1\"\niface = \"eth0\"\n[cluster]\ninsecure = true\n\
+        [[group]]\nname = \"web\"\nvips = [\"10.0.0.1/24\", \"10.0.0.2/24\"]\n";
+
+    fn parsed(text: &str) -> Settings {
+        Settings::parse("vip.toml", text, &Overrides::default()).unwrap()
+    }
+
+    /// What changes from [`FILE`] when this part of it is that.
+    fn said(part: &str, other: &str) -> Result<Vec<String>, String> {
+        assert!(FILE.contains(part));
+        changes(&parsed(FILE), &parsed(&FILE.replace(part, other))).map_err(|failure| failure.message)
+    }
+
+    #[test]
+    fn what_has_not_changed_is_not_said() {
+        assert_eq!(said("eth0", "eth0").unwrap(), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_can_be_followed_is_said_in_words() {
+        let cases = [
+            (
+                "\"lb1\"\n",
+                "\"lb1\"\npriority = 120\n",
+                vec![
+                    "node.priority is 120 now, and was 100",
+                    "group \"web\": priority is 120 now, and was 100",
+                ],
+            ),
+            (
+                "\"lb1\"\n",
+                "\"lb1\"\ntags = { role = \"web\" }\n",
+                vec!["node.tags is role=web now, and was nothing"],
+            ),
+            ("true\n", "true\ninterval = \"5ms\"\n", vec!["cluster.interval is 5ms now, and was 10ms"]),
+            ("true\n", "true\nreap = \"1h\"\n", vec!["cluster.reap is 1h now, and was never"]),
+            (", \"10.0.0.2/24\"", "", vec!["group \"web\": 10.0.0.2/24 removed"]),
+            (
+                "\"10.0.0.2/24\"",
+                "\"10.0.0.3/24\"",
+                vec!["group \"web\": 10.0.0.3/24 added", "group \"web\": 10.0.0.2/24 removed"],
+            ),
+            (
+                "[[group]]",
+                "[[handler]]\nrun = \"/bin/true\"\n[[group]]",
+                vec!["handler /bin/true: on *, 10s at most: added"],
+            ),
+        ];
+        for (part, other, expected) in cases {
+            assert_eq!(said(part, other).unwrap(), expected, "{other}");
+        }
+    }
+
+    #[test]
+    fn many_vips_are_counted() {
+        let many: Vec<_> = (3..=20).map(|host| format!("\"10.0.0.{host}/24\"")).collect();
+        let more = format!("\"10.0.0.2/24\", {}", many.join(", "));
+        assert_eq!(said("\"10.0.0.2/24\"", &more).unwrap(), ["group \"web\": 18 VIPs added"]);
+    }
+
+    #[test]
+    fn all_that_cannot_be_followed_is_named() {
+        assert!(
+            said("eth0", "eth1").unwrap_err().starts_with("node.iface cannot change while the daemon runs")
+        );
+        let both = said("name = \"lb1\"\n", "name = \"lb9\"\nid = 7\n").unwrap_err();
+        assert!(both.starts_with("node.name and node.id cannot change"), "{both}");
+        let dev = said("10.0.0.2/24", "10.0.0.2/24 dev eth1").unwrap_err();
+        assert!(dev.starts_with("the interfaces that VIPs lie on cannot change"), "{dev}");
+    }
+
+    /// Two nodes with a file each would serve it, by two leases.
+    #[test]
+    fn a_vip_does_not_go_from_one_group_to_another() {
+        let moved = said(", \"10.0.0.2/24\"]\n", "]\n[[group]]\nname = \"api\"\nvips = [\"10.0.0.2/24\"]\n")
+            .unwrap_err();
+        assert!(moved.starts_with("10.0.0.2/24 goes from group \"web\" to \"api\""), "{moved}");
+    }
+}
