@@ -1,5 +1,5 @@
-//! `cargo xtask bench handover`: a holder hands over again and again, for each reason that there is to do so, under a client's
-//! probes. None should be lost.
+//! `cargo xtask bench handover`: a holder hands over again and again, for each reason that there is to do so, or is changed where it
+//! is, under a client's probes. None should be lost.
 
 use std::{
     fs,
@@ -29,6 +29,8 @@ use crate::{
 const NODES: u8 = 3;
 /// The node that takes its group back, where one is preferred.
 const PREFERRED: u8 = 3;
+/// What a reload adds to the group, and takes away.
+const OTHER_VIP: &str = "10.77.0.101/24";
 /// Handovers from one line of progress to the next.
 const PROGRESS: u32 = 10;
 /// How long the nodes may take to find each other, and a node to know that it holds.
@@ -65,6 +67,12 @@ enum Cause {
     Maintenance,
     /// A node of higher priority preempts, after an operator has taken the group from it.
     Preemption,
+    /// The group has a VIP more, or one less again: `vip-user reload`. Nothing is handed over.
+    Reload,
+    /// SIGTERM, and a start: what `systemctl restart` does.
+    Restart,
+    /// Another program file is put in its place: `vip-user upgrade`. Nothing is handed over.
+    Upgrade,
 }
 
 impl Cause {
@@ -72,7 +80,12 @@ impl Cause {
     const fn clients(self) -> &'static [Client] {
         match self {
             Self::Operator => &[Client::Hears, Client::Ignores],
-            Self::Check | Self::Maintenance | Self::Preemption => &[Client::Hears],
+            Self::Check
+            | Self::Maintenance
+            | Self::Preemption
+            | Self::Reload
+            | Self::Restart
+            | Self::Upgrade => &[Client::Hears],
         }
     }
 
@@ -87,12 +100,14 @@ impl Cause {
                 let priority = if node == PREFERRED { 200 } else { 100 };
                 format!("priority = {priority}\npreempt = true\npreempt_delay = \"200ms\"\n")
             }
-            Self::Operator | Self::Maintenance => String::new(),
+            Self::Operator | Self::Maintenance | Self::Reload | Self::Restart | Self::Upgrade => {
+                String::new()
+            }
         }
     }
 
     /// Has the group leave its holder, or leave it and come back; and leaves the nodes as they were.
-    fn act(self, cluster: &Cluster, holder: u8) -> Result<()> {
+    fn act(self, cluster: &mut Cluster, holder: u8) -> Result<()> {
         let other = (1..=NODES).find(|node| *node != holder).context("one node only")?;
         let to = format!("lb{other}");
         let is_away = |status: &Status| !status.is_master();
@@ -112,8 +127,38 @@ impl Cause {
                 order(cluster, holder, &["handover", "web", "--to", &to])?;
                 cluster.wait_status(holder, "to have it back", PATIENCE, Status::is_master).map(drop)
             }
+            Self::Reload => {
+                let vips = &mut cluster.options(holder)?.vips;
+                match vips.len() {
+                    1 => vips.push(OTHER_VIP.to_owned()),
+                    _ => drop(vips.pop()),
+                }
+                cluster.write_config(holder)?;
+                order(cluster, holder, &["reload"])
+            }
+            Self::Restart => {
+                ensure!(cluster.daemon(holder)?.terminate()?.success(), "a stop that was not in good order");
+                cluster.restart(holder)
+            }
+            Self::Upgrade => {
+                let program = cluster.options(holder)?.binary.clone().context("no program of its own")?;
+                let new = program.with_extension("new");
+                fs::copy(&program, &new)?;
+                fs::rename(new, program)?;
+                order(cluster, holder, &["upgrade"])
+            }
         }
     }
+}
+
+/// Gives a node a program file of its own, which can be replaced, and a supervisor.
+fn supervise(cluster: &mut Cluster, node: u8) -> Result<()> {
+    let copy = cluster.lab().home(node).join("vip-user");
+    let options = cluster.options(node)?;
+    fs::copy(options.binary.as_ref().context("no program")?, &copy)?;
+    options.binary = Some(copy);
+    options.args.push("--supervise".to_owned());
+    Ok(())
 }
 
 /// Where a node looks whether it is to let go.
@@ -188,6 +233,9 @@ fn measure(options: &DaemonOptions, cause: Cause, client: Client, arguments: &Ar
     for node in 1..=NODES {
         let section = cause.section(&cluster, node);
         cluster.options(node)?.more_of_group.push_str(&section);
+        if cause == Cause::Upgrade {
+            supervise(&mut cluster, node)?;
+        }
         cluster.restart(node)?;
     }
     let mut holder = cluster.wait_whole(PATIENCE)?;
@@ -208,7 +256,7 @@ fn measure(options: &DaemonOptions, cause: Cause, client: Client, arguments: &Ar
     for done in 1..=arguments.handovers {
         interrupt::pause(arguments.every)?;
         let begun = Instant::now();
-        cause.act(&cluster, holder)?;
+        cause.act(&mut cluster, holder)?;
         took_ms.push(milliseconds(begun.elapsed()));
         holder = cluster.wait_whole(PATIENCE)?;
         if done % PROGRESS == 0 {
@@ -256,6 +304,9 @@ fn print_table(records: &[Record]) {
             Cause::Check => "check",
             Cause::Maintenance => "maintenance",
             Cause::Preemption => "preemption",
+            Cause::Reload => "reload",
+            Cause::Restart => "restart",
+            Cause::Upgrade => "upgrade",
         };
         let Spread { median, min, max, .. } = Spread::of(record.took_ms.iter().copied());
         println!(
