@@ -17,6 +17,7 @@ mod cluster {
     mod footprint;
     mod forming;
     mod forwarding;
+    mod frontends;
     mod gossip;
     mod groups;
     mod handover;
