@@ -12,6 +12,8 @@ use crate::status::GroupState;
 #[derive(Debug, Default)]
 pub(super) struct Scripts {
     told: Option<NotifyState>,
+    /// The daemon has begun with a lease of its former run, which goes on: the node is master all the time.
+    goes_on: bool,
     /// Since the first script was run.
     notifier: Option<Notifier>,
 }
@@ -26,6 +28,14 @@ impl Scripts {
 }
 
 impl ControlPlane {
+    /// The daemon begins.
+    pub(super) fn begin_states(&mut self) {
+        let now = clock::now();
+        for group in &mut self.groups {
+            group.scripts.goes_on = holder(self.words.read(group.slot), now) == Some(self.id);
+        }
+    }
+
     /// Tells what has changed, in any group.
     pub(super) fn tell_states(&mut self) {
         let now = clock::now();
@@ -34,10 +44,17 @@ impl ControlPlane {
             return;
         }
         for group in &mut self.groups {
-            // After a restart, the lease of the former run may go on: the node is master all the time.
-            let goes_on =
-                group.scripts.told.is_none() && holder(self.words.read(group.slot), now) == Some(self.id);
-            let state = state_of(group).filter(|state| *state != NotifyState::Backup || !goes_on);
+            let is_held = holder(self.words.read(group.slot), now) == Some(self.id);
+            let goes_on = group.scripts.goes_on && group.scripts.told.is_none();
+            let state =
+                state_of(group).filter(|state| *state != NotifyState::Backup || !(goes_on && is_held));
+            // An election may be over before it is looked at for the first time.
+            if state == Some(NotifyState::Master) && group.scripts.told.is_none() && !goes_on {
+                let before = calls(group, NotifyState::Backup);
+                if !before.is_empty() {
+                    group.scripts.notifier.get_or_insert_with(|| self.events.notifier()).tell(before);
+                }
+            }
             let Some(state) = group.scripts.change(state) else { continue };
             let calls = calls(group, state);
             if !calls.is_empty() {
