@@ -102,6 +102,7 @@ fn scripts_are_told_of_a_nodes_whole_life() {
     cluster.lab().cable(node).plug().unwrap();
     wait_told(cluster.lab(), node, BACK);
     let other = cluster.wait_whole(PATIENCE).unwrap();
+    wait_told(cluster.lab(), other, SERVES);
     assert_eq!(told(cluster.lab(), other)[..SERVES], LIFE[..SERVES]);
     hand_over(&cluster, other, node);
     wait_told(cluster.lab(), node, SERVES_AGAIN);
@@ -125,6 +126,7 @@ fn a_daemon_that_is_started_again_with_its_lease_tells_of_no_backup_before() {
     wait_told(cluster.lab(), holder, SERVES + 2);
     assert_eq!(told(cluster.lab(), holder)[SERVES..], LIFE[2..SERVES], "master before, and master again");
     for other in others(holder) {
+        wait_told(cluster.lab(), other, 2);
         assert_eq!(told(cluster.lab(), other), LIFE[..2], "they never served");
     }
 }

@@ -79,6 +79,7 @@ pub(super) struct ControlPlane {
 impl ControlPlane {
     /// Begins: the first orders go to the lease thread. `adopts`: on the data plane of a former run.
     pub(super) fn begin(&mut self, adopts: bool) {
+        self.begin_states();
         self.tell_of_itself(adopts);
         for interface in self.interfaces.iter().filter(|interface| !interface.carrier) {
             tell_carrier(&mut self.journal, interface);
