@@ -49,11 +49,11 @@ const STEADY: Duration = Duration::from_secs(1);
 /// How long it is left dead then: longer than leases should be.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Runs the daemon, with the arguments of this process, until it ends by itself or is asked to; gives its exit status.
+/// Runs the daemon, with the arguments of this process, until it ends by itself or is asked to; gives its exit status. `former` is
+/// the daemon that the program before this one has left behind, in an upgrade.
 ///
 /// # Errors
 /// It cannot be started, or was killed while it stopped.
-/// The former program has left `former` behind.
 pub fn run(former: Option<u32>) -> Result<u8, Failure> {
     let failed = |error: io::Error| Failure::refused(format!("cannot supervise the daemon: {error}"));
     let mut signals = Signals::catch().map_err(failed)?;
