@@ -106,7 +106,7 @@ fn a_pair_as_in_a_tutorial_is_carried_over() {
         check.to_string(),
         "chk_haproxy: process haproxy, every 2s, 2s at most, rise 1, fall 1; +2 for VI_1"
     );
-    assert_eq!(fate(&import, 21).0, Fate::Carried);
+    assert_eq!(fate(&import, 20).0, Fate::Carried);
     assert!(fate(&import, 21).1.contains("(keepalived: 3.0 to 4.0 s)"), "advert_int 1");
     assert_eq!(
         fate(&import, 33),
