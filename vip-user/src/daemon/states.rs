@@ -109,7 +109,7 @@ const fn state_of(group: &Group) -> Option<NotifyState> {
 /// The scripts that are to be told of this state.
 fn calls(group: &Group, state: NotifyState) -> Vec<Call> {
     let notify = &group.settings.notify;
-    let runs = notify.runs(state, &group.settings.name, group.settings.priority);
+    let runs = notify.runs(state, &group.settings.name, group.fitness.priority);
     let event = format!("{} in group {}", state.as_str(), group.settings.name);
     runs.into_iter().map(|run| Call { run, event: event.clone(), limit: notify.timeout }).collect()
 }
