@@ -367,6 +367,7 @@ impl Membership {
         }
         self.members.me.hello.groups = offers;
         self.next_hello = now;
+        // The others hear of it before anything is done about it here: who is handed a group then knows why.
         self.advance(now);
         self.actions.push_back(Action::PeersChanged);
     }
