@@ -236,7 +236,10 @@ mod tests {
         WireKeys::new(&keys).put_into(&mut config);
         assert_eq!(config.keys[1], [0xcdcd_cdcd_cdcd_cdcd; 2]);
         let shown = format!("{config:?}");
-        assert!(shown.contains("keys_in_use: 3") && !shown.contains(&config.keys[1][0].to_string()), "{shown}");
+        assert!(
+            shown.contains("keys_in_use: 3") && !shown.contains(&config.keys[1][0].to_string()),
+            "{shown}"
+        );
     }
 
     #[test]
