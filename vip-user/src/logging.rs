@@ -12,9 +12,10 @@ use std::{
     sync::OnceLock,
 };
 
+use nix::sys::signal::{SigSet, SigmaskHow};
 use tracing::level_filters::LevelFilter;
 use tracing::warn;
-use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 use self::flood::Flood;
@@ -82,8 +83,8 @@ impl Losses {
 /// [`Exit::Usage`](crate::exit::Exit::Usage) if `filter` is not valid; refuses a second call.
 pub fn init(filter: &str, format: LogFormat) -> Result<WorkerGuard, Failure> {
     let filter = parse_filter(filter)?;
-    let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING).thread_name("log");
-    let (writer, guard) = writer.finish(io::stderr());
+    let failed = |why: io::Error| Failure::refused(format!("cannot start logging: {why}"));
+    let (writer, guard) = start_writer().map_err(failed)?;
     let dropped = writer.error_counter();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer);
     // `try_init` also installs the bridge from the `log` crate, at this filter's level.
@@ -96,10 +97,20 @@ pub fn init(filter: &str, format: LogFormat) -> Result<WorkerGuard, Failure> {
             .try_init(),
         LogFormat::Json => log.json().flatten_event(true).finish().with(Flood::default()).try_init(),
     };
-    started.map_err(|error| Failure::refused(format!("cannot start logging: {error}")))?;
+    started.map_err(|error| failed(io::Error::other(error)))?;
     // The first time, or it would have failed.
     let _ = DROPPED.set(dropped);
     Ok(guard)
+}
+
+/// Starts the thread that writes. It takes no signals: one that is waited for elsewhere, by a signalfd, would come to this thread
+/// and end the process.
+fn start_writer() -> io::Result<(NonBlocking, WorkerGuard)> {
+    let mask = SigSet::all().thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
+    let writer = NonBlockingBuilder::default().buffered_lines_limit(WAITING).thread_name("log");
+    let started = writer.finish(io::stderr());
+    mask.thread_set_mask()?;
+    Ok(started)
 }
 
 /// How many lines were kept back since the process started, since there were too many like them.
