@@ -21,14 +21,20 @@ pub(super) const GUARDS: &[Guard] = &[
         name: "epoch check",
         without: "decides on messages of any configuration",
         edits: &[OLDER, NEWER],
-        finder: Finder::Simulation { within: 10_000 },
+        finder: Finder::Tests {
+            package: "vip-common",
+            names: "only_requests_of_the_nodes_own_configuration",
+        },
         always: true,
     },
     Guard {
         name: "epoch check: older",
         without: "decides on messages of older configurations, too",
         edits: &[OLDER],
-        finder: Finder::Simulation { within: 10_000 },
+        finder: Finder::Tests {
+            package: "vip-common",
+            names: "only_requests_of_the_nodes_own_configuration",
+        },
         always: false,
     },
     Guard {
