@@ -58,7 +58,7 @@ pub const BPFFS: &str = "/sys/fs/bpf";
 /// Addresses above this one are the client's and the VIPs'.
 const MAX_NODES: u8 = 99;
 /// Where the daemons keep their pins, for their layout of the maps.
-const LAYOUT: &str = "v8";
+const LAYOUT: &str = "v9";
 
 /// A switch, a client and nodes 1 to n, each in a namespace of its own. Dropping it removes everything that it made,
 /// and ends what still runs in its namespaces.
