@@ -1,13 +1,15 @@
 //! The check of "never two holders", on the wire: does any request get an answer from two nodes?
 //!
 //! Every request is an Ethernet broadcast, so that all nodes see it at once whatever the switch has learned: ARP
-//! requests for the VIP, and UDP probes to it. At most one node may answer each. The frames are in `frame`.
+//! requests for the VIP, and UDP probes to it. At most one node may answer each, but for one that is under way while the
+//! VIP moves (`moves`). The frames are in `frame`.
 //!
 //! The oracle has a MAC of its own: the client's kernel drops what is sent to it, so that the oracle's ARP answers
 //! do not help the client to learn of a new holder sooner than it would by itself.
 
 mod announcements;
 mod frame;
+mod moves;
 mod ndp;
 
 use std::{
@@ -34,6 +36,7 @@ pub use self::announcements::Announcements;
 pub(crate) use self::frame::arp_request;
 pub use self::frame::packet_socket;
 use self::frame::{Arp, Mac};
+use self::moves::moved_meanwhile;
 pub use self::ndp::{NdpOracle, NdpReport};
 use crate::{
     clock::Stamp,
@@ -77,9 +80,11 @@ pub struct OracleReport {
     pub arp_answered: u64,
     /// UDP probes with an answer.
     pub udp_answered: u64,
-    /// Requests that two nodes answered: 0, always.
+    /// Requests that two nodes answered at once: 0, always.
     pub doubles: u64,
-    /// The UDP probes among those.
+    /// Requests that one node answered after the other: the VIP moved while they were under way.
+    pub moved: u64,
+    /// The UDP probes among the doubles.
     pub udp_doubles: u64,
     /// The first few of those.
     pub described: Vec<Double>,
@@ -238,22 +243,42 @@ impl Log {
         let (arp, udp) = (&self.arp[..begun], &self.udp[..begun]);
         let answered =
             |slots: &[Slot]| slots.iter().filter(|slot| slot.answers[0].get().is_some()).count() as u64;
-        let doubles = || {
-            let arp = arp.iter().filter_map(|slot| slot.double(mac_answerer));
-            arp.chain(udp.iter().filter_map(|slot| slot.double(node_answerer)))
-        };
+        let (arp_doubles, arp_moved) = two_answers(arp, mac_answerer);
+        let (udp_doubles, udp_moved) = two_answers(udp, node_answerer);
         OracleReport {
             requests: 2 * begun as u64,
             arp_answered: answered(arp),
             udp_answered: answered(udp),
-            doubles: doubles().count() as u64,
-            udp_doubles: udp.iter().filter_map(|slot| slot.double(node_answerer)).count() as u64,
-            described: doubles().take(MAX_DESCRIBED).collect(),
+            doubles: (arp_doubles.len() + udp_doubles.len()) as u64,
+            moved: arp_moved + udp_moved,
+            udp_doubles: udp_doubles.len() as u64,
+            described: arp_doubles.into_iter().chain(udp_doubles).take(MAX_DESCRIBED).collect(),
         }
     }
 }
 
+/// The requests that two nodes answered: those that show two holders at once, and the number of the others.
+fn two_answers(slots: &[Slot], answerer: fn(u64) -> Answerer) -> (Vec<Double>, u64) {
+    let mut moved = 0;
+    let doubles = slots.iter().enumerate().filter_map(|(place, slot)| {
+        let double = slot.double(answerer)?;
+        let is_move = moved_meanwhile(slots, place);
+        moved += u64::from(is_move);
+        (!is_move).then_some(double)
+    });
+    (doubles.collect(), moved)
+}
+
 impl Slot {
+    fn sent(&self) -> Stamp {
+        Stamp::from_nanos(self.sent.load(Ordering::Relaxed))
+    }
+
+    /// When `who` answered.
+    fn answered_by(&self, who: u64) -> Option<Stamp> {
+        self.answers.iter().filter_map(AnswerCell::get).find(|(by, _)| *by == who).map(|(_, at)| at)
+    }
+
     /// Notes an answer by `who`, which is not 0, unless the same one has answered before.
     fn note(&self, who: u64) {
         let first_free =
@@ -265,7 +290,7 @@ impl Slot {
     }
 
     fn double(&self, answerer: fn(u64) -> Answerer) -> Option<Double> {
-        let sent = Stamp::from_nanos(self.sent.load(Ordering::Relaxed));
+        let sent = self.sent();
         let answer = |cell: &AnswerCell| cell.get().map(|(who, at)| (answerer(who), at.since(sent)));
         Some(Double { sent, first: answer(&self.answers[0])?, second: answer(&self.answers[1])? })
     }
@@ -385,11 +410,17 @@ mod tests {
     fn only_a_second_node_makes_a_double() {
         let log = Log::new(1);
         log.begun.store(1, Ordering::Release);
+        log.udp[0].sent.store(Stamp::now().as_nanos(), Ordering::Relaxed);
         log.udp[0].note(1);
         log.udp[0].note(1);
         assert_eq!((log.report().doubles, log.report().udp_answered), (0, 1));
         log.udp[0].note(2);
         log.udp[0].note(1);
+        // As quickly as in no queue.
+        log.udp[0]
+            .answers
+            .iter()
+            .for_each(|cell| cell.at.store(log.udp[0].sent().as_nanos(), Ordering::Relaxed));
         let report = log.report();
         assert_eq!((report.doubles, report.udp_answered), (1, 1));
         assert_eq!([report.described[0].first.0, report.described[0].second.0], [1, 2].map(Answerer::Node));

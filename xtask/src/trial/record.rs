@@ -27,6 +27,8 @@ pub(crate) struct TrialRecord {
     requests: u64,
     requests_answered: u64,
     requests_doubled: u64,
+    /// Answered by one node after the other, since the VIP moved while they were under way.
+    requests_moved: u64,
     doubles: Vec<String>,
 }
 
@@ -76,6 +78,7 @@ impl From<&Trial> for TrialRecord {
             requests: requests.requests,
             requests_answered: requests.arp_answered + requests.udp_answered,
             requests_doubled: requests.doubles,
+            requests_moved: requests.moved,
             doubles: requests.described.iter().map(ToString::to_string).collect(),
         }
     }
