@@ -5,7 +5,6 @@ use aya_ebpf::helpers::bpf_xdp_adjust_tail;
 use vip_common::maps::{Counter, Interface, KeptHead};
 use vip_common::vote::Answer;
 
-use crate::checksum::Sum;
 use crate::mac::Mac;
 use crate::maps::{COUNTERS, KEPT};
 use crate::parse::ndp::{self, ADDRESSES, Advertisement, LinkLayerAddress, Neighbour};
@@ -14,6 +13,7 @@ use crate::parse::{
 };
 use crate::verdict::{Action, Fate, Verdict};
 use crate::vote::sign;
+use vip_common::checksum::Sum;
 
 const TTL: u8 = 64;
 const DONT_FRAGMENT: u16 = 0x4000;

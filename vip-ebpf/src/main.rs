@@ -14,7 +14,6 @@
 )]
 
 mod act;
-mod checksum;
 mod decide;
 mod egress;
 mod mac;

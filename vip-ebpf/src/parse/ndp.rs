@@ -7,8 +7,8 @@
 use vip_common::wire::Be32;
 
 use super::{Ethernet, Header, Ipv6, PROTOCOL_ICMPV6, Packet};
-use crate::checksum::Sum;
 use crate::mac::Mac;
+use vip_common::checksum::Sum;
 
 /// A solicitation (RFC 4861, section 4.3) or an advertisement (section 4.4), up to its options.
 #[repr(C, packed)]

@@ -3,19 +3,27 @@
 /// The ones' complement sum of some 16-bit words. All of them, and the result, are in the order in which they lie in
 /// the packet: the sum is the same in either order of bytes (RFC 1071, section 2).
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Sum(u64);
+pub struct Sum(u64);
 
 impl Sum {
-    /// Of length and protocol in the pseudo-header of what IPv6 carries (RFC 8200, section 8.1); the addresses are
-    /// to be added.
+    /// Of length and protocol in the pseudo-header of what IPv6 carries (RFC 8200, section 8.1), and IPv4 (RFC 9293,
+    /// section 3.1), since zeros add nothing; the addresses are to be added.
     #[inline(always)]
-    pub(crate) fn of_pseudo_header(protocol: u8, len: u16) -> Self {
+    pub fn of_pseudo_header(protocol: u8, len: u16) -> Self {
         Self(u64::from(len.to_be()) + u64::from(u16::from(protocol).to_be()))
+    }
+
+    /// The sum with the words of another one.
+    #[inline(always)]
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self(self.0 + other.0)
     }
 
     /// The sum with more words, an even number of them, added up in pairs.
     #[inline(always)]
-    pub(crate) fn and<const LEN: usize>(mut self, bytes: &[u8; LEN]) -> Self {
+    #[must_use]
+    pub fn and<const LEN: usize>(mut self, bytes: &[u8; LEN]) -> Self {
         const { assert!(LEN.is_multiple_of(4)) };
         let pairs = bytes.as_ptr().cast::<u32>();
         for number in 0..LEN / 4 {
@@ -27,13 +35,13 @@ impl Sum {
 
     /// The checksum with which the words add up.
     #[inline(always)]
-    pub(crate) fn checksum(self) -> u16 {
+    pub fn checksum(self) -> u16 {
         !self.folded()
     }
 
     /// Whether the words, a checksum among them, add up.
     #[inline(always)]
-    pub(crate) fn is_right(self) -> bool {
+    pub fn is_right(self) -> bool {
         self.folded() == u16::MAX
     }
 
