@@ -33,6 +33,7 @@ mod dataplane {
     mod requests;
     mod resume;
     mod tables;
+    mod tee;
     mod user_plane;
     mod virtual_mac;
 }

@@ -1,7 +1,7 @@
 //! Layouts of the BPF maps, shared by the XDP program and the daemon. Plain integers, so that `bpftool` prints them.
 //!
-//! Who writes what: XDP alone writes `ACCEPTORS`, `PEERS`, `COUNTERS`, `EVENTS` and the holder's part of `GROUPS`;
-//! the daemon writes the rest. The lease word has both as writers, see [`Group::lease_until`].
+//! Who writes what: the programs alone write `ACCEPTORS`, `PEERS`, `COUNTERS`, `EVENTS`, `FRAGMENTS`, the values of `TEES` and the
+//! holder's part of `GROUPS`; the daemon writes the rest. The lease word has both as writers, see [`Group::lease_until`].
 
 use core::fmt;
 use core::mem::offset_of;
@@ -22,6 +22,12 @@ pub const MAX_PEERS: usize = 1024;
 pub const MAX_INTERFACES: usize = 64;
 /// Bytes of the event ring.
 pub const EVENTS_BYTES: usize = 64 * 1024;
+/// Most ports that are teed, of all groups together.
+pub const MAX_TEES: usize = 64;
+/// Most nodes that a holder sends copies to: all other voters.
+pub const MAX_STANDBYS: usize = 15;
+/// Most datagrams in fragments that are under way at once and known by their first one.
+pub const MAX_FRAGMENTED: usize = 4096;
 /// Least time between two conflict events of a group, in ns.
 pub const CONFLICT_INTERVAL: u64 = 100_000_000;
 
@@ -60,8 +66,8 @@ pub struct Group {
     /// MAC address that neighbours have the group's VIPs at, the same on every node; zeros: each interface's own. Its first
     /// byte alone tells these apart. Written by the daemon.
     pub virtual_mac: [u8; 6],
-    /// 0.
-    pub reserved: [u8; 6],
+    /// What `holder_mac` was before: the last copies of that node may still be under way.
+    pub former_mac: [u8; 6],
 }
 
 /// What the daemon of this node is in a group.
@@ -95,6 +101,68 @@ pub struct KeptHead {
     pub slot: u32,
     /// Length of the frame: padding may follow it.
     pub len: u32,
+}
+
+/// Value of `STANDBYS` (slot → this), mapped into the daemon: who has copies of what comes to a group's teed ports.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Standbys {
+    /// How many of the group's ports are teed. 0: nothing is copied, and no copy admitted. Written by the daemon.
+    pub ports: u64,
+    /// When XDP has last admitted a copy while this node was giving the lease away ([`Stale::Keep`]): CLOCK_BOOTTIME, ns.
+    pub followed_at: u64,
+    /// The MAC addresses of the other nodes that may hold the group, as [`mac_number`] has them; 0: none. Written by the daemon,
+    /// each by one store; one stays in its place while it is there, so that no datagram goes to a node twice.
+    pub macs: [u64; MAX_STANDBYS],
+}
+
+/// A MAC address as a number below 2^48: its first byte is the lowest.
+#[inline(always)]
+pub const fn mac_number(mac: [u8; 6]) -> u64 {
+    let [a, b, c, d, e, f] = mac;
+    u64::from_le_bytes([a, b, c, d, e, f, 0, 0])
+}
+
+/// What `TEES` and its entries are found by: a group's slot and a UDP port.
+#[inline(always)]
+pub const fn tee_key(slot: u32, port: u16) -> u32 {
+    slot << 16 | port as u32
+}
+
+/// Value of `TEES` ([`tee_key`] → this), of each processor.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Tee {
+    /// Copies that this node has sent as the holder.
+    pub copied: u64,
+    /// Copies that it could not send: the way out was full.
+    pub failed: u64,
+    /// Copies that it has let in as a standby.
+    pub admitted: u64,
+}
+
+/// Key of `FRAGMENTS`: what all fragments of a UDP datagram have in common (RFC 791, section 3.2; RFC 8200, section 4.5).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Fragmented {
+    /// In network order; one of IPv4 in the first half.
+    pub source: [u64; 2],
+    /// In the same way.
+    pub destination: [u64; 2],
+    /// As in the packet.
+    pub id: u32,
+    /// 4 or 6.
+    pub version: u32,
+}
+
+/// Value of `FRAGMENTS`.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct FirstFragment {
+    /// When it came: CLOCK_BOOTTIME, ns.
+    pub at: u64,
+    /// The datagram's destination port.
+    pub port: u64,
 }
 
 /// Value of `ACCEPTORS` (slot → this).
@@ -391,7 +459,7 @@ impl EventKind {
 }
 
 /// Outcomes of frames, the index into `COUNTERS`. Every frame that comes in on a served interface counts once; of those
-/// that leave, only those that must not.
+/// that leave, only those that must not. What is made of a held VIP's datagrams by the tee counts besides.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(u32)]
 pub enum Counter {
@@ -421,6 +489,15 @@ pub enum Counter {
     VipKept,
     /// IP packet from a VIP that is not held, kept from leaving.
     VipSilenced,
+    /// Copy of a datagram to a VIP that is not held, from its holder, passed.
+    TeeAdmitted,
+    /// Fragment of which it is not known whether its port is teed: the datagram's first one has not come before it. On a
+    /// standby, dropped; on the holder, which serves it, not copied.
+    TeeUnmatched,
+    /// Copy of a datagram to a held VIP, sent to a standby.
+    TeeCopied,
+    /// Copy that could not be sent.
+    TeeFailed,
     /// Lease message, answered.
     LeaseReply,
     /// Lease message that asks for no answer, or whose answer must not be given (quarantine).
@@ -466,6 +543,10 @@ pub const COUNTERS: usize = Counter::RejectedEpoch as usize + 1;
 // bpftool users, pinned maps and the XDP program rely on these.
 const _: () = {
     assert!(size_of::<Group>() == 64);
+    assert!(size_of::<Standbys>() == 136);
+    assert!(size_of::<Tee>() == 24);
+    assert!(size_of::<Fragmented>() == 40);
+    assert!(size_of::<FirstFragment>() == 16);
     assert!(size_of::<LockedAcceptor>() == 40);
     assert!(size_of::<LockedRenewal>() == 192);
     assert!(size_of::<Peer>() == 40);

@@ -15,6 +15,7 @@ use crate::parse::ndp::{self, Neighbour};
 use crate::parse::{Arp, Ethernet, Frame, Ip, Ipv4, Ipv6, Packet, Version};
 use crate::shared::shared;
 use crate::tables;
+use crate::tee::{self, Judgement};
 use crate::verdict::{Action, Fate, Verdict};
 use crate::vote;
 
@@ -22,19 +23,18 @@ use crate::vote;
 /// these, and takes longer: there, the compiler carries along what the other frames need.
 #[inline(always)]
 pub(crate) fn traffic(packet: &Packet<'_>, frame: &Frame) -> Option<Fate> {
-    let group = match *frame {
+    let decided = match *frame {
         Frame::Other => None,
         Frame::Ipv4 { udp_port, .. } | Frame::Ipv6 { udp_port, .. } if is_message_port(packet, udp_port) => {
             return None;
         }
-        Frame::Ipv4 { offset, .. } => group_of_ipv4(packet, offset).map(|(_, group)| group),
-        Frame::Ipv6 { offset, .. } => group_of_ipv6(packet, offset).map(|(_, group)| group),
+        Frame::Ipv4 { offset, .. } => group_of_ipv4(packet, offset)
+            .map(|(vip, group)| fate(packet, Ip { version: Version::V4, offset }, vip.slot.into(), group)),
+        Frame::Ipv6 { offset, .. } => group_of_ipv6(packet, offset)
+            .map(|(vip, group)| fate(packet, Ip { version: Version::V6, offset }, vip.slot.into(), group)),
         Frame::Arp { .. } | Frame::Neighbour { .. } => return None,
     };
-    match group {
-        None => Some(Fate::pass(Counter::Other)),
-        Some(group) => fate(packet, group),
-    }
+    decided.unwrap_or(Some(Fate::pass(Counter::Other)))
 }
 
 /// Decides on one frame.
@@ -77,7 +77,7 @@ fn is_message_port(packet: &Packet<'_>, udp_port: u32) -> bool {
 fn ipv4(packet: &Packet<'_>, offset: usize) -> Verdict {
     match group_of_ipv4(packet, offset) {
         None => Verdict::pass(Counter::Other),
-        Some((vip, group)) => to_group(packet, vip.slot.into(), group),
+        Some((vip, group)) => to_group(packet, Ip { version: Version::V4, offset }, vip.slot.into(), group),
     }
 }
 
@@ -86,13 +86,13 @@ fn ipv4(packet: &Packet<'_>, offset: usize) -> Verdict {
 fn ipv6(packet: &Packet<'_>, offset: usize) -> Verdict {
     match group_of_ipv6(packet, offset) {
         None => Verdict::pass(Counter::Other),
-        Some((vip, group)) => to_group(packet, vip.slot.into(), group),
+        Some((vip, group)) => to_group(packet, Ip { version: Version::V6, offset }, vip.slot.into(), group),
     }
 }
 
 #[inline(always)]
-fn to_group(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Verdict {
-    match fate(packet, group) {
+fn to_group(packet: &Packet<'_>, ip: Ip, slot: u32, group: *mut Group) -> Verdict {
+    match fate(packet, ip, slot, group) {
         Some(fate) => fate.into(),
         None => stale(packet, slot, group),
     }
@@ -100,9 +100,15 @@ fn to_group(packet: &Packet<'_>, slot: u32, group: *mut Group) -> Verdict {
 
 /// What becomes of a packet to a VIP of this group: it is let in or kept out. `None` if it may have to go elsewhere.
 #[inline(always)]
-fn fate(packet: &Packet<'_>, group: *mut Group) -> Option<Fate> {
+fn fate(packet: &Packet<'_>, ip: Ip, slot: u32, group: *mut Group) -> Option<Fate> {
     if holds(group) {
         return Some(accept(packet, group));
+    }
+    match tee::judged(packet, ip, slot) {
+        Judgement::NoCopy => {}
+        Judgement::Admitted => return Some(Fate::pass(Counter::TeeAdmitted)),
+        Judgement::Refused => return Some(Fate::drop(Counter::VipFenced)),
+        Judgement::Unmatched => return Some(Fate::drop(Counter::TeeUnmatched)),
     }
     let is_dropped = shared!(group, stale).load() == Stale::Drop as u32;
     is_dropped.then_some(Fate::drop(Counter::VipFenced))

@@ -2,13 +2,13 @@
 //! connections that clients have with the next one.
 
 use aya_ebpf::programs::TcContext;
-use vip_common::maps::{Group, Stale};
+use vip_common::maps::Group;
 use vip_common::wire::Be16;
 
 use crate::decide::{group_of, group_of6, holds};
 use crate::maps::CONFIG;
 use crate::parse::{ETHERTYPE_IPV4, ETHERTYPE_IPV6, MAX_TAGS, is_vlan_tag};
-use crate::shared::shared;
+use crate::tee;
 
 /// Where the EtherType is in a frame without VLAN tags.
 const ETHERTYPE: usize = 12;
@@ -22,16 +22,16 @@ const IPV6_SOURCE: usize = 2 + 8;
 struct Address6([u8; 16]);
 
 /// Whether a packet may leave. One from a VIP may if this node serves that; or has just given it away, since then answers to
-/// what came before are under way.
+/// what came before are under way; but not once it has copies of what the next holder answers.
 #[inline(always)]
 pub(crate) fn may_leave(context: &TcContext) -> bool {
-    let Some(group) = group_of_source(context) else { return true };
-    holds(group) || shared!(group, stale).load() == Stale::Keep as u32
+    let Some((slot, group)) = group_of_source(context) else { return true };
+    holds(group) || tee::gives_away(group) && !tee::follows(slot)
 }
 
-/// The group of the VIP that sends an IP packet, if one does.
+/// The group of the VIP that sends an IP packet, with its slot, if one does.
 #[inline(always)]
-fn group_of_source(context: &TcContext) -> Option<*mut Group> {
+fn group_of_source(context: &TcContext) -> Option<(u32, *mut Group)> {
     let mut offset = ETHERTYPE;
     let mut ethertype = context.load::<Be16>(offset).ok()?.get();
     for _ in 0..MAX_TAGS {
@@ -43,11 +43,13 @@ fn group_of_source(context: &TcContext) -> Option<*mut Group> {
     }
     match ethertype {
         ETHERTYPE_IPV4 => {
-            group_of(CONFIG.get(0)?, context.load(offset + IPV4_SOURCE).ok()?).map(|(_, group)| group)
+            let (vip, group) = group_of(CONFIG.get(0)?, context.load(offset + IPV4_SOURCE).ok()?)?;
+            Some((vip.slot.into(), group))
         }
         ETHERTYPE_IPV6 => {
             let Address6(address) = context.load(offset + IPV6_SOURCE).ok()?;
-            group_of6(CONFIG.get(0)?, address).map(|(_, group)| group)
+            let (vip, group) = group_of6(CONFIG.get(0)?, address)?;
+            Some((vip.slot.into(), group))
         }
         _ => None,
     }

@@ -14,6 +14,7 @@
 )]
 
 mod act;
+mod copies;
 mod decide;
 mod egress;
 mod mac;
@@ -21,6 +22,7 @@ mod maps;
 mod parse;
 mod shared;
 mod tables;
+mod tee;
 mod tell;
 mod verdict;
 mod vote;
@@ -59,6 +61,14 @@ fn vip_egress(context: TcContext) -> i32 {
     }
     act::count(Counter::VipSilenced);
     TC_ACT_SHOT
+}
+
+/// Handles one packet that XDP has let in, with its Ethernet header. It goes on as it came.
+#[classifier]
+#[inline(always)]
+fn vip_tee(context: TcContext) -> i32 {
+    copies::send(&context);
+    TC_ACT_UNSPEC
 }
 
 /// Unreachable: nothing in the program panics, and the verifier would refuse the loop.

@@ -1,11 +1,12 @@
 //! The program's maps. Layouts, and who writes what, are in [`vip_common::maps`].
 
 use aya_ebpf::bindings::BPF_F_MMAPABLE;
-use aya_ebpf::btf_maps::{Array, HashMap, PerCpuArray, PerfEventArray, RingBuf};
+use aya_ebpf::btf_maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, PerfEventArray, RingBuf};
 use aya_ebpf::macros::btf_map;
 use vip_common::maps::{
-    COUNTERS as COUNTER_COUNT, Config, EVENTS_BYTES, Event, Group, LockedAcceptor, LockedRenewal, MAX_PEERS,
-    Peer, SLOTS as SLOT_COUNT, Served, Vip, Vip6,
+    COUNTERS as COUNTER_COUNT, Config, EVENTS_BYTES, Event, FirstFragment, Fragmented, Group, LockedAcceptor,
+    LockedRenewal, MAX_FRAGMENTED, MAX_PEERS, MAX_TEES, Peer, SLOTS as SLOT_COUNT, Served, Standbys, Tee,
+    Vip, Vip6,
 };
 use vip_common::table::Entry;
 
@@ -38,6 +39,15 @@ pub(crate) static RENEWALS: Array<LockedRenewal, SLOT_COUNT> = Array::new();
 
 #[btf_map]
 pub(crate) static PEERS: HashMap<u32, Peer, MAX_PEERS> = HashMap::new();
+
+#[btf_map]
+pub(crate) static STANDBYS: Mapped<Standbys, SLOT_COUNT> = Array::new();
+
+#[btf_map]
+pub(crate) static TEES: PerCpuHashMap<u32, Tee, MAX_TEES> = PerCpuHashMap::new();
+
+#[btf_map]
+pub(crate) static FRAGMENTS: LruHashMap<Fragmented, FirstFragment, MAX_FRAGMENTED> = LruHashMap::new();
 
 #[btf_map]
 pub(crate) static COUNTERS: PerCpuArray<u64, COUNTER_COUNT> = PerCpuArray::new();

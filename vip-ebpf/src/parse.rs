@@ -48,9 +48,9 @@ pub(crate) struct Ethernet {
 
 /// IEEE 802.1Q tag: follows the source address in place of the EtherType, which comes after it.
 #[repr(C, packed)]
-struct VlanTag {
+pub(crate) struct VlanTag {
     control: Be16,
-    ethertype: Be16,
+    pub(crate) ethertype: Be16,
 }
 
 /// RFC 826, for IPv4 over Ethernet.
@@ -112,7 +112,7 @@ impl Ipv4 {
 
     /// Bytes up to the payload; at most 60, whatever the header says.
     #[inline(always)]
-    fn header_len(&self) -> usize {
+    pub(crate) fn header_len(&self) -> usize {
         usize::from(self.version_and_len & 0x0f) * 4
     }
 }

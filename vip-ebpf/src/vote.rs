@@ -12,6 +12,7 @@ use vip_common::vote;
 use vip_common::wire::{Invalid, Kind, Message};
 
 use crate::decide::{EMPTY_EVENT, interface, now, report};
+use crate::mac::Mac;
 use crate::maps::{ACCEPTORS, GROUPS, PEERS, RENEWALS, SLOTS};
 use crate::parse::ndp::is_multicast;
 use crate::parse::{Datagram, Ethernet, Ip, Ipv4, Ipv6, Packet, Version};
@@ -205,7 +206,11 @@ impl vote::Memory for Maps<'_> {
             shared!(group, holder_ballot).store(acceptor.ballot);
             shared!(group, holder).store(Ballot(acceptor.ballot).node());
             if matches!(decision, Decision::Accepted) {
-                shared!(group, holder_mac).store(self.mac);
+                let former = shared!(group, holder_mac).load();
+                if Mac::read(&former) != Mac::read(&self.mac) {
+                    shared!(group, former_mac).store(former);
+                    shared!(group, holder_mac).store(self.mac);
+                }
             }
             decision
         })

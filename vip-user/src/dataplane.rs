@@ -8,6 +8,7 @@ mod egress;
 mod error;
 mod fence;
 mod grace;
+mod hook;
 mod kept;
 mod lookup;
 mod mapping;
@@ -16,6 +17,7 @@ mod program;
 mod resume;
 mod syscall;
 mod tables;
+mod tee;
 mod words;
 
 use std::mem::MaybeUninit;
@@ -33,6 +35,7 @@ pub use self::pins::{MAPS, Pins, remove_pin};
 pub use self::program::{Action, Attached, Program, ProgramLog, ProgramLogger};
 pub use self::resume::{Wishes, identity, resume};
 pub use self::tables::{Counters, PeerTable, RenewalTable, Tables, Vip, Vip6};
+pub use self::tee::{TeeCounts, attach_tee, remove_tee};
 pub use self::words::{Word, Words};
 
 const EVENTS: &str = "EVENTS";
@@ -81,18 +84,14 @@ pub fn load(pins: Option<&Pins>, log: ProgramLog) -> Result<DataPlane, Error> {
 }
 
 fn load_object(pins: Option<&Pins>, log: ProgramLog) -> Result<(Ebpf, Parts), Error> {
-    let mut loader = EbpfLoader::new();
-    // The program reads no kernel structures, so the kernel's own type information (megabytes) is not needed.
-    loader.btf(None);
+    let mut loader = loader();
     let level: u8 = match log {
         ProgramLog::Off => 0,
         ProgramLog::Debug => aya_log::Level::Debug as u8,
     };
     loader.override_global(LOG_LEVEL, &level, false);
     if let Some(pins) = pins {
-        for map in MAPS {
-            loader.map_pin_path(map.name, pins.map(map.name));
-        }
+        pin_maps(&mut loader, pins);
         // Of a former run, it may have been made for another number of processors.
         remove_pin(&pins.map(KEPT))?;
         loader.map_pin_path(KEPT, pins.map(KEPT));
@@ -101,6 +100,20 @@ fn load_object(pins: Option<&Pins>, log: ProgramLog) -> Result<(Ebpf, Parts), Er
     program::xdp(&mut ebpf)?.load().map_err(Error::verify)?;
     let parts = Parts::take(&mut Maps::Object(&mut ebpf))?;
     Ok((ebpf, parts))
+}
+
+fn loader() -> EbpfLoader<'static> {
+    let mut loader = EbpfLoader::new();
+    // The program reads no kernel structures, so the kernel's own type information (megabytes) is not needed.
+    loader.btf(None);
+    loader
+}
+
+/// Has an object take the maps that are pinned, or pin those that it makes.
+fn pin_maps(loader: &mut EbpfLoader<'_>, pins: &Pins) {
+    for map in MAPS {
+        loader.map_pin_path(map.name, pins.map(map.name));
+    }
 }
 
 /// All of a [`DataPlane`] but the program.

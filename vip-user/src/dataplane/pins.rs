@@ -15,7 +15,7 @@ use vip_common::maps;
 use vip_common::table::Entry as _;
 
 use super::syscall::{bpf, descriptor, number};
-use super::{Error, remove_egress};
+use super::{Error, remove_egress, remove_tee};
 use crate::descriptor::release_early;
 
 /// A map and its layout.
@@ -33,7 +33,7 @@ const fn layout(name: &'static str, key: usize, value: usize, entries: usize) ->
 }
 
 /// Every map of the program.
-pub const MAPS: [MapLayout; 11] = [
+pub const MAPS: [MapLayout; 14] = [
     layout("CONFIG", 4, size_of::<maps::Config>(), 1),
     layout("INTERFACES", 4, size_of::<maps::Served>(), maps::Served::SHAPE.places()),
     layout("VIPS", 4, size_of::<maps::Vip>(), maps::Vip::SHAPE.places()),
@@ -43,6 +43,14 @@ pub const MAPS: [MapLayout; 11] = [
     layout("ACCEPTORS", 4, size_of::<maps::LockedAcceptor>(), maps::SLOTS),
     layout("RENEWALS", 4, size_of::<maps::LockedRenewal>(), maps::SLOTS),
     layout("PEERS", 4, size_of::<maps::Peer>(), maps::MAX_PEERS),
+    layout("STANDBYS", 4, size_of::<maps::Standbys>(), maps::SLOTS),
+    layout("TEES", 4, size_of::<maps::Tee>(), maps::MAX_TEES),
+    layout(
+        "FRAGMENTS",
+        size_of::<maps::Fragmented>(),
+        size_of::<maps::FirstFragment>(),
+        maps::MAX_FRAGMENTED,
+    ),
     layout("COUNTERS", 4, 8, maps::COUNTERS),
     layout("EVENTS", 0, 0, maps::EVENTS_BYTES),
 ];
@@ -51,6 +59,8 @@ pub const MAPS: [MapLayout; 11] = [
 const LINK: &str = "link-";
 /// What the names of egress programs' pins begin with.
 const EGRESS: &str = "egress-";
+/// The same, for the programs that copy for standbys.
+const TEE: &str = "tee-";
 
 /// The directory of this layout's pins, `<paths.bpffs>/v<LAYOUT_VERSION>`.
 #[derive(Clone, Debug)]
@@ -82,6 +92,11 @@ impl Pins {
         self.directory.join(format!("{EGRESS}{}", iface.replace('.', ":")))
     }
 
+    /// Where the program that copies what comes in by an interface is pinned, or its link, named like [`Self::link`].
+    pub fn tee(&self, iface: &str) -> PathBuf {
+        self.directory.join(format!("{TEE}{}", iface.replace('.', ":")))
+    }
+
     /// The interfaces whose links are pinned.
     pub fn linked_interfaces(&self) -> Vec<String> {
         let links = self.all_named(LINK).filter_map(|pin| pin.file_name()?.to_str().map(str::to_owned));
@@ -94,6 +109,7 @@ impl Pins {
     /// [`Error::Pin`].
     pub fn release(&self, iface: &str) -> Result<(), Error> {
         remove_egress(iface, &self.egress(iface))?;
+        remove_tee(iface, &self.tee(iface))?;
         remove_pin(&self.link(iface))
     }
 
@@ -236,9 +252,11 @@ fn remove_pins(directory: &Path) -> Result<(), Error> {
     };
     for entry in entries.flatten() {
         let path = entry.path();
-        match entry.file_name().to_string_lossy().strip_prefix(EGRESS) {
-            Some(iface) => remove_egress(&iface.replace(':', "."), &path)?,
-            None => remove_pin(&path)?,
+        let name = entry.file_name().to_string_lossy().replace(':', ".");
+        match (name.strip_prefix(EGRESS), name.strip_prefix(TEE)) {
+            (Some(iface), _) => remove_egress(iface, &path)?,
+            (None, Some(iface)) => remove_tee(iface, &path)?,
+            (None, None) => remove_pin(&path)?,
         }
     }
     Ok(())

@@ -11,13 +11,14 @@ use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpu
 use vip_common::lease::{Acceptor, Renewal};
 use vip_common::maps::{
     self, COUNTERS, Config, Counter, Interface, KeyUse, LockedAcceptor, LockedRenewal, Peer, SLOTS, Served,
-    bpf_spin_lock,
+    Tee, bpf_spin_lock,
 };
 use vip_common::siphash::Key;
 
 use super::grace::wait_for_runs;
 use super::lookup::{ConfigWords, Table};
 use super::mapping::Mapping;
+use super::tee::Tees;
 use super::{Error, Maps, Pins};
 
 /// Take the value's spin lock (`BPF_F_LOCK`, Linux 5.1).
@@ -26,7 +27,7 @@ const LOCKED: u64 = 4;
 /// A map value of `vip-common`, for aya.
 #[derive(Clone, Copy)]
 #[repr(transparent)]
-struct Plain<T>(T);
+pub(super) struct Plain<T>(pub(super) T);
 
 macro_rules! plain {
     ($($layout:ty),+) => {
@@ -36,7 +37,7 @@ macro_rules! plain {
         )+
     };
 }
-plain!(Config, LockedAcceptor, LockedRenewal, Peer);
+plain!(Config, LockedAcceptor, LockedRenewal, Peer, Tee);
 
 /// What the program is told of an IPv4 VIP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -70,6 +71,8 @@ pub struct Tables {
     acceptors: Array<MapData, Plain<LockedAcceptor>>,
     peers: HashMap<MapData, u32, Plain<Peer>>,
     counters: PerCpuArray<MapData, u64>,
+    /// See [`super::tee`].
+    pub(super) tees: Tees,
 }
 
 impl std::fmt::Debug for Tables {
@@ -108,6 +111,7 @@ impl Tables {
             acceptors: table!(maps, "ACCEPTORS"),
             peers: table!(maps, "PEERS"),
             counters: table!(maps, "COUNTERS"),
+            tees: Tees::take(maps)?,
         })
     }
 

@@ -108,7 +108,8 @@ impl vote::Memory for Memory<'_> {
         group.holder_until = acceptor.expires;
         group.holder_ballot = acceptor.ballot;
         group.holder = Ballot(acceptor.ballot).node();
-        if decision == Decision::Accepted {
+        if decision == Decision::Accepted && group.holder_mac != self.source.mac {
+            group.former_mac = group.holder_mac;
             group.holder_mac = self.source.mac;
         }
         self.decision = Some(decision);
