@@ -36,4 +36,5 @@ mod dataplane {
     mod tee;
     mod user_plane;
     mod virtual_mac;
+    mod vrrp;
 }

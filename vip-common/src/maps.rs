@@ -9,6 +9,7 @@ use core::mem::offset_of;
 use crate::lease::{Acceptor, Freshness, Renewal};
 use crate::siphash::Key;
 use crate::table::{Entry, Shape};
+use crate::vrrp::{Family, Invalid, Version, Vrid};
 
 /// Changes with every layout below; pins live in a directory of this name, so a daemon never adopts another layout.
 pub const LAYOUT_VERSION: u32 = 9;
@@ -313,6 +314,55 @@ impl Interface {
     }
 }
 
+/// Value of `VRIDS` ([`Served::number`] → this): the virtual routers whose adverts the daemon listens to on an interface, by
+/// their ids, and the versions of VRRP that it takes them in.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[repr(C)]
+pub struct Vrids {
+    /// Of version 2; a bit for each id.
+    v2: [u64; 4],
+    /// Of version 3 over IPv4.
+    v3: [u64; 4],
+    /// Of version 3 over IPv6.
+    v3_ipv6: [u64; 4],
+}
+
+/// Entries of `VRIDS`: interfaces keep their numbers while a former run's are known, so that twice as many are in use.
+pub const VRID_SETS: usize = 2 * MAX_INTERFACES;
+
+impl Vrids {
+    /// Adds a virtual router. Version 2 has IPv4 alone: of it, IPv6 is as version 3.
+    pub const fn insert(&mut self, family: Family, version: Version, vrid: Vrid) {
+        let vrid = vrid.get();
+        self.set_mut(family, version)[vrid as usize / 64] |= 1 << (vrid % 64);
+    }
+
+    /// Whether the daemon takes adverts of this version for this virtual router.
+    #[inline(always)]
+    pub const fn has(&self, family: Family, version: Version, vrid: u8) -> bool {
+        let set = match (family, version) {
+            (Family::V4, Version::V2) => &self.v2,
+            (Family::V4, Version::V3) => &self.v3,
+            (Family::V6, _) => &self.v3_ipv6,
+        };
+        set[(vrid >> 6) as usize] >> (vrid & 63) & 1 != 0
+    }
+
+    /// Whether the daemon takes adverts of any version for this virtual router.
+    #[inline(always)]
+    pub const fn has_any(&self, family: Family, vrid: u8) -> bool {
+        self.has(family, Version::V3, vrid) || self.has(family, Version::V2, vrid)
+    }
+
+    const fn set_mut(&mut self, family: Family, version: Version) -> &mut [u64; 4] {
+        match (family, version) {
+            (Family::V4, Version::V2) => &mut self.v2,
+            (Family::V4, Version::V3) => &mut self.v3,
+            (Family::V6, _) => &mut self.v3_ipv6,
+        }
+    }
+}
+
 /// The only value of `CONFIG`. What every frame takes comes first, in one cache line.
 #[derive(Clone, Copy, Default)]
 #[repr(C)]
@@ -522,6 +572,16 @@ pub enum Counter {
     RejectedGroup,
     /// Message of another configuration epoch.
     RejectedEpoch,
+    /// VRRP advert of a virtual router that the daemon listens to, passed.
+    VrrpAdvert,
+    /// As [`Self::VrrpAdvert`], but not with a time to live or hop limit of 255: dropped.
+    VrrpWrongTtl,
+    /// As [`Self::VrrpAdvert`], but of a version that the daemon does not take: dropped.
+    VrrpWrongVersion,
+    /// As [`Self::VrrpAdvert`], but with a checksum that does not fit: dropped.
+    VrrpWrongChecksum,
+    /// As [`Self::VrrpAdvert`], but otherwise not as it must be: dropped.
+    VrrpMalformed,
 }
 
 impl Counter {
@@ -535,10 +595,31 @@ impl Counter {
         Self::RejectedGroup,
         Self::RejectedEpoch,
     ];
+
+    /// The outcomes of VRRP adverts that were not as they must be.
+    pub const INVALID_ADVERTS: [Self; 4] =
+        [Self::VrrpWrongTtl, Self::VrrpWrongVersion, Self::VrrpWrongChecksum, Self::VrrpMalformed];
+}
+
+impl From<Invalid> for Counter {
+    #[inline(always)]
+    fn from(invalid: Invalid) -> Self {
+        match invalid {
+            Invalid::Ttl => Self::VrrpWrongTtl,
+            Invalid::Version => Self::VrrpWrongVersion,
+            Invalid::Checksum => Self::VrrpWrongChecksum,
+            Invalid::Kind
+            | Invalid::Vrid
+            | Invalid::Count
+            | Invalid::Length
+            | Invalid::Interval
+            | Invalid::Auth => Self::VrrpMalformed,
+        }
+    }
 }
 
 /// Entries of `COUNTERS`.
-pub const COUNTERS: usize = Counter::RejectedEpoch as usize + 1;
+pub const COUNTERS: usize = Counter::VrrpMalformed as usize + 1;
 
 // bpftool users, pinned maps and the XDP program rely on these.
 const _: () = {
@@ -554,6 +635,7 @@ const _: () = {
     assert!(size_of::<Vip6>() == 24);
     assert!(size_of::<Interface>() == 24);
     assert!(size_of::<Served>() == 32);
+    assert!(size_of::<Vrids>() == 96);
     assert!(size_of::<Config>() == 88);
     assert!(offset_of!(Config, keys) <= 64);
     assert!(size_of::<Event>() == 40);

@@ -90,12 +90,12 @@ fn check(
     vrids: &Vrids,
 ) -> Result<(), Invalid> {
     let Message { family, ttl, start, len, pseudo_header } = *message;
+    if (packet.len() as usize) < start + len {
+        return Err(Invalid::Length);
+    }
     let version = header.check(family, ttl, len)?;
     if !vrids.has(family, version, header.vrid) {
         return Err(Invalid::Version);
-    }
-    if (packet.len() as usize) < start + len {
-        return Err(Invalid::Length);
     }
     if !adds_up(version, family, sum(packet, start, len), pseudo_header) {
         return Err(Invalid::Checksum);

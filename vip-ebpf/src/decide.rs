@@ -9,10 +9,11 @@ use vip_common::maps::{
     CONFLICT_INTERVAL, Config, Counter, Event, EventKind, Group, Interface, Served, Stale, Vip, Vip6,
 };
 
+use crate::advert;
 use crate::mac::Mac;
 use crate::maps::{EVENTS, GROUPS};
 use crate::parse::ndp::{self, Neighbour};
-use crate::parse::{Arp, Ethernet, Frame, Ip, Ipv4, Ipv6, Packet, Version};
+use crate::parse::{ADVERT, Arp, Ethernet, Frame, Ip, Ipv4, Ipv6, Packet, Version};
 use crate::shared::shared;
 use crate::tables;
 use crate::tee::{self, Judgement};
@@ -25,7 +26,9 @@ use crate::vote;
 pub(crate) fn traffic(packet: &Packet<'_>, frame: &Frame) -> Option<Fate> {
     let decided = match *frame {
         Frame::Other => None,
-        Frame::Ipv4 { udp_port, .. } | Frame::Ipv6 { udp_port, .. } if is_message_port(packet, udp_port) => {
+        Frame::Ipv4 { udp_port, .. } | Frame::Ipv6 { udp_port, .. }
+            if is_message_port(packet, udp_port) || udp_port == ADVERT =>
+        {
             return None;
         }
         Frame::Ipv4 { offset, .. } => group_of_ipv4(packet, offset)
@@ -46,8 +49,14 @@ pub(crate) fn frame(packet: &Packet<'_>, frame: &Frame) -> Verdict {
     match *frame {
         Frame::Other => Verdict::pass(Counter::Other),
         Frame::Arp { offset } => arp(packet, offset),
-        Frame::Ipv4 { offset, .. } => ipv4(packet, offset),
-        Frame::Ipv6 { offset, .. } => ipv6(packet, offset),
+        Frame::Ipv4 { offset, udp_port } => {
+            let ip = Ip { version: Version::V4, offset };
+            advert(packet, ip, udp_port, ipv4(packet, offset))
+        }
+        Frame::Ipv6 { offset, udp_port } => {
+            let ip = Ip { version: Version::V6, offset };
+            advert(packet, ip, udp_port, ipv6(packet, offset))
+        }
         Frame::Neighbour { offset } => neighbour(packet, offset),
     }
 }
@@ -88,6 +97,13 @@ fn ipv6(packet: &Packet<'_>, offset: usize) -> Verdict {
         None => Verdict::pass(Counter::Other),
         Some((vip, group)) => to_group(packet, Ip { version: Version::V6, offset }, vip.slot.into(), group),
     }
+}
+
+/// On an advert of VRRP, if the packet is one, and to no VIP: those are fenced like any other.
+#[inline(always)]
+fn advert(packet: &Packet<'_>, ip: Ip, udp_port: u32, verdict: Verdict) -> Verdict {
+    let is_advert = udp_port == ADVERT && matches!(verdict.counter, Counter::Other);
+    if is_advert { advert::verdict(packet, ip) } else { verdict }
 }
 
 #[inline(always)]
@@ -333,7 +349,7 @@ pub(crate) fn interface(packet: &Packet<'_>) -> Option<&'static Interface> {
 }
 
 #[inline(always)]
-fn served(packet: &Packet<'_>) -> Option<&'static Served> {
+pub(crate) fn served(packet: &Packet<'_>) -> Option<&'static Served> {
     tables::served(packet.config(), packet.interface())
 }
 

@@ -1,7 +1,7 @@
 //! The XDP data plane: answers ARP and NDP for the VIPs that this node holds, fences those that it does not, and
 //! votes on leases, all in the driver and all gated by one lease word per group.
 //!
-//! The way of a frame: [`parse`] tells what it is, [`decide`] (with [`vote`] for lease messages) what becomes of it,
+//! The way of a frame: [`parse`] tells what it is, [`decide`] (with [`vote`] for lease messages, [`advert`] for VRRP) what becomes of it,
 //! [`act`] does that. Whatever is not ours, or in doubt, passes.
 //!
 //! The crate compiles for the host as well, so that lints see it; there it does nothing.
@@ -14,6 +14,7 @@
 )]
 
 mod act;
+mod advert;
 mod copies;
 mod decide;
 mod egress;

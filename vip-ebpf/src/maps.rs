@@ -6,7 +6,7 @@ use aya_ebpf::macros::btf_map;
 use vip_common::maps::{
     COUNTERS as COUNTER_COUNT, Config, EVENTS_BYTES, Event, FirstFragment, Fragmented, Group, LockedAcceptor,
     LockedRenewal, MAX_FRAGMENTED, MAX_PEERS, MAX_TEES, Peer, SLOTS as SLOT_COUNT, Served, Standbys, Tee,
-    Vip, Vip6,
+    VRID_SETS, Vip, Vip6, Vrids,
 };
 use vip_common::table::Entry;
 
@@ -24,6 +24,9 @@ pub(crate) static VIPS: Mapped<Vip, { Vip::SHAPE.places() }> = Array::new();
 
 #[btf_map]
 pub(crate) static VIPS6: Mapped<Vip6, { Vip6::SHAPE.places() }> = Array::new();
+
+#[btf_map]
+pub(crate) static VRIDS: Array<Vrids, VRID_SETS> = Array::new();
 
 #[btf_map]
 pub(crate) static SLOTS: HashMap<u32, u32, SLOT_COUNT> = HashMap::new();

@@ -4,6 +4,7 @@ pub(crate) mod ndp;
 
 use aya_ebpf::programs::XdpContext;
 use vip_common::maps::Config;
+use vip_common::vrrp::{self, Header as VrrpHeader};
 use vip_common::wire::{Be16, Be32, Message};
 
 pub(crate) const ETHERTYPE_IPV4: u16 = 0x0800;
@@ -33,7 +34,7 @@ macro_rules! headers {
         )+
     };
 }
-headers!(Ethernet, VlanTag, Arp, Ipv4, Ipv6, Udp, Datagram);
+headers!(Ethernet, VlanTag, Arp, Ipv4, Ipv6, Udp, Datagram, VrrpHeader);
 
 // SAFETY: any bytes are bytes, and lie at any offset.
 unsafe impl<const LEN: usize> Header for [u8; LEN] {}
@@ -100,7 +101,13 @@ impl Ipv4 {
     /// Whether a whole payload lies behind this header: no options, no fragment.
     #[inline(always)]
     pub(crate) fn is_plain(&self) -> bool {
-        self.version_and_len == 0x45 && self.fragment.get() & (FRAGMENT_OFFSET | MORE_FRAGMENTS) == 0
+        self.version_and_len == 0x45 && !self.is_fragment()
+    }
+
+    /// Whether this is a part of a packet.
+    #[inline(always)]
+    pub(crate) fn is_fragment(&self) -> bool {
+        self.fragment.get() & (FRAGMENT_OFFSET | MORE_FRAGMENTS) != 0
     }
 
     /// The header's own bytes.
@@ -192,6 +199,8 @@ impl Ip {
 
 /// No UDP port. A number, since the compiler may read the value of an absent `Option`, and the verifier minds.
 pub(crate) const NO_PORT: u32 = 1 << 16;
+/// No UDP port: the packet is of VRRP.
+pub(crate) const ADVERT: u32 = NO_PORT + 1;
 
 /// What a frame is, with the offset of the header that tells.
 pub(crate) enum Frame {
@@ -199,9 +208,11 @@ pub(crate) enum Frame {
     Other,
     /// ARP for IPv4 over Ethernet.
     Arp { offset: usize },
-    /// IPv4; `udp_port` is the destination port of the UDP datagram that the packet is or begins, else [`NO_PORT`].
+    /// IPv4; `udp_port` is the destination port of the UDP datagram that the packet is or begins, else [`ADVERT`] or
+    /// [`NO_PORT`].
     Ipv4 { offset: usize, udp_port: u32 },
-    /// IPv6, but for what comes next; `udp_port` is that of a UDP datagram right behind its header, else [`NO_PORT`].
+    /// IPv6, but for what comes next; `udp_port` is that of a UDP datagram right behind its header, else [`ADVERT`] for
+    /// VRRP there, or [`NO_PORT`].
     Ipv6 { offset: usize, udp_port: u32 },
     /// IPv6 with a neighbour solicitation or advertisement right behind its header.
     Neighbour { offset: usize },
@@ -314,6 +325,9 @@ fn ipv4(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
 fn udp_port(packet: &Packet<'_>, offset: usize, ipv4: &Ipv4) -> Option<u32> {
     let header_len = ipv4.header_len();
     // RFC 791, section 3.1: a correct header has 5 words at least. In a shorter one, no port is where it should be.
+    if ipv4.protocol == vrrp::PROTOCOL {
+        return Some(ADVERT);
+    }
     let is_datagram = ipv4.protocol == PROTOCOL_UDP && header_len >= size_of::<Ipv4>();
     if !is_datagram || ipv4.fragment.get() & FRAGMENT_OFFSET != 0 {
         return None;
@@ -336,6 +350,8 @@ fn ipv6(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
         && let Some(udp) = packet.at::<Udp>(offset + size_of::<Ipv6>())
     {
         udp_port = u32::from(udp.destination.get());
+    } else if ipv6.next_header == vrrp::PROTOCOL {
+        udp_port = ADVERT;
     }
     Some(Frame::Ipv6 { offset, udp_port })
 }

@@ -7,7 +7,7 @@ use vip_common::lease::Ballot;
 use vip_common::maps::{COUNTERS, Counter};
 
 use crate::parse::ndp::Neighbour;
-use crate::parse::{Arp, Datagram, Ethernet, Frame, Ip, Ipv4, Ipv6, Packet, Version};
+use crate::parse::{ADVERT, Arp, Datagram, Ethernet, Frame, Ip, Ipv4, Ipv6, Packet, Version};
 use crate::verdict::Verdict;
 
 /// Logs what was decided on a frame, before it is carried out. Without logging, the verifier removes this.
@@ -26,6 +26,8 @@ pub(crate) fn decision(packet: &Packet<'_>, frame: &Frame, verdict: &Verdict) {
         Frame::Arp { offset } => arp(packet, offset, outcome as u32),
         // Traffic to a VIP.
         Frame::Ipv4 { .. } | Frame::Ipv6 { .. } if matches!(outcome, Counter::VipKept) => {}
+        Frame::Ipv4 { offset, udp_port: ADVERT } => advert(packet, offset, outcome as u32),
+        Frame::Ipv6 { offset, udp_port: ADVERT } => advert6(packet, offset, outcome as u32),
         Frame::Ipv4 { offset, .. } => message(packet, offset, outcome as u32),
         Frame::Ipv6 { offset, .. } => message6(packet, offset, outcome as u32),
     }
@@ -59,6 +61,18 @@ fn neighbour(packet: &Packet<'_>, offset: usize, outcome: u32) {
         message.target,
         name(&OUTCOMES, outcome)
     );
+}
+
+#[inline(always)]
+fn advert(packet: &Packet<'_>, offset: usize, outcome: u32) {
+    let Some(ipv4) = packet.at::<Ipv4>(offset) else { return };
+    debug!(packet.context(), "VRRP of {:i}: {}", ipv4.source, name(&OUTCOMES, outcome));
+}
+
+#[inline(always)]
+fn advert6(packet: &Packet<'_>, offset: usize, outcome: u32) {
+    let Some(ipv6) = packet.at::<Ipv6>(offset) else { return };
+    debug!(packet.context(), "VRRP of {:i}: {}", ipv6.source, name(&OUTCOMES, outcome));
 }
 
 /// Of a lease message from this address, of whatever version.
@@ -133,6 +147,11 @@ static OUTCOMES: [Name; COUNTERS] = [
     padded("RejectedSender"),
     padded("RejectedGroup"),
     padded("RejectedEpoch"),
+    padded("VrrpAdvert"),
+    padded("VrrpWrongTtl"),
+    padded("VrrpWrongVersion"),
+    padded("VrrpWrongChecksum"),
+    padded("VrrpMalformed"),
 ];
 
 /// By [`Kind`](vip_common::wire::Kind); 0 is none.

@@ -242,6 +242,12 @@ pub struct Counters {
     /// ARP and NDP packets by which a machine outside of the cluster claimed a VIP.
     #[serde(default)]
     pub conflicts: u64,
+    /// VRRP adverts for this node's virtual routers that went up to the daemon.
+    #[serde(default)]
+    pub vrrp_adverts: u64,
+    /// VRRP adverts for this node's virtual routers that were not as they must be, and were dropped.
+    #[serde(default)]
+    pub vrrp_invalid: u64,
 }
 
 /// A point in time in RFC 3339, in UTC to the millisecond: `2026-01-01T00:00:00.000Z`. A time before 1970 is
@@ -284,7 +290,7 @@ mod tests {
         assert_eq!(
             serde_json::to_string(&status).unwrap(),
             format!(
-                "{before}3.1,\"version\":\"\",\"round_trip_ms\":null,\"tags\":{{}}}}{after},\"conflicts\":0}},\"egress_fence\":false,\"xdp_reason\":null,\"interfaces\":[],\"lease_ms\":0.0,\"maintenance\":false,\"checks\":[]}}"
+                "{before}3.1,\"version\":\"\",\"round_trip_ms\":null,\"tags\":{{}}}}{after},\"conflicts\":0,\"vrrp_adverts\":0,\"vrrp_invalid\":0}},\"egress_fence\":false,\"xdp_reason\":null,\"interfaces\":[],\"lease_ms\":0.0,\"maintenance\":false,\"checks\":[]}}"
             )
         );
     }

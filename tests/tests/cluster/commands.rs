@@ -63,6 +63,8 @@ fn status_has_the_documented_fields_on_master_and_backup() {
                 "lease_replies",
                 "rejected",
                 "conflicts",
+                "vrrp_adverts",
+                "vrrp_invalid",
             ],
         );
     }

@@ -71,6 +71,7 @@ pub(super) struct Ipv4<'a> {
     pub(super) source: Ipv4Addr,
     pub(super) destination: Ipv4Addr,
     pub(super) protocol: u8,
+    pub(super) ttl: u8,
     pub(super) fragment: u16,
     /// A multiple of 4 bytes.
     pub(super) options: &'a [u8],
@@ -78,7 +79,7 @@ pub(super) struct Ipv4<'a> {
 
 impl Ipv4<'_> {
     pub(super) fn new(source: Ipv4Addr, destination: Ipv4Addr, protocol: u8) -> Self {
-        Self { source, destination, protocol, fragment: DONT_FRAGMENT, options: &[] }
+        Self { source, destination, protocol, ttl: 1, fragment: DONT_FRAGMENT, options: &[] }
     }
 
     /// The packet with its checksum.
@@ -88,7 +89,7 @@ impl Ipv4<'_> {
         let version_and_len = 0x40 | u8::try_from(header_len / 4).unwrap();
         let [fragment_high, fragment_low] = self.fragment.to_be_bytes();
         let mut packet = vec![version_and_len, 0, total_len[0], total_len[1], 0x12, 0x34];
-        packet.extend([fragment_high, fragment_low, 1, self.protocol, 0, 0]);
+        packet.extend([fragment_high, fragment_low, self.ttl, self.protocol, 0, 0]);
         packet.extend(self.source.octets());
         packet.extend(self.destination.octets());
         packet.extend(self.options);

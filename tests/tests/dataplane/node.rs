@@ -335,4 +335,9 @@ pub(super) const COUNTERS: [Counter; maps::COUNTERS] = [
     Counter::RejectedSender,
     Counter::RejectedGroup,
     Counter::RejectedEpoch,
+    Counter::VrrpAdvert,
+    Counter::VrrpWrongTtl,
+    Counter::VrrpWrongVersion,
+    Counter::VrrpWrongChecksum,
+    Counter::VrrpMalformed,
 ];

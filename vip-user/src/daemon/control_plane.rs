@@ -557,5 +557,7 @@ fn summary(counters: &Counters) -> status::Counters {
         conflicts: counters.get(Counter::ArpConflict) + counters.get(Counter::NdConflict),
         lease_replies: counters.get(Counter::LeaseReply),
         rejected: Counter::REJECTIONS.into_iter().map(|counter| counters.get(counter)).sum(),
+        vrrp_adverts: counters.get(Counter::VrrpAdvert),
+        vrrp_invalid: Counter::INVALID_ADVERTS.into_iter().map(|counter| counters.get(counter)).sum(),
     }
 }

@@ -33,11 +33,12 @@ const fn layout(name: &'static str, key: usize, value: usize, entries: usize) ->
 }
 
 /// Every map of the program.
-pub const MAPS: [MapLayout; 14] = [
+pub const MAPS: [MapLayout; 15] = [
     layout("CONFIG", 4, size_of::<maps::Config>(), 1),
     layout("INTERFACES", 4, size_of::<maps::Served>(), maps::Served::SHAPE.places()),
     layout("VIPS", 4, size_of::<maps::Vip>(), maps::Vip::SHAPE.places()),
     layout("VIPS6", 4, size_of::<maps::Vip6>(), maps::Vip6::SHAPE.places()),
+    layout("VRIDS", 4, size_of::<maps::Vrids>(), maps::VRID_SETS),
     layout("SLOTS", 4, 4, maps::SLOTS),
     layout("GROUPS", 4, size_of::<maps::Group>(), maps::SLOTS),
     layout("ACCEPTORS", 4, size_of::<maps::LockedAcceptor>(), maps::SLOTS),

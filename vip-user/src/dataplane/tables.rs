@@ -11,7 +11,7 @@ use aya::maps::{Array, HashMap, IterableMap as _, Map, MapData, MapError, PerCpu
 use vip_common::lease::{Acceptor, Renewal};
 use vip_common::maps::{
     self, COUNTERS, Config, Counter, Interface, KeyUse, LockedAcceptor, LockedRenewal, Peer, SLOTS, Served,
-    Tee, bpf_spin_lock,
+    Tee, VRID_SETS, Vrids, bpf_spin_lock,
 };
 use vip_common::siphash::Key;
 
@@ -37,7 +37,7 @@ macro_rules! plain {
         )+
     };
 }
-plain!(Config, LockedAcceptor, LockedRenewal, Peer, Tee);
+plain!(Config, LockedAcceptor, LockedRenewal, Peer, Tee, Vrids);
 
 /// What the program is told of an IPv4 VIP.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -67,6 +67,7 @@ pub struct Tables {
     vips: Table<maps::Vip>,
     vips6: Table<maps::Vip6>,
     numbers: Numbers,
+    vrids: Array<MapData, Plain<Vrids>>,
     slots: HashMap<MapData, u32, u32>,
     acceptors: Array<MapData, Plain<LockedAcceptor>>,
     peers: HashMap<MapData, u32, Plain<Peer>>,
@@ -107,6 +108,7 @@ impl Tables {
             vips,
             vips6,
             numbers,
+            vrids: table!(maps, "VRIDS"),
             slots: table!(maps, "SLOTS"),
             acceptors: table!(maps, "ACCEPTORS"),
             peers: table!(maps, "PEERS"),
@@ -271,6 +273,24 @@ impl Tables {
         });
         let wanted: Vec<_> = placed.collect();
         self.vips6.set(self.words.at(VIPS6), &wanted)
+    }
+
+    /// Makes the virtual routers whose adverts are checked, counted and passed exactly these, by the index of the interface that
+    /// they are on. Adverts of others pass as they came.
+    ///
+    /// # Errors
+    /// [`Error::Map`].
+    pub fn set_vrids(&mut self, wanted: &BTreeMap<u32, Vrids>) -> Result<(), Error> {
+        let mut sets = [Vrids::default(); VRID_SETS];
+        for (interface, vrids) in wanted {
+            if let Some(set) = sets.get_mut(usize::from(self.numbers.of_interface(*interface))) {
+                *set = *vrids;
+            }
+        }
+        for (number, set) in (0..).zip(sets) {
+            self.vrids.set(number, Plain(set), 0).map_err(Error::map("VRIDS"))?;
+        }
+        Ok(())
     }
 
     /// A group's acceptor.

@@ -213,10 +213,16 @@ fn counters(counters: &Counters) -> String {
         lease_replies,
         rejected,
         conflicts,
+        vrrp_adverts,
+        vrrp_invalid,
     } = counters;
+    let vrrp = match vrrp_adverts + vrrp_invalid {
+        0 => String::new(),
+        _ => format!("; VRRP: {vrrp_adverts} adverts, {vrrp_invalid} invalid"),
+    };
     format!(
         "answered: {arp_replies} ARP, {nd_replies} ND, {lease_replies} lease; VIP packets: {vip_passed} passed, \
-         {vip_fenced} fenced, {vip_forwarded} forwarded; {rejected} messages rejected, {conflicts} conflicts\n"
+         {vip_fenced} fenced, {vip_forwarded} forwarded; {rejected} messages rejected, {conflicts} conflicts{vrrp}\n"
     )
 }
 

@@ -291,6 +291,11 @@ const OUTCOMES: [(Counter, &str); COUNTERS] = [
     (Counter::RejectedSender, "rejected_sender"),
     (Counter::RejectedGroup, "rejected_group"),
     (Counter::RejectedEpoch, "rejected_epoch"),
+    (Counter::VrrpAdvert, "vrrp_advert"),
+    (Counter::VrrpWrongTtl, "vrrp_wrong_ttl"),
+    (Counter::VrrpWrongVersion, "vrrp_wrong_version"),
+    (Counter::VrrpWrongChecksum, "vrrp_wrong_checksum"),
+    (Counter::VrrpMalformed, "vrrp_malformed"),
 ];
 
 fn packets(snapshot: &Snapshot, families: &mut Families) {

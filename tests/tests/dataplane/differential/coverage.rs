@@ -63,8 +63,12 @@ const EXTENSION: &str = "lease word extended";
 fn everything() -> impl Iterator<Item = String> {
     let decisions = DECISIONS.map(|name| format!("decision {name}"));
     let events = (1..).map_while(EventKind::from_u32).map(event);
-    // What leaves the node comes through another program.
-    let counters = COUNTERS.into_iter().filter(|counter| *counter != Counter::VipSilenced).map(counter);
+    // What leaves the node comes through another program, and adverts have a reference of their own.
+    let is_here = |counter: &Counter| {
+        !matches!(counter, Counter::VipSilenced | Counter::VrrpAdvert)
+            && !Counter::INVALID_ADVERTS.contains(counter)
+    };
+    let counters = COUNTERS.into_iter().filter(is_here).map(counter);
     counters.chain(decisions).chain(events).chain([EXTENSION.to_owned()])
 }
 

@@ -214,6 +214,7 @@ impl Generator {
             source: from.ip,
             destination: destination.ip,
             protocol: PROTOCOL_UDP,
+            ttl: 1,
             fragment: DONT_FRAGMENT,
             options: &[],
         };

@@ -75,7 +75,7 @@ impl Generator {
             _ => self.rng.random(),
         };
         let source = self.station();
-        let packet = Ipv4 { source: source.ip, destination, protocol, fragment, options: &options };
+        let packet = Ipv4 { source: source.ip, destination, protocol, ttl: 1, fragment, options: &options };
         let mut packet = packet.around(&payload);
         if self.chance(5) {
             packet[0] = self.rng.random();
