@@ -14,11 +14,12 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use libfuzzer_sys::fuzz_target;
+use vip_common::maps::MAX_TEES;
 use vip_common::wire::name_hash;
 use vip_fuzz::{assert_plain, directory};
 use vip_user::config::{
     Check, Cluster, Effect, Group, Handler, Http, Keys, MAX_CHECKS, MAX_GROUPS, MAX_HANDLERS, MAX_VIPS, Node, Notify,
-    NotifyType, Overrides, Paths, Probe, Run, Settings, Tls, Transport, Trust, format_duration,
+    NotifyType, Overrides, Paths, Probe, Run, Settings, Tee, Tls, Transport, Trust, format_duration,
 };
 use vip_user::exit::{Exit, Failure};
 use vip_user::membership::{Hello, Offer, Standing};
@@ -42,7 +43,7 @@ fn load(text: &[u8]) -> Result<Settings, Failure> {
     Settings::load(Some(&FILE), &Overrides::default())
 }
 
-fn is_in_range(Settings { node, cluster, groups, checks, handlers, paths }: &Settings) {
+fn is_in_range(Settings { node, cluster, groups, tees, checks, handlers, paths }: &Settings) {
     let names = [&node.name, &cluster.name].into_iter().chain(groups.iter().map(|group| &group.name));
     for name in names {
         assert!((1..=32).contains(&name.len()), "{name:?}");
@@ -72,6 +73,9 @@ fn is_in_range(Settings { node, cluster, groups, checks, handlers, paths }: &Set
         let longest = if vip.address.is_ipv4() { 32 } else { 128 };
         assert!((1..=longest).contains(&vip.prefix_len) && !vip.address.is_multicast());
     }
+    assert!(tees.len() <= MAX_TEES && tees.iter().all(|tee| tee.port > 0));
+    assert!(tees.iter().all(|tee| groups.iter().any(|group| group.name == tee.group)));
+    assert_eq!(tees.iter().map(|tee| (&tee.group, tee.port)).collect::<BTreeSet<_>>().len(), tees.len());
     assert!(checks.len() <= MAX_CHECKS);
     assert_eq!(checks.iter().map(|check| &check.name).collect::<BTreeSet<_>>().len(), checks.len());
     checks.iter().for_each(|check| check_is_in_range(check, groups));
@@ -142,7 +146,7 @@ fn is_the_same_again(settings: &Settings) {
 }
 
 /// The settings, of a cluster without keys, as a file that leaves nothing out.
-fn written_out(Settings { node, cluster, groups, checks, handlers, paths }: &Settings) -> String {
+fn written_out(Settings { node, cluster, groups, tees, checks, handlers, paths }: &Settings) -> String {
     let Node { name, iface, id, priority, xdp, egress_fence, control_group, tags, metrics } = node;
     let Cluster { name: cluster_name, transport, join, expect, interval, lease, voter_after, reap, pair, .. } = cluster;
     let mut text = format!("[node]\nname = {}\niface = {}\n", string(name), string(iface));
@@ -180,6 +184,9 @@ fn written_out(Settings { node, cluster, groups, checks, handlers, paths }: &Set
             group.router
         );
         text += &notify_written_out(&group.notify);
+    }
+    for Tee { group, port } in tees {
+        text += &format!("[[tee]]\ngroup = {}\nport = {port}\nprotocol = \"udp\"\n", string(group));
     }
     checks.iter().for_each(|check| text += &check_written_out(check));
     for Handler { on, run, timeout } in handlers {

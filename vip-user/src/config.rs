@@ -27,6 +27,7 @@ mod keys;
 mod name;
 mod node;
 mod notify;
+mod tee;
 mod transport;
 mod vip;
 
@@ -41,6 +42,7 @@ pub use self::{
     keys::{KEY_LEN, KeyFault, KeyFileError, KeyRing},
     node::{ControlGroup, InterfaceNameError, Node, XdpMode, parse_interface_name},
     notify::{Notify, NotifyState, NotifyType},
+    tee::Tee,
     transport::{Transport, parse_peer},
     vip::{Vip, VipError},
 };
@@ -48,7 +50,7 @@ pub use self::{
 /// The file that is read when no other one is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/vip-user/vip.toml";
 
-const SECTIONS: &[&str] = &["node", "cluster", "group", "check", "handler", "paths"];
+const SECTIONS: &[&str] = &["node", "cluster", "group", "tee", "check", "handler", "paths"];
 
 /// The longest file that is read: many times one with 10,000 VIPs.
 const MAX_FILE_BYTES: u64 = 8 << 20;
@@ -66,6 +68,8 @@ pub struct Settings {
     pub cluster: Cluster,
     /// The groups of VIPs, in the order of the file. Names are unique; so are all VIPs' addresses.
     pub groups: Vec<Group>,
+    /// What the standby nodes get copies of, in the order of the file. All are different.
+    pub tees: Vec<Tee>,
     /// What has to be well on this machine, in the order of the file. Names are unique.
     pub checks: Vec<Check>,
     /// Programs that are told what happens, in the order of the file.
@@ -107,9 +111,10 @@ impl Settings {
         let paths = Paths::read(&document.section("paths", PATHS_KEYS)?)?;
         let groups = group::read(&document.sections("group", group::KEYS)?, &node, &overrides.vips)?;
         let cluster = Cluster::read(&document.section("cluster", cluster::KEYS)?, &groups, &overrides.join)?;
+        let tees = tee::read(&document.sections("tee", tee::KEYS)?, &node, &cluster, &groups)?;
         let checks = check::read(&document.sections("check", check::KEYS)?, &groups)?;
         let handlers = handler::read(&document.sections("handler", handler::KEYS)?)?;
-        Ok(Self { node, cluster, groups, checks, handlers, paths })
+        Ok(Self { node, cluster, groups, tees, checks, handlers, paths })
     }
 
     /// The interfaces that VIPs lie on but the node's, each once.

@@ -41,6 +41,7 @@ mod slots;
 mod start;
 mod states;
 mod storage;
+mod tee;
 mod upgrade;
 mod watching;
 

@@ -56,6 +56,31 @@ pub struct Status {
     /// The health checks, in the order of the configuration.
     #[serde(default)]
     pub checks: Vec<CheckStatus>,
+    /// The ports that are teed, in the order of the configuration.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tees: Vec<TeeStatus>,
+}
+
+/// A port whose datagrams the standby nodes get copies of. What it counts, it counts since the data plane was loaded or the port
+/// was teed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeeStatus {
+    /// The group's name.
+    pub group: String,
+    /// The port.
+    pub port: u16,
+    /// `udp`.
+    pub protocol: String,
+    /// Why nothing is copied or let in; none: it is.
+    pub fault: Option<String>,
+    /// The names of the nodes that this one sends copies to while it holds the group.
+    pub standbys: Vec<String>,
+    /// Copies that this node has sent.
+    pub copied: u64,
+    /// Copies that it could not send, since the way out was full.
+    pub failed: u64,
+    /// Copies that it has let in from holders.
+    pub admitted: u64,
 }
 
 /// A health check of this node.

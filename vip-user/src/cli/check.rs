@@ -25,7 +25,7 @@ pub fn check(args: &CheckArgs) -> Result<(), Failure> {
 }
 
 fn summary(settings: &Settings) -> String {
-    let Settings { node, cluster, groups, checks, handlers, paths } = settings;
+    let Settings { node, cluster, groups, tees, checks, handlers, paths } = settings;
     let id = node.id.map_or("id from the interface's address".to_owned(), |id| format!("id {id}"));
     let role = if node.priority == 0 { " (a witness)" } else { "" };
     let keys = match &cluster.keys {
@@ -89,6 +89,9 @@ fn summary(settings: &Settings) -> String {
             text += &format!("notify   of {}: {}\n", group.name, group.notify);
         }
     }
+    for tee in tees {
+        text += &format!("tee      {tee}, to all standby nodes\n");
+    }
     for check in checks {
         text += &format!("check    {check}\n");
     }
@@ -136,7 +139,7 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Check, Cluster, ControlGroup, Effect, Handler, Node, Notify, Paths, Probe, Run, Scope,
+        Check, Cluster, ControlGroup, Effect, Handler, Node, Notify, Paths, Probe, Run, Scope, Tee,
     };
 
     #[test]
@@ -151,6 +154,7 @@ mod tests {
              reap     who is gone for 24h is no voter any more, and forgotten\n\
              group    web: 3 VIPs, 10.0.0.1/24 to fd77::3/64 dev eth1, a router's, here while held, at a virtual MAC, priority 120, preempts after 5s\n\
              notify   of web: notify /etc/notify.sh, 1m at most\n\
+             tee      UDP port 5000 of web, to all standby nodes\n\
              check    haproxy: process haproxy, every 500ms, 1s at most, rise 1, fall 1; -30 for web\n\
              handler  /usr/local/bin/tell ops: on member-failed, user:deploy, 10s at most\n\
              live     /run/vip-user/live.json has the list of live nodes\n\
@@ -229,6 +233,7 @@ mod tests {
                     ..Notify::default()
                 },
             }],
+            tees: vec![Tee { group: "web".to_owned(), port: 5000 }],
             checks: vec![Check {
                 name: "haproxy".to_owned(),
                 scope: Scope::Groups(vec!["web".to_owned()]),

@@ -10,7 +10,8 @@ use std::{
 };
 
 use super::{
-    Check, Cluster, Group, Handler, Keys, Node, Paths, Presence, Settings, Transport, Vip, format_duration,
+    Check, Cluster, Group, Handler, Keys, Node, Paths, Presence, Settings, Tee, Transport, Vip,
+    format_duration,
 };
 use crate::exit::Failure;
 
@@ -23,11 +24,12 @@ const LISTED_VIPS: usize = 8;
 /// Names the keys that cannot change while a daemon runs, and says what to do.
 pub fn changes(old: &Settings, new: &Settings) -> Result<Vec<String>, Failure> {
     let mut comparison = Comparison::default();
-    let Settings { node, cluster, groups, checks, handlers, paths } = old;
+    let Settings { node, cluster, groups, tees, checks, handlers, paths } = old;
     comparison.node(node, &new.node);
     comparison.cluster(cluster, &new.cluster);
     comparison.groups(groups, &new.groups);
     comparison.fixed("the interfaces that VIPs lie on", &old.other_interfaces(), &new.other_interfaces());
+    comparison.tees(tees, &new.tees);
     comparison.checks(checks, &new.checks);
     comparison.handlers(handlers, &new.handlers);
     comparison.paths(paths, &new.paths);
@@ -184,6 +186,15 @@ impl Comparison {
         });
     }
 
+    fn tees(&mut self, old: &[Tee], new: &[Tee]) {
+        for tee in new.iter().filter(|tee| !old.contains(tee)) {
+            self.changes.push(format!("tee of {tee}: added"));
+        }
+        for tee in old.iter().filter(|tee| !new.contains(tee)) {
+            self.changes.push(format!("tee of {tee}: removed"));
+        }
+    }
+
     fn checks(&mut self, old: &[Check], new: &[Check]) {
         for check in new {
             match old.iter().find(|other| other.name == check.name) {
@@ -305,6 +316,11 @@ mod tests {
                 "\"10.0.0.2/24\"",
                 "\"10.0.0.3/24\"",
                 vec!["group \"web\": 10.0.0.3/24 added", "group \"web\": 10.0.0.2/24 removed"],
+            ),
+            (
+                "[[group]]",
+                "[[tee]]\ngroup = \"web\"\nport = 5000\n[[group]]",
+                vec!["tee of UDP port 5000 of web: added"],
             ),
             (
                 "[[group]]",

@@ -8,6 +8,7 @@ use super::*;
 use crate::{exit::Exit, folder::Folder};
 
 mod checks;
+mod tees;
 
 const NODE: &str = "[node]\nname = \"lb1\"\niface = \"eth0\"\n";
 const INSECURE: &str = "[cluster]\ninsecure = true\n";
@@ -68,7 +69,8 @@ fn vips(texts: &[&str]) -> Vec<Vip> {
 #[test]
 fn what_is_left_out_has_the_documented_default() {
     let settings = parse_with("", "[[group]]\nname = \"web\"\nvips = [\"10.77.0.100/24\"]").unwrap();
-    let Settings { node, cluster, groups, checks, handlers, paths } = settings;
+    let Settings { node, cluster, groups, tees, checks, handlers, paths } = settings;
+    assert_eq!(tees, Vec::new());
     assert_eq!((checks, handlers, &paths.live_nodes), (Vec::new(), Vec::new(), &None));
     assert_eq!((node.id, node.priority, node.xdp), (None, 100, XdpMode::Auto));
     assert!(node.egress_fence);
@@ -188,7 +190,8 @@ fn each_example_file_is_valid() {
 #[test]
 fn the_full_example_has_every_key_and_shows_the_defaults() {
     let text = include_str!("../../../config/vip.toml");
-    let keys = [node::KEYS, cluster::KEYS, group::KEYS, check::KEYS, handler::KEYS, PATHS_KEYS].concat();
+    let keys =
+        [node::KEYS, cluster::KEYS, group::KEYS, tee::KEYS, check::KEYS, handler::KEYS, PATHS_KEYS].concat();
     for key in keys {
         let assigned = |line: &str| line.trim_start_matches("# ").starts_with(&format!("{key} = "));
         assert!(text.lines().any(assigned), "{key} is not in vip.toml");
@@ -198,6 +201,7 @@ fn the_full_example_has_every_key_and_shows_the_defaults() {
     let default = parse_with("", &format!("[[group]]\nname = \"web\"\n{vips}")).unwrap();
     assert_eq!(example.groups, default.groups);
     assert_eq!(example.paths, default.paths);
+    assert_eq!(example.tees, default.tees);
     assert_eq!(example.checks, default.checks);
     assert_eq!(example.handlers, default.handlers);
     assert_eq!(example.cluster.transport, default.cluster.transport);
@@ -247,7 +251,7 @@ fn what_is_no_file_or_far_too_long_is_refused_at_once() {
 #[test]
 fn an_unknown_key_is_refused_with_the_known_ones() {
     let why = refused(parse("[nodes]\n"), 1, "nodes");
-    assert_eq!(why, "unknown key; known here: node, cluster, group, check, handler, paths");
+    assert_eq!(why, "unknown key; known here: node, cluster, group, tee, check, handler, paths");
     node_refuses("nmae = 1", "node.nmae", "known here: name, iface, id, priority, xdp, egress_fence");
     cluster_refuses("vrid = 51", "cluster.vrid", "unknown key");
     group_refuses("vip = []", "group.vip", "unknown key");

@@ -23,6 +23,7 @@ use super::pairing::Pairing;
 use super::plane::ControlSide;
 use super::preemption::{self, Preemption};
 use super::storage::Storage;
+use super::tee::TeeSide;
 use super::upgrade::Ended;
 use super::watching::Watching;
 use crate::clock;
@@ -65,6 +66,7 @@ pub(super) struct ControlPlane {
     pub(super) gossip: GossipSide,
     /// Whether packets from a VIP that another node serves are kept from leaving.
     pub(super) egress_fence: bool,
+    pub(super) tee: TeeSide,
     pub(super) events: Events,
     /// The daemon has been asked to stop.
     pub(super) is_ending: bool,
@@ -144,6 +146,7 @@ impl ControlPlane {
         self.warn_of_vacancies();
         self.look_for_quorums();
         self.log_losses.tell(clock::now());
+        self.list_standbys();
     }
 
     /// A write has reached the disk.
@@ -245,6 +248,7 @@ impl ControlPlane {
             pair: self.pair_status(),
             maintenance: self.health.is_in_maintenance,
             checks: self.health.status(),
+            tees: self.tee_status(),
         }
     }
 
@@ -395,6 +399,7 @@ impl ControlPlane {
             let order = candidates.into_iter().map(|(_, id)| id).collect();
             self.orders.give(Order::Candidates { slot: group.slot, order });
         }
+        self.list_standbys();
     }
 
     /// Whether this node could answer for all VIPs, wherever they lie.

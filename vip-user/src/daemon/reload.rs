@@ -36,6 +36,7 @@ use crate::announce::Announcer;
 use crate::clock;
 use crate::config::{self, Cluster, Node, Paths, Settings, Source, changes};
 use crate::control::{NotDone, Reloaded};
+use crate::dataplane::{self, Pins};
 use crate::election::State;
 use crate::events::Own;
 use crate::exit::{Exit, Failure};
@@ -97,12 +98,30 @@ impl Reloader {
             return Ok(changes);
         }
         self.check(&old, &new).await?;
+        let (teed, is_to_tee) = (!old.tees.is_empty(), !new.tees.is_empty());
+        if is_to_tee && !teed {
+            self.with_tee_program(dataplane::attach_tee).await?;
+        }
         if old.groups != new.groups {
             self.regroup(&new).await?;
         }
         let followed = self.shared.ask(|plane| plane.follow(new));
         followed.inspect_err(|failure| self.give_up(failure))?;
+        if teed && !is_to_tee {
+            self.with_tee_program(|pins, iface| dataplane::remove_tee(iface, &pins.tee(iface))).await?;
+        }
         Ok(changes)
+    }
+
+    /// Puts the program that copies where it belongs, or takes it away. Without ports that are teed, it does nothing.
+    async fn with_tee_program(
+        &self,
+        work: impl FnOnce(&Pins, &str) -> Result<(), dataplane::Error> + Send + 'static,
+    ) -> Result<(), Failure> {
+        let (pins, iface) = self.shared.with(|plane| plane.tee_place());
+        let done = spawn_blocking(move || work(&pins, &iface)).await;
+        done.map_err(|error| refused(format!("the tee: {error}")))?
+            .map_err(|error| refused(format!("the tee: {error}")))
     }
 
     /// Half of it is done. What this node holds goes to others; the next start does all of it.
@@ -116,7 +135,8 @@ impl Reloader {
         self.shared.with(|plane| {
             start::check_vips(new, &plane.interfaces)?;
             plane.check_hello(new)?;
-            plane.check_groups(old, new)
+            plane.check_groups(old, new)?;
+            plane.check_tees(new)
         })?;
         let known = addresses(&old.groups);
         let added: Vec<IpAddr> = addresses(&new.groups).difference(&known).copied().collect();
@@ -318,6 +338,7 @@ impl ControlPlane {
 
     /// Has the data plane and the lease thread know the groups as they are to be. Gives where the former announcers come out.
     fn regroup(&mut self, new: &Settings) -> Result<oneshot::Receiver<Vec<Arc<Announcer>>>, Failure> {
+        self.drop_tees_but_of(new).map_err(refused)?;
         let ControlSide::Xdp(tables) = &mut self.plane else { return Err(refused("there is no XDP here")) };
         let slots = Slots::assign(new, &self.interfaces, tables, &self.words, clock::now())?;
         let announcers = start::announcers(&self.interfaces, &slots, &self.words)?;
@@ -344,7 +365,8 @@ impl ControlPlane {
     /// All that is not about groups is as configured from now on; and the elections know all groups.
     fn follow(&mut self, new: Settings) -> Result<(), Failure> {
         let former = mem::replace(&mut self.settings, new);
-        let Settings { node, cluster, groups: _, checks, handlers, paths } = &self.settings;
+        self.follow_tees().map_err(refused)?;
+        let Settings { node, cluster, groups: _, tees: _, checks, handlers, paths } = &self.settings;
         // Those that are not named here are the same as before, or of the start alone.
         let (Node { name, tags, metrics, .. }, Paths { live_nodes, .. }) = (node, paths);
         let Cluster { keys, transport, join, interval, .. } = cluster;

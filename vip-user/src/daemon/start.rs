@@ -39,6 +39,7 @@ use super::preemption::Preemption;
 use super::presence;
 use super::slots::{Slot, Slots};
 use super::storage::Storage;
+use super::tee::TeeSide;
 use super::watching::Watching;
 use crate::announce::{Announcer, GroupVips};
 use crate::clock;
@@ -310,6 +311,8 @@ struct Sides {
     /// See [`ControlPlane::dummy`].
     dummy: Option<String>,
     egress_fence: bool,
+    /// Why nothing is teed, where something is to be.
+    tee_fault: Option<String>,
     mode: Mode,
     /// Whether a former run has left it.
     adopted: bool,
@@ -325,7 +328,8 @@ fn assemble(
     signer: Signer,
     sides: Sides,
 ) -> Result<Node, Failure> {
-    let Sides { lease, control, words, announcers, logger, dummy, egress_fence, mode, adopted } = sides;
+    let Sides { lease, control, words, announcers, logger, dummy, egress_fence, tee_fault, mode, adopted } =
+        sides;
     let health = HealthSide::start(settings, own.store.maintenance()).map_err(refused)?;
     let identity = identity(settings, &own, &place, slots);
     let membership = Membership::new(identity, own.store.stored(), clock::now()).map_err(refused)?;
@@ -372,6 +376,7 @@ fn assemble(
         storage,
         gossip,
         egress_fence,
+        tee: TeeSide::new(tee_fault),
         events,
         is_ending: false,
         live_nodes: settings.paths.live_nodes.clone().map(LiveNodes::start),

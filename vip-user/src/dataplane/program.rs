@@ -67,6 +67,11 @@ impl Program {
         Self { code: Code::Resumed(program), native_refused: None }
     }
 
+    /// Whether a former run has loaded it.
+    pub const fn is_resumed(&self) -> bool {
+        matches!(self.code, Code::Resumed(_))
+    }
+
     /// What the kernel said against native XDP, where [`Self::attach`] has tried that in vain.
     pub fn why_not_native(&self) -> Option<&str> {
         self.native_refused.as_deref()

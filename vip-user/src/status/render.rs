@@ -6,7 +6,7 @@ use crate::config::XdpMode;
 
 use super::{
     CheckState, CheckStatus, Counters, GroupState, GroupStatus, InterfaceState, Member, MemberStatus, Pair,
-    Status,
+    Status, TeeStatus,
 };
 
 /// VIPs that are shown of a group before the rest is only counted.
@@ -31,8 +31,10 @@ pub(super) fn warnings(status: &Status) -> Vec<String> {
         let why = check.last_error.as_deref().unwrap_or_default();
         format!("check {} FAILS: {}", printable(&check.name), printable(why))
     });
+    let no_tee = status.tees.iter().find_map(|tee| tee.fault.as_deref());
+    let no_tee = no_tee.map(|why| format!("NOTHING IS TEED: {}", printable(why)));
     let of_node = interfaces.chain(no_fence).chain(insecure).chain(maintenance);
-    of_node.chain(failing).chain(status.pair.as_ref().and_then(alone)).collect()
+    of_node.chain(no_tee).chain(failing).chain(status.pair.as_ref().and_then(alone)).collect()
 }
 
 /// The whole status as text, its last line ended.
@@ -62,6 +64,10 @@ pub fn status(status: &Status, colours: bool) -> String {
         text += &format!("{}\n", Cell::coloured(INSECURE, Colour::Red).painted(0, colours));
     }
     text += &pair(status, colours);
+    if let Some(why) = status.tees.iter().find_map(|tee| tee.fault.as_deref()) {
+        let fault = format!("NOTHING IS TEED: {}", printable(why));
+        text += &format!("{}\n", Cell::coloured(&fault, Colour::Red).painted(0, colours));
+    }
     if status.maintenance {
         text += &format!("{}\n", Cell::coloured(MAINTENANCE, Colour::Yellow).painted(0, colours));
     }
@@ -70,6 +76,10 @@ pub fn status(status: &Status, colours: bool) -> String {
     if !status.checks.is_empty() {
         text += "\n";
         text += &checks(&status.checks, colours);
+    }
+    if !status.tees.is_empty() {
+        text += "\n";
+        text += &tees(&status.tees, colours);
     }
     text += "\n";
     text += &members(&status.members, colours);
@@ -193,6 +203,21 @@ fn checks(checks: &[CheckStatus], colours: bool) -> String {
     let titles =
         ["CHECK", "TYPE", "STATE", "WEIGHT", "GROUPS", "RUNS", "FAILED", "LAST RUN", "SINCE", "LAST ERROR"];
     table(titles, rows, colours)
+}
+
+/// What is teed as a table, its last line ended.
+fn tees(tees: &[TeeStatus], colours: bool) -> String {
+    let rows = tees.iter().map(|tee| {
+        [
+            Cell::plain(format!("{}/{}", tee.port, tee.protocol)),
+            Cell::plain(&tee.group),
+            Cell::plain(if tee.standbys.is_empty() { "nobody".to_owned() } else { tee.standbys.join(" ") }),
+            Cell::plain(tee.copied.to_string()),
+            Cell::plain(tee.failed.to_string()),
+            Cell::plain(tee.admitted.to_string()),
+        ]
+    });
+    table(["TEE", "GROUP", "COPIES TO", "COPIED", "FAILED", "ADMITTED"], rows, colours)
 }
 
 fn vips(vips: &[String]) -> String {
@@ -396,6 +421,30 @@ mod tests {
     }
 
     #[test]
+    fn a_status_lists_what_is_teed_and_says_if_nothing_can_be() {
+        let tee = TeeStatus {
+            group: "feed".into(),
+            port: 5000,
+            protocol: "udp".into(),
+            fault: None,
+            standbys: vec!["lb2".into(), "lb3".into()],
+            copied: 20,
+            failed: 1,
+            admitted: 3,
+        };
+        let of = |tee: &TeeStatus| Status { tees: vec![tee.clone()], ..example() };
+        let text = status(&of(&tee), false);
+        let line = text.lines().find(|line| line.starts_with("5000/udp")).unwrap();
+        let cells: Vec<_> = line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect();
+        assert_eq!(cells, ["5000/udp", "feed", "lb2 lb3", "20", "1", "3"]);
+        assert!(!warnings(&of(&tee)).iter().any(|warning| warning.contains("TEED")));
+        let faulty = TeeStatus { fault: Some("no traffic control".into()), ..tee };
+        assert!(warnings(&of(&faulty)).contains(&"NOTHING IS TEED: no traffic control".to_owned()));
+        assert!(status(&of(&faulty), false).contains("NOTHING IS TEED: no traffic control\n"));
+        assert!(!status(&example(), false).contains("TEE "));
+    }
+
+    #[test]
     fn a_status_without_xdp_says_why_and_what_is_missing() {
         let mut off = example();
         (off.xdp, off.xdp_reason) = (XdpMode::Off, Some("its driver has none".to_owned()));
@@ -482,6 +531,7 @@ mod tests {
             pair: None,
             maintenance: false,
             checks: Vec::new(),
+            tees: Vec::new(),
         }
     }
 }

@@ -413,6 +413,7 @@ mod tests {
             pair: None,
             maintenance: false,
             checks: Vec::new(),
+            tees: Vec::new(),
         }
     }
 

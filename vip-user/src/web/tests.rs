@@ -398,6 +398,7 @@ fn example() -> Snapshot {
                 took_ms: 1.5,
                 last_error: None,
             }],
+            tees: Vec::new(),
         },
         cluster: "edge".to_owned(),
         interval: Duration::from_millis(10),

@@ -17,6 +17,7 @@ use crate::courier::Courier;
 use crate::daemon::ears::Ears;
 use crate::daemon::footprint::Served;
 use crate::daemon::own_vote::OwnVote;
+use crate::daemon::tee;
 use crate::dataplane::{self, Attached, DataPlane, ProgramLog, Wishes};
 use crate::exit::Failure;
 use crate::netlink::{Interface, dummy_name};
@@ -270,6 +271,23 @@ fn fence_egress_of(settings: &Settings, name: &str, plane: &mut DataPlane) -> Re
     })
 }
 
+/// Tees what is to be teed; gives why that cannot be, if it cannot. All else goes on without.
+fn begin_tees(
+    settings: &Settings,
+    slots: &Slots,
+    plane: &mut DataPlane,
+    egress_fence: bool,
+) -> Result<Option<String>, Unstarted> {
+    let slot_of = |name: &str| slots.iter().find(|slot| slot.settings.name == name).map(|slot| slot.number);
+    let is_resumed = plane.program.is_resumed();
+    let fault =
+        tee::begin(settings, &mut plane.tables, is_resumed, egress_fence, slot_of).map_err(plane_failure)?;
+    if let Some(fault) = &fault {
+        warn!("nothing is teed, and standbys hear nothing of what the holder hears: {fault}");
+    }
+    Ok(fault)
+}
+
 /// Makes the two sides of the XDP program.
 fn sides(
     settings: &Settings,
@@ -281,6 +299,7 @@ fn sides(
     mode: Mode,
 ) -> Result<Sides, Unstarted> {
     let egress_fence = fence_egress(settings, place, &mut plane)?;
+    let tee_fault = begin_tees(settings, slots, &mut plane, egress_fence)?;
     if let Err(error) = plane.program.let_resume(&Pins::new(&settings.paths.bpffs), wishes(settings)) {
         warn!("{error}; a restart will take longer");
     }
@@ -299,6 +318,7 @@ fn sides(
         logger,
         dummy: Some(dummy),
         egress_fence,
+        tee_fault,
         mode,
         adopted: plane.adopted,
     })

@@ -46,6 +46,11 @@ fn check_groups(settings: &Settings, reason: &str) -> Result<(), Failure> {
             group.name
         )));
     }
+    if let Some(tee) = settings.tees.first() {
+        return Err(Failure::configuration(format!(
+            "{tee} is teed, which takes XDP, and there is none here ({reason}): remove that section"
+        )));
+    }
     if let Some(name) = settings.other_interfaces().into_iter().next() {
         return Err(Failure::configuration(format!(
             "VIPs lie on {name}, which takes XDP, and there is none here ({reason}): let them lie on {}",
@@ -118,6 +123,7 @@ fn sides(
         logger: None,
         dummy: None,
         egress_fence: false,
+        tee_fault: None,
         mode: Mode::off(reason),
         adopted: false,
     })
