@@ -123,7 +123,7 @@ pub struct Upgraded {
 pub struct Upgrading {
     /// Its version.
     pub version: String,
-    /// It goes on with the leases; else they were handed over.
+    /// It has the same XDP program, and goes on with what is in its maps.
     pub in_place: bool,
     /// The process that ends.
     pub process: u32,

@@ -218,7 +218,7 @@ async fn run_until_stopped(
             shared.with(|plane| plane.tell_stopping(format!("{name}: handing over what this node holds")));
             manager.iter().for_each(ServiceManager::stopping);
             shared.with(ControlPlane::end_states);
-            handover::retire(&shared).await;
+            handover::retire(&shared, "released").await;
         };
         tokio::select! {
             () = stop => Ok(Ended::Stopped),

@@ -16,53 +16,71 @@ use vip_tests::{
 use crate::{
     PATIENCE,
     cluster::watch::{Watch, wait_until},
-    others, with_long_leases,
+    with_long_leases,
 };
 
-/// Input: the same program as another file, by command and by signal. Expected: the process that was started becomes that file,
-/// its next daemon goes on with the lease, and no probe is lost.
+/// Input: the same program as another file, by command and by signal. Expected: another node serves meanwhile, the process that was
+/// started becomes that file, and its next daemon is a node as before.
 #[test]
-fn a_new_program_file_takes_over_in_place_and_nobody_notices() {
+fn another_node_serves_while_a_new_program_file_takes_over_in_place() {
     let mut files = Files::new("in-place");
-    let (mut cluster, holder) = files.three();
+    let (mut cluster, former) = files.nodes(3);
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
-    let supervisor = cluster.daemon(holder).unwrap().pid();
-    let transitions = |cluster: &Cluster| cluster.status(others(holder)[0]).unwrap().groups[0].holder.clone();
-    let before = transitions(&cluster);
-
-    let new = files.replace(holder);
-    let output = cluster.order(holder, &["upgrade"]).unwrap();
-    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-    assert!(output.status.success(), "{said}{}", cluster.log_tails());
-    assert!(said.ends_with("has taken over, in place\n"), "{said}");
-    assert_eq!(cluster.daemon(holder).unwrap().pid(), supervisor);
-    for pid in [supervisor, cluster.daemon(holder).unwrap().supervised().unwrap().unwrap()] {
-        assert_eq!(fs::metadata(format!("/proc/{pid}/exe")).unwrap().ino(), new, "{said}");
-    }
-    let goes_on = |status: &Status| status.is_master();
-    cluster.wait_status(holder, "to have renewed its lease", PATIENCE, goes_on).unwrap();
+    watch.wait_served(&cluster, |node| node == former);
+    let new = upgrade(&mut cluster, &mut files, former);
+    let next = watch.wait_served(&cluster, |node| node != former).node;
+    assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), next);
 
     // By a signal to the supervisor, while another file is there already.
-    let newer = files.replace(holder);
-    cluster.daemon(holder).unwrap().signal(Signal::SIGUSR2).unwrap();
+    let supervisor = cluster.daemon(former).unwrap().pid();
+    let newer = files.replace(former);
+    assert_ne!(newer, new);
+    cluster.daemon(former).unwrap().signal(Signal::SIGUSR2).unwrap();
     wait_until("the supervisor to be the newer file", || {
         Ok(fs::metadata(format!("/proc/{supervisor}/exe"))?.ino() == newer)
     });
-    assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), holder);
-    assert_eq!(transitions(&cluster), before);
+    assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), next);
+    let gap = watch.finish();
+    assert!(gap < with_long_leases().lease / 4, "{gap:?}{}", cluster.log_tails());
+    // What the former ones have left is not in the way of an orderly end.
+    assert!(cluster.daemon(former).unwrap().terminate().unwrap().success(), "{}", cluster.log_tails());
+}
+
+/// Input: a node that nobody can take anything from. Expected: its next daemon goes on with the lease, and no probe is lost.
+#[test]
+fn what_nobody_can_take_is_served_on_while_a_new_program_file_takes_over() {
+    let mut files = Files::new("alone");
+    let (mut cluster, holder) = files.nodes(1);
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |node| node == holder);
+    upgrade(&mut cluster, &mut files, holder);
+    let goes_on = |status: &Status| status.is_master();
+    cluster.wait_status(holder, "to have renewed its lease", PATIENCE, goes_on).unwrap();
     watch.let_it_ask();
     let gap = watch.finish();
     assert!(gap.is_zero(), "probes were lost for {gap:?}{}", cluster.log_tails());
-    // What the former ones have left is not in the way of an orderly end.
-    assert!(cluster.daemon(holder).unwrap().terminate().unwrap().success(), "{}", cluster.log_tails());
+}
+
+/// Has a new file take over from a node's daemon, as the same process; gives the file's inode.
+fn upgrade(cluster: &mut Cluster, files: &mut Files, node: u8) -> u64 {
+    let supervisor = cluster.daemon(node).unwrap().pid();
+    let new = files.replace(node);
+    let output = cluster.order(node, &["upgrade"]).unwrap();
+    let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
+    assert!(output.status.success(), "{said}{}", cluster.log_tails());
+    assert!(said.ends_with("has taken over, in place\n"), "{said}");
+    assert_eq!(cluster.daemon(node).unwrap().pid(), supervisor);
+    for pid in [supervisor, cluster.daemon(node).unwrap().supervised().unwrap().unwrap()] {
+        assert_eq!(fs::metadata(format!("/proc/{pid}/exe")).unwrap().ino(), new, "{said}");
+    }
+    new
 }
 
 /// Expected: whoever cannot take over is told of, with the reason, and nothing changes.
 #[test]
 fn a_file_that_is_no_program_or_refuses_the_configuration_changes_nothing() {
     let mut files = Files::new("refused");
-    let (mut cluster, holder) = files.three();
+    let (mut cluster, holder) = files.nodes(3);
     let before = cluster.status(holder).unwrap();
     let daemon = cluster.daemon(holder).unwrap().supervised().unwrap();
     let path = files.of(holder);
@@ -96,7 +114,7 @@ fn a_file_that_is_no_program_or_refuses_the_configuration_changes_nothing() {
 #[test]
 fn a_program_with_another_data_plane_takes_over_after_a_handover() {
     let mut files = Files::new("other");
-    let (cluster, holder) = files.three();
+    let (cluster, holder) = files.nodes(3);
     let watch = Watch::start(cluster.lab());
     watch.wait_served(&cluster, |node| node == holder);
     let (path, real) = (files.of(holder), daemon_binary().unwrap());
@@ -109,7 +127,7 @@ fn a_program_with_another_data_plane_takes_over_after_a_handover() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let output = cluster.order_by(&real, holder, &["upgrade"]).unwrap();
     let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-    assert_eq!(said, "version 9.9.9 has taken over, after a handover\n", "{}", cluster.log_tails());
+    assert_eq!(said, "version 9.9.9 has taken over, with another XDP program\n", "{}", cluster.log_tails());
     let next = watch.wait_served(&cluster, |node| node != holder).node;
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), next);
     let gap = watch.finish();
@@ -149,17 +167,18 @@ impl Files {
         fs::metadata(&path).unwrap().ino()
     }
 
-    /// Three nodes with a supervisor and a program file each, whole; and who holds.
-    fn three(&mut self) -> (Cluster, u8) {
-        (1..=3).for_each(|node| {
+    /// So many nodes with a supervisor and a program file each, whole; and who holds.
+    fn nodes(&mut self, count: u8) -> (Cluster, u8) {
+        (1..=count).for_each(|node| {
             self.replace(node);
         });
         let options = |node| DaemonOptions {
             binary: Some(self.of(node)),
             args: vec!["--supervise".into()],
+            expect: count,
             ..with_long_leases()
         };
-        let cluster = Cluster::start_each(3, options).unwrap();
+        let cluster = Cluster::start_each(count, options).unwrap();
         let holder = cluster.wait_whole(PATIENCE).unwrap();
         (cluster, holder)
     }

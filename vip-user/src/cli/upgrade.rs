@@ -37,7 +37,7 @@ pub fn upgrade(args: &UpgradeArgs) -> Result<(), Failure> {
     if args.json {
         return Ok(());
     }
-    let how = if in_place { "in place" } else { "after a handover" };
+    let how = if in_place { "in place" } else { "with another XDP program" };
     print(&format!("version {version} has taken over, {how}\n"))
 }
 

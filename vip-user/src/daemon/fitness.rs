@@ -40,8 +40,8 @@ pub(super) struct Circumstances {
     pub(super) priority: u8,
     /// Whether frames for the VIPs could be answered.
     pub(super) can_serve: bool,
-    /// An operator wants the node to hold nothing.
-    pub(super) is_in_maintenance: bool,
+    /// The node is to hold nothing: an operator wants that, or its daemon is about to end.
+    pub(super) is_unwanted: bool,
     /// Whether this node serves the group.
     pub(super) is_served: bool,
 }
@@ -52,7 +52,7 @@ impl Fitness {
         circumstances: Circumstances,
         checks: impl Iterator<Item = (&'c Check, Verdict)>,
     ) -> Self {
-        let Circumstances { priority, can_serve, is_in_maintenance, is_served } = circumstances;
+        let Circumstances { priority, can_serve, is_unwanted, is_served } = circumstances;
         let (mut is_weighted, mut sum, mut best) = (false, i32::from(priority), i32::from(priority));
         let (mut has_failed, mut is_pending) = (!can_serve || priority == 0, false);
         for (check, verdict) in checks {
@@ -70,7 +70,7 @@ impl Fitness {
         };
         let duty = match () {
             () if has_failed => Duty::Stop,
-            () if is_in_maintenance => Duty::Leave,
+            () if is_unwanted => Duty::Leave,
             () if is_pending && !is_served => Duty::Wait,
             () => Duty::Serve,
         };
@@ -115,7 +115,7 @@ mod tests {
     use crate::config::{Probe, Scope};
 
     const WELL: Circumstances =
-        Circumstances { priority: 100, can_serve: true, is_in_maintenance: false, is_served: false };
+        Circumstances { priority: 100, can_serve: true, is_unwanted: false, is_served: false };
     const SERVING: Circumstances = Circumstances { is_served: true, ..WELL };
 
     fn fitness(circumstances: Circumstances, checks: &[(i16, Verdict)]) -> Fitness {
@@ -181,10 +181,10 @@ mod tests {
 
     #[test]
     fn in_maintenance_a_node_takes_nothing_and_serves_what_it_has_until_that_has_gone() {
-        let held = fitness(Circumstances { is_in_maintenance: true, ..SERVING }, &[]);
+        let held = fitness(Circumstances { is_unwanted: true, ..SERVING }, &[]);
         assert_eq!((held.offer(), held.may_hold(true), held.gives_away()), (0, true, true));
         assert!(!held.may_hold(false));
-        let failed = fitness(Circumstances { is_in_maintenance: true, ..SERVING }, &[(0, Failing)]);
+        let failed = fitness(Circumstances { is_unwanted: true, ..SERVING }, &[(0, Failing)]);
         assert_eq!(failed.duty, Duty::Stop);
     }
 }

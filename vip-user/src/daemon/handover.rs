@@ -124,16 +124,16 @@ pub(super) async fn let_go(shared: &Shared) {
     sleep(LINGER).await;
 }
 
-/// Hands all that this node holds over to the fittest other nodes, before the daemon ends; where nobody can take it, it
-/// stays. Goes on sending the clients' packets on for a moment, until the new holders' announcements have reached them.
-pub(super) async fn retire(shared: &Shared) {
-    let Ok(begun) = shared.with(|plane| plane.begin_handovers(None, None)) else { return };
+/// Hands all that this node holds over to the fittest other nodes, before the daemon ends; what nobody can take stays here, and
+/// `otherwise` says what becomes of it. Goes on sending the clients' packets on for a moment, until the new holders' announcements have
+/// reached them.
+pub(super) async fn retire(shared: &Shared, otherwise: &str) {
     let mut is_any_gone = false;
-    for begun in begun {
+    for begun in shared.ask(ControlPlane::begin_retirement) {
         let Handover { group, result } = begun.finish(shared).await;
         match &result {
             Ok(to) => info!(group, "{to} serves now"),
-            Err(reason) => info!(group, "not handed over, and so released: {reason}"),
+            Err(reason) => info!(group, "not handed over, and so {otherwise}: {reason}"),
         }
         is_any_gone |= result.is_ok();
     }
@@ -160,19 +160,20 @@ impl Ordered {
     }
 }
 
-/// Waits until the new holder has renewed the lease that it was given: then it serves. Not longer than that lease.
+/// Waits until the new holder has renewed the lease that it was given: then it serves. Not longer than that lease. Who else has it
+/// before that time is over got it from the new holder, which served as well.
 async fn serves(shared: &Shared, slot: u32, node: u16) -> bool {
     let look = || shared.with(|plane| plane.words.read(slot));
     let given = look();
     loop {
         let word = look();
-        if word.holder_ballot.node() == node && word.holder_until > given.holder_until {
-            return true;
+        let is_in_time = clock::now() < given.holder_until;
+        match word.holder_ballot.node() == node {
+            true if word.holder_until > given.holder_until => return true,
+            false if is_in_time => return true,
+            _ if !is_in_time => return false,
+            _ => sleep(LOOK_EVERY).await,
         }
-        if given.holder_until <= clock::now() {
-            return false;
-        }
-        sleep(LOOK_EVERY).await;
     }
 }
 
@@ -238,6 +239,19 @@ impl ControlPlane {
         info!(group = %group.settings.name, "handing over to {}", self.name_of(to));
         self.order_handover(index, to, None);
         true
+    }
+
+    /// From now on this node takes nothing: nobody gives it back what it gives away. Gives the handovers that were begun.
+    fn begin_retirement(&mut self) -> Vec<Begun> {
+        self.health.is_retiring = true;
+        self.tell_offers();
+        self.hand_all_over()
+    }
+
+    /// Begins to hand over what this node holds, if it holds anything.
+    pub(super) fn hand_all_over(&mut self) -> Vec<Begun> {
+        // To hold nothing is the only error.
+        self.begin_handovers(None, None).unwrap_or_default()
     }
 
     fn holds_any(&self) -> bool {

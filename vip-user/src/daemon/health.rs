@@ -31,6 +31,8 @@ pub(super) struct HealthSide {
     looked_at: Vec<Look>,
     /// An operator wants this node to hold nothing.
     pub(super) is_in_maintenance: bool,
+    /// The daemon is about to end: others are to hold what this node does.
+    pub(super) is_retiring: bool,
 }
 
 /// A check, as it was looked at last.
@@ -49,7 +51,7 @@ impl HealthSide {
     /// The system has no thread or descriptor left.
     pub(super) fn start(settings: &Settings, is_in_maintenance: bool) -> std::io::Result<Self> {
         let health = Health::start(&settings.checks)?;
-        Ok(Self { looked_at: looks(&health), health, is_in_maintenance })
+        Ok(Self { looked_at: looks(&health), health, is_in_maintenance, is_retiring: false })
     }
 
     /// Goes on with the checks of this configuration.
@@ -133,7 +135,7 @@ impl ControlPlane {
             let circumstances = Circumstances {
                 priority: group.settings.priority,
                 can_serve: can_serve && !group.is_leaving,
-                is_in_maintenance: self.health.is_in_maintenance,
+                is_unwanted: self.health.is_in_maintenance || self.health.is_retiring,
                 is_served: group.is_served,
             };
             let (before, name) = (group.fitness, &group.settings.name);

@@ -35,8 +35,7 @@ impl ControlPlane {
         }
         self.health.is_in_maintenance = on;
         self.tell_offers();
-        // None is an error: it holds nothing.
-        let begun = if on { self.begin_handovers(None, None).unwrap_or_default() } else { Vec::new() };
+        let begun = if on { self.hand_all_over() } else { Vec::new() };
         self.order_eligibility();
         self.settle();
         begun

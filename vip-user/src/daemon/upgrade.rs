@@ -1,9 +1,10 @@
 //! Upgrade: the program file that is on the disk now takes over from this daemon.
 //!
-//! It is asked first whether it accepts the configuration, and which XDP program it brings. If that is the one that runs, this
-//! daemon ends and leaves all in place: the kernel serves on the lease, until the next daemon goes on with it. If it is another
-//! one, which takes longer to load than a lease may last, what this node holds is handed over, and the daemon ends as by SIGTERM.
-//! Either way, the supervisor becomes the new program, and starts its daemon.
+//! It is asked first whether it accepts the configuration, and which XDP program it brings. Then what this node holds is handed over,
+//! where another node can take it: a start takes about as long as a lease may last, and longer on a busy machine. If its XDP
+//! program is the one that runs, this daemon ends and leaves all in place: what nobody could take, the kernel serves on its lease,
+//! until the next daemon goes on with it. If it is another one, the daemon ends as by SIGTERM. Either way, the supervisor becomes
+//! the new program, and starts its daemon.
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -87,12 +88,10 @@ impl Upgrader {
             .map_err(|error| refused(format!("cannot find the program file: {error}")))?;
         let Program { version, data_plane } = ask(&path, &self.source).await?;
         let in_place = data_plane == dataplane::identity() && self.shared.with(|plane| plane.has_fence());
-        let how = if in_place { "in place" } else { "after a handover: it has another XDP program" };
+        let how = if in_place { "in place" } else { "and loads another XDP program" };
         let text = format!("upgrade: version {version} of {} takes over, {how}", path.display());
         self.shared.with(|plane| plane.tell_stopping(text));
-        if !in_place {
-            handover::retire(&self.shared).await;
-        }
+        handover::retire(&self.shared, if in_place { "served on meanwhile" } else { "released" }).await;
         let ended = if in_place { Ended::InPlace } else { Ended::Replaced };
         self.shared.ask(|plane| plane.end(Ok(ended)));
         Ok(Upgrading { version, in_place, process: process::id() })
