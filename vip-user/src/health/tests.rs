@@ -10,6 +10,8 @@ use super::*;
 use crate::config::{Overrides, Settings};
 use crate::folder::Folder;
 
+mod certificates;
+
 /// Longer than anything here takes, on however busy a machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// A run that is to be over in time may take so long on a busy machine.

@@ -34,8 +34,8 @@ pub(super) struct Group {
     pub(super) preempt_delay: Option<Duration>,
     pub(super) virtual_mac: bool,
     pub(super) scripts: Vec<(&'static str, String)>,
-    /// Whether scripts are told of a sync group.
-    pub(super) is_sync: bool,
+    /// Whether `notify` is told of a sync group.
+    pub(super) is_told_as_sync: bool,
 }
 
 /// A `[[check]]`.

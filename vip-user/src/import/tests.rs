@@ -160,7 +160,31 @@ vrrp_instance outside {
         check.to_string(),
         "chk: exec /usr/local/bin/check.sh \"a b\", every 500ms, 3s at most, rise 2, fall 3; fatal for VG"
     );
-    assert_eq!(fate(&import, 21).0, Fate::Left, "a script of an instance that is no group");
+    let notify = "notify_fault /bin/fault, notify /etc/keepalived/notify.sh, 1m at most";
+    assert_eq!(group.notify.to_string(), notify, "also that of an instance");
+}
+
+#[test]
+fn scripts_of_a_sync_groups_instances_are_the_groups_unless_there_are_several_for_an_event() {
+    let instance = |name: &str, address: &str, master: &str| {
+        format!(
+            "vrrp_instance {name} {{\ninterface eth0\nvirtual_ipaddress {{\n{address}/24\n}}\n\
+             notify /bin/tell\nnotify_master {master}\nnotify_stop /bin/stop\n}}\n"
+        )
+    };
+    let text = [
+        "vrrp_sync_group VG {\ngroup {\na\nb\n}\nnotify_stop /bin/end\n}\n".to_owned(),
+        instance("a", "10.0.0.1", "/bin/serve-a"),
+        instance("b", "10.0.0.2", "/bin/serve-b"),
+    ];
+    let import = imported(&text.concat());
+    let notify = &settings(&import).groups[0].notify;
+    let lines = "notify_master /bin/serve-a, notify_stop /bin/end, notify /bin/tell, 1m at most";
+    assert_eq!(notify.to_string(), lines);
+    assert_eq!(notify.kind, crate::config::NotifyType::Instance);
+    let fates = |first: usize| [0, 1, 2].map(|line| fate(&import, first + line).0);
+    assert_eq!(fates(13), [Fate::Carried, Fate::Carried, Fate::Left]);
+    assert_eq!(fates(22), [Fate::Changed, Fate::Left, Fate::Left]);
 }
 
 #[test]

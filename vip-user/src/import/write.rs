@@ -90,7 +90,7 @@ fn write_group(text: &mut String, group: &Group) {
     for (key, line) in &group.scripts {
         let _ = writeln!(text, "{key} = {}", string(line));
     }
-    if group.is_sync && group.scripts.iter().any(|(key, _)| *key == "notify") {
+    if group.is_told_as_sync {
         *text += "notify_type = \"group\"\n";
     }
 }

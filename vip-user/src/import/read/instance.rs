@@ -188,7 +188,7 @@ impl Reader {
             preempt_delay: instance.preempt_delay.filter(|_| instance.preempt),
             virtual_mac: instance.virtual_mac,
             scripts,
-            is_sync: false,
+            is_told_as_sync: false,
         }
     }
 

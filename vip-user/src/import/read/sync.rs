@@ -57,7 +57,8 @@ impl Reader {
                 }
             }
         }
-        let scripts = self.scripts(&scripts);
+        let is_told_as_sync = scripts.iter().any(|script| script.key == "notify");
+        let scripts = self.scripts_of_all(&name, scripts, &members);
         let mut group = Group {
             name: name.clone(),
             origin: format!("vrrp_sync_group {name}: {}", names.join(", ")),
@@ -66,7 +67,7 @@ impl Reader {
             preempt: members.iter().all(|member| member.preempt),
             preempt_delay: members.iter().filter_map(|member| member.preempt_delay).max(),
             virtual_mac: members.iter().any(|member| member.virtual_mac),
-            is_sync: true,
+            is_told_as_sync,
             scripts,
         };
         group.preempt_delay = group.preempt_delay.filter(|_| group.preempt);
@@ -76,15 +77,37 @@ impl Reader {
         }
         for member in &members {
             self.add_vips(&mut group.vips, &member.addresses, member.iface.as_deref());
-            self.remark(&member.directive, Fate::Changed, format!("its VIPs are in the group {name:?}"));
-            for script in &member.scripts {
-                let why = format!("the group {name:?} moves as a whole: let its own notify scripts do this");
-                self.remark(&script.directive, Fate::Left, why);
-            }
+            let what = if member.scripts.is_empty() { "VIPs are" } else { "VIPs and notify scripts are" };
+            self.remark(&member.directive, Fate::Changed, format!("its {what} in the group {name:?}"));
         }
         self.add_group(&directive, group);
         tracks.iter().for_each(|track| self.track(track, &name, false));
         // keepalived takes the weights from the instances of a sync group: what they track is fatal.
         members.iter().flat_map(|member| &member.tracks).for_each(|track| self.track(track, &name, true));
+    }
+
+    /// The scripts of the group, and those of its instances: a group has one for each event.
+    fn scripts_of_all(
+        &mut self,
+        group: &str,
+        mut own: Vec<Script>,
+        members: &[Instance],
+    ) -> Vec<(&'static str, String)> {
+        for Script { directive, key, line } in members.iter().flat_map(|member| &member.scripts) {
+            match own.iter().find(|script| script.key == *key) {
+                None => own.push(Script { directive: directive.clone(), key, line: line.clone() }),
+                Some(script) if script.line == *line => {
+                    let why = format!("the group {group:?} moves as a whole, and runs it once");
+                    self.remark(directive, Fate::Changed, why);
+                }
+                Some(_) => {
+                    let why = format!(
+                        "the group {group:?} moves as a whole, and has a {key} already: let that do this, too"
+                    );
+                    self.remark(directive, Fate::Left, why);
+                }
+            }
+        }
+        self.scripts(&own)
     }
 }
