@@ -30,6 +30,7 @@ mod notify;
 mod tee;
 mod transport;
 mod vip;
+mod vrrp;
 
 pub(crate) use self::name::is_name;
 pub use self::{
@@ -45,6 +46,7 @@ pub use self::{
     tee::Tee,
     transport::{Transport, parse_peer},
     vip::{Vip, VipError},
+    vrrp::{OWNER, Password, Protocol, VirtualRouter, VrrpVersion},
 };
 
 /// The file that is read when no other one is named, if it exists.

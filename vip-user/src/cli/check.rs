@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::{CheckArgs, client::print};
 use crate::{
-    config::{Group, Keys, Presence, Settings, Transport, XdpMode, format_duration},
+    config::{Group, Keys, Presence, Settings, Transport, VirtualRouter, XdpMode, format_duration},
     dataplane,
     exit::Failure,
     userplane::MISSING,
@@ -85,6 +85,7 @@ fn summary(settings: &Settings) -> String {
     }
     for group in groups {
         text += &group_line(group);
+        text += &router_lines(group);
         if !group.notify.is_empty() {
             text += &format!("notify   of {}: {}\n", group.name, group.notify);
         }
@@ -111,6 +112,32 @@ fn summary(settings: &Settings) -> String {
     )
 }
 
+/// What is spoken beside the lease, or in its place, and what that means.
+fn router_lines(group: &Group) -> String {
+    let Some(router) = group.protocol.router() else { return String::new() };
+    let VirtualRouter { vrid, version, advert_interval, unicast_peers, password } = router;
+    let name = format!("VRID {vrid}, version {}", version.number());
+    if group.protocol.runs().is_none() {
+        return format!("vrrp     {}: stands back while adverts of {name}, are heard\n", group.name);
+    }
+    let to = match unicast_peers.as_slice() {
+        [] => "multicast".to_owned(),
+        peers => format!("unicast to {}", peers.iter().map(IpAddr::to_string).collect::<Vec<_>>().join(", ")),
+    };
+    let mut text = format!(
+        "vrrp     {}: {name}, adverts every {}, {to}; WITHOUT A QUORUM: nodes that do not hear each other all serve\n",
+        group.name,
+        format_duration(*advert_interval)
+    );
+    if password.is_some() {
+        text += &format!(
+            "auth     of {}: a password that every advert shows; it protects from mistakes alone\n",
+            group.name
+        );
+    }
+    text
+}
+
 fn group_line(group: &Group) -> String {
     let vips = match group.vips.as_slice() {
         [vip] => vip.to_string(),
@@ -118,6 +145,7 @@ fn group_line(group: &Group) -> String {
         [] => "no VIPs".to_owned(),
     };
     let preempt = match group.preempt {
+        true if group.preempt_delay.is_zero() => "preempts".to_owned(),
         true => format!("preempts after {}", format_duration(group.preempt_delay)),
         false => "does not preempt".to_owned(),
     };
@@ -139,7 +167,7 @@ mod tests {
 
     use super::*;
     use crate::config::{
-        Check, Cluster, ControlGroup, Effect, Handler, Node, Notify, Paths, Probe, Run, Scope, Tee,
+        Check, Cluster, ControlGroup, Effect, Handler, Node, Notify, Paths, Probe, Protocol, Run, Scope, Tee,
     };
 
     #[test]
@@ -228,6 +256,7 @@ mod tests {
                 presence: Presence::Held,
                 virtual_mac: true,
                 router: true,
+                protocol: Protocol::Lease { heeds: None },
                 notify: Notify {
                     any: Some(Run::Program("/etc/notify.sh".to_owned(), Vec::new())),
                     ..Notify::default()

@@ -10,8 +10,8 @@ use std::{
 };
 
 use super::{
-    Check, Cluster, Group, Handler, Keys, Node, Paths, Presence, Settings, Tee, Transport, Vip,
-    format_duration,
+    Check, Cluster, Group, Handler, Keys, Node, Paths, Presence, Protocol, Settings, Tee, Transport, Vip,
+    VirtualRouter, format_duration,
 };
 use crate::exit::Failure;
 
@@ -158,6 +158,7 @@ impl Comparison {
             presence,
             virtual_mac,
             router,
+            protocol,
             notify,
         } = old;
         let key = |key: &str| format!("group {name:?}: {key}");
@@ -180,6 +181,7 @@ impl Comparison {
         });
         self.value(&key("virtual_mac"), virtual_mac, &new.virtual_mac, bool::to_string);
         self.value(&key("router"), router, &new.router, bool::to_string);
+        self.protocol(&key("protocol"), protocol, &new.protocol);
         self.value(&key("notify"), notify, &new.notify, |notify| match notify.is_empty() {
             true => "nothing".to_owned(),
             false => format!("({notify})"),
@@ -193,6 +195,18 @@ impl Comparison {
         for tee in old.iter().filter(|tee| !new.contains(tee)) {
             self.changes.push(format!("tee of {tee}: removed"));
         }
+    }
+
+    fn protocol(&mut self, key: &str, old: &Protocol, new: &Protocol) {
+        if old == new {
+            return;
+        }
+        let before = (old.as_str(), old.router().map(shown_router));
+        let now = (new.as_str(), new.router().map(shown_router));
+        self.changes.push(match before == now {
+            true => format!("{key}: another password"),
+            false => format!("{key} is {} now, and was {}", shown_protocol(now), shown_protocol(before)),
+        });
     }
 
     fn checks(&mut self, old: &[Check], new: &[Check]) {
@@ -247,6 +261,23 @@ fn check_moves(old: &[Group], new: &[Group]) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+fn shown_protocol((name, router): (&str, Option<String>)) -> String {
+    router.map_or_else(|| name.to_owned(), |router| format!("{name} ({router})"))
+}
+
+/// Without its password.
+fn shown_router(router: &VirtualRouter) -> String {
+    let VirtualRouter { vrid, version, advert_interval, unicast_peers, password } = router;
+    let interval = format_duration(*advert_interval);
+    let peers = if unicast_peers.is_empty() {
+        String::new()
+    } else {
+        format!(", to {}", shown_addresses(unicast_peers))
+    };
+    let auth = if password.is_some() { ", with a password" } else { "" };
+    format!("VRID {vrid}, version {}, adverts every {interval}{peers}{auth}", version.number())
 }
 
 fn shown_tags(tags: &BTreeMap<String, String>) -> String {

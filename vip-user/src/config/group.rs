@@ -13,7 +13,8 @@ use super::{
     name::check_name,
     node::{Node, XdpMode},
     notify::Notify,
-    vip::Vip,
+    vip::{Vip, VipError},
+    vrrp::{Protocol, VirtualRouter},
 };
 use crate::exit::Failure;
 
@@ -27,6 +28,14 @@ pub(super) const KEYS: &[&str] = &[
     "presence",
     "virtual_mac",
     "router",
+    "protocol",
+    "vrid",
+    "version",
+    "advert_interval",
+    "unicast_peers",
+    "auth",
+    "auth_password_file",
+    "accept",
     "notify",
     "notify_master",
     "notify_backup",
@@ -68,6 +77,8 @@ pub struct Group {
     pub virtual_mac: bool,
     /// Whether neighbours are told that the IPv6 VIPs are a router's.
     pub router: bool,
+    /// How the nodes agree on who serves it.
+    pub protocol: Protocol,
     /// Programs that are told what this node is in the group.
     pub notify: Notify,
 }
@@ -106,6 +117,16 @@ pub(super) fn read(sections: &[Section<'_>], node: &Node, flag_vips: &[Vip]) -> 
     Ok(reader.groups)
 }
 
+/// Who holds a virtual router is known to this node by its adverts alone, and not by a lease.
+fn read_stale_forwarding(field: &Field<'_>, is_vrrp: bool) -> Result<bool, Failure> {
+    match field.boolean()? {
+        Some(true) if is_vrrp => {
+            Err(field.refuse("takes a lease, which a group of VRRP has not; remove the key"))
+        }
+        wished => Ok(wished.unwrap_or(!is_vrrp)),
+    }
+}
+
 /// The groups so far, and where each name and address was given.
 struct Reader<'n> {
     node: &'n Node,
@@ -114,6 +135,8 @@ struct Reader<'n> {
     vips: HashMap<IpAddr, Given>,
     /// The interfaces that VIPs lie on.
     devs: HashSet<String>,
+    /// Those of an interface (none: the node's), by family (IPv6?) and number.
+    routers: HashMap<(Option<String>, bool, u8), Place>,
 }
 
 struct Given {
@@ -125,25 +148,44 @@ struct Given {
 impl<'n> Reader<'n> {
     fn of(node: &'n Node) -> Self {
         let devs = HashSet::from([node.iface.clone()]);
-        Self { node, groups: Vec::new(), names: HashMap::new(), vips: HashMap::new(), devs }
+        Self {
+            node,
+            groups: Vec::new(),
+            names: HashMap::new(),
+            vips: HashMap::new(),
+            devs,
+            routers: HashMap::new(),
+        }
     }
 
     fn read_group(&mut self, section: &Section<'_>) -> Result<(), Failure> {
         let name = self.read_name(&section.field("name"))?;
         self.check_room(section.field("name").place())?;
         let priority = section.field("priority").integer(0..=255)?.unwrap_or(self.node.priority);
-        let vips = self.read_vips(&section.field("vips"), &name, priority)?;
-        let preempt_delay = section.field("preempt_delay").duration()?.unwrap_or(DEFAULT_PREEMPT_DELAY);
+        let protocol = Protocol::read(section)?;
+        let vips = self.read_vips(&section.field("vips"), &name, priority, &protocol)?;
+        protocol.check(section, &vips, priority)?;
+        if let Some(router) = protocol.router() {
+            self.claim_vrid(&section.field("vrid"), router, &vips)?;
+        }
+        let is_vrrp = protocol.runs().is_some();
+        if is_vrrp && self.node.xdp == XdpMode::Off {
+            return Err(section.field("protocol").refuse(TAKES_XDP));
+        }
+        let preempt_delay = if is_vrrp { Duration::ZERO } else { DEFAULT_PREEMPT_DELAY };
         self.groups.push(Group {
             name,
             vips,
             priority,
-            preempt: section.field("preempt").boolean()?.unwrap_or(false),
-            preempt_delay,
-            stale_forwarding: section.field("stale_forwarding").boolean()?.unwrap_or(true),
+            // The default of Preempt_Mode (RFC 9568, section 6.1).
+            preempt: section.field("preempt").boolean()?.unwrap_or(is_vrrp),
+            preempt_delay: section.field("preempt_delay").duration()?.unwrap_or(preempt_delay),
+            stale_forwarding: read_stale_forwarding(&section.field("stale_forwarding"), is_vrrp)?,
             presence: Presence::read(&section.field("presence"))?,
-            virtual_mac: self.read_virtual_mac(&section.field("virtual_mac"))?,
-            router: section.field("router").boolean()?.unwrap_or(false),
+            virtual_mac: self.read_virtual_mac(&section.field("virtual_mac"), is_vrrp)?,
+            // RFC 9568, section 6.4.3: neighbours are told of a router.
+            router: section.field("router").boolean()?.unwrap_or(is_vrrp),
+            protocol,
             notify: Notify::read(section)?,
         });
         Ok(())
@@ -161,15 +203,35 @@ impl<'n> Reader<'n> {
         }
     }
 
-    fn read_virtual_mac(&self, field: &Field<'_>) -> Result<bool, Failure> {
+    fn read_virtual_mac(&self, field: &Field<'_>, default: bool) -> Result<bool, Failure> {
         match field.boolean()? {
             Some(true) if self.node.xdp == XdpMode::Off => Err(field.refuse(TAKES_XDP)),
-            wished => Ok(wished.unwrap_or(false)),
+            wished => Ok(wished.unwrap_or(default)),
+        }
+    }
+
+    /// A virtual router is one of a kind on its interface, for each family.
+    fn claim_vrid(&mut self, field: &Field<'_>, router: &VirtualRouter, vips: &[Vip]) -> Result<(), Failure> {
+        let Some(vip) = vips.first() else { return Ok(()) };
+        let key = (vip.dev.clone(), vip.address.is_ipv6(), router.vrid.get());
+        match self.routers.insert(key, field.place().clone()) {
+            None => Ok(()),
+            Some(first) => Err(field.refuse(format!(
+                "{} is the number of another virtual router on this interface already ({})",
+                router.vrid,
+                first.position()
+            ))),
         }
     }
 
     /// Who never holds the group need not know what is in it.
-    fn read_vips(&mut self, field: &Field<'_>, group: &str, priority: u8) -> Result<Vec<Vip>, Failure> {
+    fn read_vips(
+        &mut self,
+        field: &Field<'_>,
+        group: &str,
+        priority: u8,
+        protocol: &Protocol,
+    ) -> Result<Vec<Vip>, Failure> {
         let entries = field.strings()?.unwrap_or_default();
         if entries.is_empty() && priority > 0 {
             return Err(field.refuse(
@@ -179,7 +241,8 @@ impl<'n> Reader<'n> {
         }
         let mut vips = Vec::with_capacity(entries.len().min(MAX_VIPS));
         for (place, text) in entries {
-            let vip: Vip = text.parse().map_err(|why| place.refuse(format!("{text:?} {why}")))?;
+            let parsed = if protocol.runs().is_some() { Vip::parse(text) } else { text.parse() };
+            let vip = parsed.map_err(|why: VipError| place.refuse(format!("{text:?} {why}")))?;
             vips.push(self.claim(vip, group, place)?);
         }
         Ok(vips)
@@ -208,6 +271,7 @@ impl<'n> Reader<'n> {
                         presence: Presence::default(),
                         virtual_mac: false,
                         router: false,
+                        protocol: Protocol::Lease { heeds: None },
                         notify: Notify::default(),
                     });
                 }

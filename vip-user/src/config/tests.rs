@@ -9,6 +9,7 @@ use crate::{exit::Exit, folder::Folder};
 
 mod checks;
 mod tees;
+mod vrrp;
 
 const NODE: &str = "[node]\nname = \"lb1\"\niface = \"eth0\"\n";
 const INSECURE: &str = "[cluster]\ninsecure = true\n";
@@ -89,6 +90,7 @@ fn what_is_left_out_has_the_documented_default() {
         presence: Presence::Always,
         virtual_mac: false,
         router: false,
+        protocol: Protocol::Lease { heeds: None },
         notify: Notify::default(),
     };
     assert_eq!(groups, [group]);
@@ -152,6 +154,7 @@ fn every_key_is_taken_from_the_file() {
         presence: Presence::Held,
         virtual_mac: true,
         router: true,
+        protocol: Protocol::Lease { heeds: None },
         notify: Notify::default(),
     };
     assert_eq!(groups, [group]);

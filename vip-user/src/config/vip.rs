@@ -49,6 +49,22 @@ impl FromStr for Vip {
     type Err = VipError;
 
     fn from_str(text: &str) -> Result<Self, VipError> {
+        let vip = Self::parse(text)?;
+        match vip.address {
+            IpAddr::V6(address) if address.is_unicast_link_local() => Err(VipError::NotUnicast(
+                "a link-local address, which the kernel takes no packets for on another interface",
+            )),
+            _ => Ok(vip),
+        }
+    }
+}
+
+impl Vip {
+    /// As `parse` of the standard library, and link-local addresses, too, which virtual routers have.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn parse(text: &str) -> Result<Self, VipError> {
         let (text, dev) = match *text.split(' ').collect::<Vec<_>>() {
             [text] => (text, None),
             [text, "dev", dev] => (text, Some(dev)),
@@ -98,9 +114,6 @@ fn of_whole_network(address: IpAddr, prefix_len: u8) -> Option<&'static str> {
 fn not_shareable(address: IpAddr) -> Option<&'static str> {
     match address {
         IpAddr::V4(address) => not_unicast(address),
-        IpAddr::V6(address) if address.is_unicast_link_local() => {
-            Some("a link-local address, which the kernel takes no packets for on another interface")
-        }
         IpAddr::V6(address) => not_unicast6(address),
     }
 }

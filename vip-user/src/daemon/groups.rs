@@ -196,6 +196,7 @@ mod tests {
             presence: config::Presence::Always,
             virtual_mac: false,
             router: false,
+            protocol: config::Protocol::Lease { heeds: None },
             notify: config::Notify::default(),
         };
         Group::new(settings, 1, 7, NOW - 1)
