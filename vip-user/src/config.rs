@@ -46,7 +46,7 @@ pub use self::{
     tee::Tee,
     transport::{Transport, parse_peer},
     vip::{Vip, VipError},
-    vrrp::{OWNER, Password, Protocol, VirtualRouter, VrrpVersion},
+    vrrp::{Password, Protocol, VirtualRouter},
 };
 
 /// The file that is read when no other one is named, if it exists.

@@ -43,6 +43,8 @@ mod states;
 mod storage;
 mod tee;
 mod upgrade;
+mod vrrp;
+mod vrrp_thread;
 mod watching;
 
 use std::mem;
@@ -198,7 +200,8 @@ async fn run_until_stopped(
     signals: &mut Signals,
 ) -> Life {
     let Node { control_plane, lease_thread, netlink, mut changes, server, logger, .. } = node;
-    let mut inbox = Inbox { reports: node.reports, stored: node.stored, answers: node.answers };
+    let mut inbox =
+        Inbox { reports: node.reports, vrrp: node.vrrp, stored: node.stored, answers: node.answers };
     let (shared, doubts) = (Shared::new(control_plane), lease_thread.fence_doubts());
     let manager = ServiceManager::of_environment();
     let source = Arc::new(source);
@@ -247,6 +250,10 @@ async fn run_until_stopped(
     let farewell = shared.with(ControlPlane::farewell);
     let handlers = shared.with(ControlPlane::stop_events);
     let journal = shared.with(|plane| plane.close_journal(&ended));
+    // First: others may take over sooner.
+    if let Some(thread) = shared.with(|plane| plane.vrrp.take_thread()) {
+        thread.stop();
+    }
     lease_thread.stop(farewell);
     watchers.abort();
     let _ = watchers.await;
@@ -261,6 +268,7 @@ async fn run_until_stopped(
 /// What comes to the control plane from other threads and tasks of the daemon.
 struct Inbox {
     reports: mpsc::Receiver<Report>,
+    vrrp: mpsc::Receiver<vrrp_thread::Report>,
     stored: mpsc::Receiver<Durable>,
     answers: mpsc::Receiver<Answer>,
 }
@@ -269,6 +277,9 @@ struct Inbox {
 async fn fence_lost(shared: &Shared, netlink: &Netlink, footprint: &Footprint, doubts: &Notify) -> Failure {
     loop {
         let _ = tokio::time::timeout(FENCE_CHECK, doubts.notified()).await;
+        if shared.with(|plane| plane.vrrp.has_ended()) {
+            return Failure::refused("the VRRP thread has ended unexpectedly");
+        }
         if let Some((iface, lost)) = footprint.lost_fence() {
             if shared.with(|plane| plane.interfaces.home.name != iface) {
                 withdraw(shared, netlink).await;
@@ -314,6 +325,10 @@ async fn live(
                 Some(report) => shared.with(|plane| plane.handle_report(report)),
                 None => Err(Failure::refused("the lease thread has ended unexpectedly")),
             },
+            Some(report) = inbox.vrrp.recv() => {
+                shared.with(|plane| plane.handle_vrrp(report));
+                Ok(())
+            }
             Some(answer) = inbox.answers.recv() => {
                 shared.with(|plane| plane.handle_answer(answer));
                 Ok(())

@@ -80,4 +80,8 @@ pub mod userplane;
 #[cfg(feature = "daemon")]
 mod virtual_mac;
 #[cfg(feature = "daemon")]
+pub mod vrrp;
+#[cfg(feature = "daemon")]
+mod vrrp_link;
+#[cfg(feature = "daemon")]
 pub mod web;

@@ -181,6 +181,41 @@ pub struct GroupStatus {
     pub transitions: u64,
     /// When it changed last, in the form that [`rfc3339_millis`] gives.
     pub since: String,
+    /// How the nodes agree on who serves it; `lease` where nothing is said.
+    #[serde(default, skip_serializing_if = "Protocol::is_lease")]
+    pub protocol: Protocol,
+    /// The number of its virtual router, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrid: Option<u8>,
+    /// The active router of that, if another machine is heard to be.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub vrrp_master: Option<VrrpMaster>,
+}
+
+/// How nodes agree on who serves a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Protocol {
+    /// By a majority's lease.
+    #[default]
+    Lease,
+    /// By VRRP: without a quorum.
+    Vrrp,
+}
+
+impl Protocol {
+    const fn is_lease(&self) -> bool {
+        matches!(self, Self::Lease)
+    }
+}
+
+/// The active router of a virtual router.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VrrpMaster {
+    /// Where its adverts come from.
+    pub address: String,
+    /// What they say.
+    pub priority: u8,
 }
 
 /// A node's part in a group.

@@ -199,7 +199,7 @@ fn join_group(socket: &Socket, group: IpAddr, index: u32) -> io::Result<()> {
 }
 
 /// Addresses that are good on one link alone need to say on which (RFC 4007).
-fn address_on(index: u32, address: SocketAddr) -> SocketAddr {
+pub(crate) fn address_on(index: u32, address: SocketAddr) -> SocketAddr {
     match address {
         SocketAddr::V4(_) => address,
         SocketAddr::V6(address) => SocketAddrV6::new(*address.ip(), address.port(), 0, index).into(),
@@ -208,7 +208,7 @@ fn address_on(index: u32, address: SocketAddr) -> SocketAddr {
 
 /// A control message that has the kernel send from this address, by this interface (`IP_PKTINFO` in ip(7); RFC 3542,
 /// section 6.2): as it lies in memory, made once.
-fn sent_from(own: IpAddr, index: u32) -> Vec<u8> {
+pub(crate) fn sent_from(own: IpAddr, index: u32) -> Vec<u8> {
     let index = index.to_ne_bytes();
     let (level, kind, information) = match own {
         // A `struct in_pktinfo`; its last field is for what is received.

@@ -116,7 +116,7 @@ fn summary(settings: &Settings) -> String {
 fn router_lines(group: &Group) -> String {
     let Some(router) = group.protocol.router() else { return String::new() };
     let VirtualRouter { vrid, version, advert_interval, unicast_peers, password } = router;
-    let name = format!("VRID {vrid}, version {}", version.number());
+    let name = format!("VRID {vrid}, version {}", *version as u8);
     if group.protocol.runs().is_none() {
         return format!("vrrp     {}: stands back while adverts of {name}, are heard\n", group.name);
     }

@@ -277,7 +277,7 @@ fn shown_router(router: &VirtualRouter) -> String {
         format!(", to {}", shown_addresses(unicast_peers))
     };
     let auth = if password.is_some() { ", with a password" } else { "" };
-    format!("VRID {vrid}, version {}, adverts every {interval}{peers}{auth}", version.number())
+    format!("VRID {vrid}, version {}, adverts every {interval}{peers}{auth}", *version as u8)
 }
 
 fn shown_tags(tags: &BTreeMap<String, String>) -> String {

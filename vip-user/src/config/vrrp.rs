@@ -1,9 +1,10 @@
 //! The keys of a `[[group]]` that is a virtual router of VRRP: version 3 (RFC 9568) or version 2 (RFC 3768).
 
 use std::{
-    fmt, fs, io::Read as _, net::IpAddr, num::NonZeroU8, os::unix::fs::PermissionsExt as _, path::Path,
-    time::Duration,
+    fmt, fs, io::Read as _, net::IpAddr, os::unix::fs::PermissionsExt as _, path::Path, time::Duration,
 };
+
+use vip_common::vrrp::{OWNER, Version, Vrid};
 
 use super::{
     document::{Field, Section},
@@ -12,9 +13,6 @@ use super::{
     vip::{Vip, not_unicast, not_unicast6},
 };
 use crate::exit::Failure;
-
-/// The priority of a router that owns the addresses (RFC 9568, section 5.2.4).
-pub const OWNER: u8 = 255;
 
 /// Bytes of a simple password (RFC 2338, section 5.3.6.2).
 const PASSWORD_LEN: usize = 8;
@@ -77,35 +75,15 @@ impl Protocol {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VirtualRouter {
     /// Its number on the segment.
-    pub vrid: NonZeroU8,
+    pub vrid: Vrid,
     /// The protocol's.
-    pub version: VrrpVersion,
+    pub version: Version,
     /// How often the active router advertises: 10 ms to 40.95 s in whole centiseconds; of version 2, 1 to 255 whole seconds.
     pub advert_interval: Duration,
     /// Where adverts go, and alone are taken from; none: the multicast group.
     pub unicast_peers: Vec<IpAddr>,
     /// Of version 2: what adverts carry, for all to read.
     pub password: Option<Password>,
-}
-
-/// A version of VRRP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VrrpVersion {
-    /// RFC 3768: IPv4, and whole seconds.
-    V2,
-    /// RFC 9568.
-    V3,
-}
-
-impl VrrpVersion {
-    /// As the key `version` has it.
-    #[must_use]
-    pub const fn number(self) -> u8 {
-        match self {
-            Self::V2 => 2,
-            Self::V3 => 3,
-        }
-    }
 }
 
 /// The bytes that adverts of version 2 carry, which is no protection: whoever hears one has them.
@@ -129,7 +107,7 @@ impl Protocol {
                 return Err(field.refuse(format!("{other:?} is no protocol; use \"lease\" or \"vrrp\"")));
             }
         };
-        let vrid = section.field("vrid").integer::<u8>(1..=255)?.and_then(NonZeroU8::new);
+        let vrid = section.field("vrid").integer::<u8>(1..=255)?.and_then(Vrid::new);
         match (is_vrrp, vrid) {
             (true, None) => Err(section.field("vrid").refuse(
                 "missing; a virtual router has a number from 1 to 255 that no other one on the segment has",
@@ -172,10 +150,10 @@ impl Protocol {
 }
 
 impl VirtualRouter {
-    fn read(section: &Section<'_>, vrid: NonZeroU8) -> Result<Self, Failure> {
+    fn read(section: &Section<'_>, vrid: Vrid) -> Result<Self, Failure> {
         let version = match section.field("version").integer::<u8>(2..=3)? {
-            Some(2) => VrrpVersion::V2,
-            _ => VrrpVersion::V3,
+            Some(2) => Version::V2,
+            _ => Version::V3,
         };
         let field = section.field("advert_interval");
         let advert_interval = field.duration()?.unwrap_or(DEFAULT_INTERVAL);
@@ -206,7 +184,7 @@ impl VirtualRouter {
             return Err(field
                 .refuse(format!("{} VIPs, and an advert has room for {most}: make two groups", vips.len())));
         }
-        if first.address.is_ipv6() && self.version == VrrpVersion::V2 {
+        if first.address.is_ipv6() && self.version == Version::V2 {
             return Err(field.refuse(format!(
                 "{first} is of IPv6, which version 2 of VRRP does not know: use version = 3"
             )));
@@ -232,10 +210,10 @@ impl VirtualRouter {
     }
 }
 
-fn check_interval(interval: Duration, version: VrrpVersion) -> Result<(), String> {
+fn check_interval(interval: Duration, version: Version) -> Result<(), String> {
     let (unit, most, name) = match version {
-        VrrpVersion::V2 => (Duration::from_secs(1), MAX_SECONDS, "seconds"),
-        VrrpVersion::V3 => (CENTISECOND, MAX_CENTISECONDS, "hundredths of a second"),
+        Version::V2 => (Duration::from_secs(1), MAX_SECONDS, "seconds"),
+        Version::V3 => (CENTISECOND, MAX_CENTISECONDS, "hundredths of a second"),
     };
     let is_whole = interval.as_nanos().is_multiple_of(unit.as_nanos());
     if is_whole && (unit..=unit * most).contains(&interval) {
@@ -244,7 +222,7 @@ fn check_interval(interval: Duration, version: VrrpVersion) -> Result<(), String
     Err(format!(
         "{} cannot be said in an advert of version {}, which has whole {name}, from {} to {}",
         format_duration(interval),
-        version.number(),
+        version as u8,
         format_duration(unit),
         format_duration(unit * most)
     ))
@@ -275,14 +253,14 @@ fn read_peers(field: &Field<'_>) -> Result<Vec<IpAddr>, Failure> {
     Ok(peers)
 }
 
-fn read_password(section: &Section<'_>, version: VrrpVersion) -> Result<Option<Password>, Failure> {
+fn read_password(section: &Section<'_>, version: Version) -> Result<Option<Password>, Failure> {
     let (auth, file) = (section.field("auth"), section.field("auth_password_file"));
     match auth.string()? {
         None | Some("none") if file.is_present() => {
             Err(file.refuse("is used with auth = \"text\" alone; set that as well"))
         }
         None | Some("none") => Ok(None),
-        Some("text") if version == VrrpVersion::V3 => Err(auth.refuse(
+        Some("text") if version == Version::V3 => Err(auth.refuse(
             "version 3 of VRRP has no authentication (RFC 9568, section 9): remove the key, or use version = 2",
         )),
         Some("text") => {

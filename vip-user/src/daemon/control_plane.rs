@@ -25,6 +25,7 @@ use super::preemption::{self, Preemption};
 use super::storage::Storage;
 use super::tee::TeeSide;
 use super::upgrade::Ended;
+use super::vrrp::VrrpSide;
 use super::watching::Watching;
 use crate::clock;
 use crate::config::Settings;
@@ -62,6 +63,7 @@ pub(super) struct ControlPlane {
     pub(super) preemption: Preemption,
     pub(super) conflicts: Conflicts,
     pub(super) orders: OrderBook,
+    pub(super) vrrp: VrrpSide,
     pub(super) storage: Storage,
     pub(super) gossip: GossipSide,
     /// Whether packets from a VIP that another node serves are kept from leaving.
@@ -202,6 +204,12 @@ impl ControlPlane {
         if before.mtu != now.mtu {
             info!(iface = %now.name, "packets of up to {} bytes (before: {})", now.mtu, before.mtu);
         }
+        // The source of adverts may be another one, or there is one at last.
+        if before.carrier == now.carrier
+            && (before.addresses != now.addresses || before.tentative != now.tentative)
+        {
+            self.order_eligibility();
+        }
         if before.carrier != now.carrier {
             tell_carrier(&mut self.journal, &now);
             self.order_eligibility();
@@ -240,7 +248,12 @@ impl ControlPlane {
             groups: self
                 .groups
                 .iter()
-                .map(|group| group.status(&self.words, now, |id| self.name_of(id)))
+                .map(|group| {
+                    let holds = |id| {
+                        if group.has_lease() { self.name_of(id) } else { self.settings.node.name.clone() }
+                    };
+                    group.status(&self.words, now, holds)
+                })
                 .collect(),
             members: self.members(),
             counters: summary(&self.outcomes()),
@@ -389,7 +402,7 @@ impl ControlPlane {
     pub(super) fn rank(&mut self) {
         let now = clock::now();
         self.preemption.observe(self.membership.candidates(), now);
-        for group in &self.groups {
+        for group in self.groups.iter().filter(|group| group.has_lease()) {
             let candidates = self.membership.candidates();
             let mut candidates: Vec<(u8, u16)> = candidates
                 .map(|member| (preemption::priority_of(member, group.id), member.id))
@@ -421,7 +434,11 @@ impl ControlPlane {
         self.tell_offers();
         let stays = self.membership.stays();
         let may_give_away = stays && self.interfaces.home.carrier;
+        self.plan_vrrp();
         for index in 0..self.groups.len() {
+            if !self.groups[index].has_lease() {
+                continue;
+            }
             let gives_away = may_give_away && self.groups[index].fitness.gives_away();
             if gives_away && self.give_away(index) {
                 continue;
@@ -439,7 +456,8 @@ impl ControlPlane {
     /// gives it back.
     pub(super) fn tell_offers(&mut self) {
         self.assess();
-        let offers: Vec<_> = self.groups.iter().map(Group::offer).collect();
+        let leases = self.groups.iter().filter(|group| group.has_lease());
+        let offers: Vec<_> = leases.map(Group::offer).collect();
         if offers != self.membership.hello().groups {
             self.membership.set_offers(offers, clock::now());
             self.settle();
@@ -467,6 +485,12 @@ impl ControlPlane {
         let mac = event.mac.map(|byte| format!("{byte:02x}")).join(":");
         let node = self.name_of(event.node);
         match EventKind::from_u32(event.kind) {
+            // Whoever is master of a virtual router announces its addresses.
+            Some(EventKind::Conflict)
+                if self.is_of_vrrp(event.slot) && !self.words.holds(event.slot, clock::now()) =>
+            {
+                debug!("{mac} claims {address}, of a virtual router that this node does not serve");
+            }
             // A new holder announces itself, and may be quicker than its message to this node's acceptor.
             Some(EventKind::Conflict) if self.is_member(event.mac) => {
                 debug!("{mac}, a member, claims {address}")
@@ -508,6 +532,12 @@ impl ControlPlane {
         if holds {
             self.orders.give(Order::Defend { slot: event.slot, vip });
         }
+    }
+
+    /// Whether the group runs VRRP, or heeds it.
+    fn is_of_vrrp(&self, slot: u32) -> bool {
+        let mut groups = self.groups.iter();
+        groups.any(|group| group.slot == slot && group.settings.protocol.router().is_some())
     }
 
     fn is_member(&self, mac: [u8; 6]) -> bool {

@@ -6,6 +6,7 @@
 
 use crate::config::{Check, Effect};
 use crate::health::Verdict;
+use crate::vrrp::Presence;
 
 /// The largest priority that weights can lead to; the least one is 1, for 0 means never.
 const HIGHEST: i32 = 254;
@@ -27,6 +28,8 @@ pub(super) enum Duty {
     Serve,
     /// Not take it: it is not known yet whether all is well.
     Wait,
+    /// Not take it, and give up what it holds at once: a router of VRRP serves the VIPs.
+    StandBack,
     /// Not take it. What it holds goes to another node as soon as one can have it, and is served until then.
     Leave,
     /// Not take it. What it holds goes to another node, or to nobody.
@@ -44,6 +47,8 @@ pub(super) struct Circumstances {
     pub(super) is_unwanted: bool,
     /// Whether this node serves the group.
     pub(super) is_served: bool,
+    /// What is heard of the virtual router that the group heeds.
+    pub(super) heard: Option<Presence>,
 }
 
 impl Fitness {
@@ -52,7 +57,7 @@ impl Fitness {
         circumstances: Circumstances,
         checks: impl Iterator<Item = (&'c Check, Verdict)>,
     ) -> Self {
-        let Circumstances { priority, can_serve, is_unwanted, is_served } = circumstances;
+        let Circumstances { priority, can_serve, is_unwanted, is_served, heard } = circumstances;
         let (mut is_weighted, mut sum, mut best) = (false, i32::from(priority), i32::from(priority));
         let (mut has_failed, mut is_pending) = (!can_serve || priority == 0, false);
         for (check, verdict) in checks {
@@ -68,8 +73,10 @@ impl Fitness {
             true => u8::try_from(sum.clamp(1, HIGHEST)).unwrap_or(priority),
             false => priority,
         };
+        is_pending |= heard == Some(Presence::Unknown);
         let duty = match () {
             () if has_failed => Duty::Stop,
+            () if matches!(heard, Some(Presence::Active(_))) => Duty::StandBack,
             () if is_unwanted => Duty::Leave,
             () if is_pending && !is_served => Duty::Wait,
             () => Duty::Serve,
@@ -90,7 +97,7 @@ impl Fitness {
         match self.duty {
             Duty::Serve => true,
             Duty::Leave => is_served,
-            Duty::Wait | Duty::Stop => false,
+            Duty::Wait | Duty::StandBack | Duty::Stop => false,
         }
     }
 
@@ -113,9 +120,15 @@ mod tests {
     use super::Verdict::{Failing, Passing, Pending};
     use super::*;
     use crate::config::{Probe, Scope};
+    use crate::vrrp::Master;
 
-    const WELL: Circumstances =
-        Circumstances { priority: 100, can_serve: true, is_unwanted: false, is_served: false };
+    const WELL: Circumstances = Circumstances {
+        priority: 100,
+        can_serve: true,
+        is_unwanted: false,
+        is_served: false,
+        heard: None,
+    };
     const SERVING: Circumstances = Circumstances { is_served: true, ..WELL };
 
     fn fitness(circumstances: Circumstances, checks: &[(i16, Verdict)]) -> Fitness {
@@ -177,6 +190,20 @@ mod tests {
         let goes_on = fitness(SERVING, &[(0, Pending), (-30, Pending), (20, Pending)]);
         assert_eq!((goes_on.duty, goes_on.offer(), goes_on.is_lowered()), (Duty::Serve, 120, false));
         assert_eq!(fitness(WELL, &[(-30, Pending), (20, Pending)]).offer(), 70);
+    }
+
+    #[test]
+    fn who_hears_a_router_stands_back_and_who_does_not_know_yet_takes_nothing() {
+        let router = Presence::Active(Master { address: [10, 0, 0, 2].into(), priority: 100 });
+        let hearing =
+            |heard, is_served| fitness(Circumstances { heard: Some(heard), is_served, ..WELL }, &[]);
+        for is_served in [false, true] {
+            let back = hearing(router, is_served);
+            assert_eq!((back.offer(), back.may_hold(is_served), back.gives_away()), (0, false, false));
+            assert_eq!(hearing(Presence::Silent, is_served).duty, Duty::Serve);
+        }
+        assert_eq!(hearing(Presence::Unknown, false).duty, Duty::Wait);
+        assert_eq!(hearing(Presence::Unknown, true).duty, Duty::Serve);
     }
 
     #[test]

@@ -14,7 +14,8 @@ use crate::dataplane::{Word, Words};
 use crate::election::{GiveUp, State};
 use crate::membership::Offer;
 use crate::pace::Pace;
-use crate::status::{GroupState, GroupStatus, rfc3339_millis};
+use crate::status::{GroupState, GroupStatus, Protocol, VrrpMaster, rfc3339_millis};
+use crate::vrrp::{Master, Presence};
 
 /// A group that nobody holds for so long is worth a warning, in ns.
 const VACANCY_WARNING_DELAY: u64 = 1_000_000_000;
@@ -55,6 +56,10 @@ pub(super) struct Group {
     /// When the last lease that this node knows of was over, if nobody has held the group since; in CLOCK_BOOTTIME ns.
     pub(super) unheld_since: Option<u64>,
     pub(super) figures: Figures,
+    /// The active router of its virtual router, where that is another one, as far as this node hears.
+    pub(super) vrrp_master: Option<Master>,
+    /// What is heard of the virtual router that it heeds.
+    pub(super) heard: Option<Presence>,
     /// Since when this node stands in vain.
     vacant_since: Option<u64>,
     vacancy_warnings: Pace,
@@ -66,6 +71,8 @@ pub(super) struct Group {
 impl Group {
     pub(super) fn new(settings: config::Group, slot: u32, id: u32, quarantine_until: u64) -> Self {
         Self {
+            heard: heard_at_first(&settings),
+            vrrp_master: None,
             state: if settings.priority == 0 { GroupState::Witness } else { GroupState::Quarantine },
             fitness: Fitness { priority: settings.priority, best: settings.priority, duty: Duty::Wait },
             is_served: false,
@@ -94,8 +101,16 @@ impl Group {
 
     /// The same group, configured in another way.
     pub(super) fn with(mut self, settings: config::Group) -> Self {
+        if self.settings.protocol.router() != settings.protocol.router() {
+            self.heard = heard_at_first(&settings);
+        }
         self.settings = settings;
         self
+    }
+
+    /// Whether a lease decides who serves it, and not VRRP.
+    pub(super) const fn has_lease(&self) -> bool {
+        self.settings.protocol.runs().is_none()
     }
 
     /// Without a majority a node stands again and again, too fast for a log.
@@ -110,7 +125,14 @@ impl Group {
 
     /// Looks at the group at `now`, and counts a change of this node's state.
     pub(super) fn observe(&mut self, word: Word, now: u64) {
-        self.figures.observe(word, now);
+        let is_held = held(word.lease_until, now) || self.vrrp_master.is_some();
+        self.figures.observe(
+            match self.has_lease() {
+                true => word,
+                false => Word { holder_until: if is_held { u64::MAX } else { now }, ..word },
+            },
+            now,
+        );
         let state = self.state_at(word, now);
         if state != self.state {
             self.state = state;
@@ -152,6 +174,14 @@ impl Group {
         self.last_failure.filter(|_| lasts && self.vacancy_warnings.allows(now))
     }
 
+    /// The active router that is heard, as one of it or by listening.
+    fn router_heard(&self) -> Option<Master> {
+        match self.heard {
+            Some(Presence::Active(master)) => Some(master),
+            Some(Presence::Unknown | Presence::Silent) | None => self.vrrp_master,
+        }
+    }
+
     /// What `status` shows; `name_of` knows the nodes.
     pub(super) fn status(&self, words: &Words, now: u64, name_of: impl Fn(u16) -> String) -> GroupStatus {
         let word = words.read(self.slot);
@@ -159,15 +189,31 @@ impl Group {
         GroupStatus {
             name: self.settings.name.clone(),
             state: self.state,
-            holder: holder(word, now).map(name_of),
+            holder: match self.has_lease() {
+                true => holder(word, now).map(name_of),
+                false if self.is_master() => Some(name_of(0)),
+                false => self.vrrp_master.map(|master| master.address.to_string()),
+            },
             ballot: word.holder_ballot.to_string(),
             lease_remaining_ms: until.saturating_sub(now) as f64 / 1e6,
             vips: self.settings.vips.iter().map(ToString::to_string).collect(),
             priority: self.fitness.offer(),
             transitions: self.transitions,
             since: rfc3339_millis(self.since),
+            protocol: if self.has_lease() { Protocol::Lease } else { Protocol::Vrrp },
+            vrid: self.settings.protocol.router().map(|router| router.vrid.get()),
+            vrrp_master: self
+                .router_heard()
+                .map(|Master { address, priority }| VrrpMaster { address: address.to_string(), priority }),
         }
     }
+}
+
+/// Who begins to heed a virtual router does not know whether it has an active one.
+fn heard_at_first(settings: &config::Group) -> Option<Presence> {
+    let heeds = settings.protocol.runs().is_none() && settings.protocol.router().is_some();
+    // Who has no VIPs there hears nothing, and holds nothing.
+    (heeds && !settings.vips.is_empty()).then_some(Presence::Unknown)
 }
 
 /// The node whose lease runs, as far as this node's acceptor knows.

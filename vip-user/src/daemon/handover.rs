@@ -339,12 +339,19 @@ impl ControlPlane {
     fn groups_to_hand_over(&self, name: Option<&str>) -> Result<Vec<usize>, String> {
         if let Some(name) = name {
             let named = self.groups.iter().position(|group| group.settings.name == name);
+            if named.is_some_and(|index| !self.groups[index].has_lease()) {
+                return Err(format!(
+                    "{name} is a group of VRRP, in which the priorities say who serves: `vip-user maintenance on` has another \
+                     router take over"
+                ));
+            }
             return named.map(|index| vec![index]).ok_or_else(|| {
                 let all: Vec<_> = self.groups.iter().map(|group| group.settings.name.as_str()).collect();
                 format!("there is no group {name:?}; there are: {}", all.join(", "))
             });
         }
-        let held = |index: &usize| self.groups[*index].part == State::Holder;
+        let held =
+            |index: &usize| self.groups[*index].part == State::Holder && self.groups[*index].has_lease();
         let held: Vec<usize> = (0..self.groups.len()).filter(held).collect();
         if held.is_empty() {
             let (me, holders) = (&self.settings.node.name, self.holders());
@@ -356,7 +363,7 @@ impl ControlPlane {
     /// Who holds what, as far as this node knows.
     fn holders(&self) -> String {
         let now = clock::now();
-        let held = self.groups.iter().map(|group| {
+        let held = self.groups.iter().filter(|group| group.has_lease()).map(|group| {
             let holder = holder(self.words.read(group.slot), now).map(|id| self.name_of(id));
             format!("{} is held by {}", group.settings.name, holder.as_deref().unwrap_or("nobody"))
         });

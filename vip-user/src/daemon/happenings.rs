@@ -165,7 +165,8 @@ impl ControlPlane {
                 group.part != State::Candidate || !matches!(group.last_failure, Some(GiveUp::NoAnswer));
             group.quorum_loss.observe(is_held, is_heard && is_answered, now).then_some(group.slot)
         };
-        let slots: Vec<u32> = self.groups.iter_mut().filter_map(lost).collect();
+        let leases = self.groups.iter_mut().filter(|group| group.has_lease());
+        let slots: Vec<u32> = leases.filter_map(lost).collect();
         for slot in slots {
             self.tell_no_quorum(slot);
         }

@@ -131,12 +131,18 @@ impl ControlPlane {
     /// Finds out what this node makes of each of its groups now.
     pub(super) fn assess(&mut self) {
         let can_serve = self.can_serve();
-        for group in &mut self.groups {
+        let sources: Vec<bool> = self
+            .groups
+            .iter()
+            .map(|group| group.has_lease() || self.source_of(&group.settings).is_some())
+            .collect();
+        for (group, has_source) in self.groups.iter_mut().zip(sources) {
             let circumstances = Circumstances {
                 priority: group.settings.priority,
-                can_serve: can_serve && !group.is_leaving,
+                can_serve: can_serve && has_source && !group.is_leaving,
                 is_unwanted: self.health.is_in_maintenance || self.health.is_retiring,
                 is_served: group.is_served,
+                heard: group.heard,
             };
             let (before, name) = (group.fitness, &group.settings.name);
             group.fitness = self.health.fitness(name, circumstances);

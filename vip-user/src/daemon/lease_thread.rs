@@ -658,7 +658,7 @@ impl Driver {
     }
 }
 
-fn make_punctual() {
+pub(super) fn make_punctual() {
     if let Err(error) = realtime::realtime(PRIORITY) {
         warn!("no real-time priority ({error}): under load, renewals may be late; CAP_SYS_NICE allows it");
     }
@@ -672,7 +672,7 @@ fn make_punctual() {
     }
 }
 
-fn timespec(ns: u64) -> TimeSpec {
+pub(super) fn timespec(ns: u64) -> TimeSpec {
     let (seconds, rest) = (ns / SECOND, ns % SECOND);
     TimeSpec::new(i64::try_from(seconds).unwrap_or(i64::MAX), i64::try_from(rest).unwrap_or(0))
 }

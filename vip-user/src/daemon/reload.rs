@@ -30,8 +30,9 @@ use super::live_nodes::LiveNodes;
 use super::plane::ControlSide;
 use super::presence;
 use super::shared::Shared;
-use super::slots::{Slots, group_ids};
+use super::slots::{Slots, group_ids, virtual_mac_of};
 use super::start::{self, netlink_failure, refused};
+use super::vrrp;
 use crate::announce::Announcer;
 use crate::clock;
 use crate::config::{self, Cluster, Node, Paths, Settings, Source, changes};
@@ -44,7 +45,6 @@ use crate::journal::{Happening, Kind};
 use crate::membership::{Hello, Offer, Profile, Rules, Severity};
 use crate::netlink::{Interface, Netlink};
 use crate::signer::WireKeys;
-use crate::virtual_mac;
 
 /// What a reload works with; clones are the same.
 #[derive(Clone)]
@@ -204,14 +204,16 @@ impl Reloader {
         self.shared.with(|plane| plane.orders.give(Order::Part { slots, done }));
         // In vain only if that thread has ended, and so will the daemon.
         let _ = parted.await;
+        if let Some(parted) = self.shared.with(ControlPlane::part_with_vrrp) {
+            let _ = parted.await;
+        }
     }
 
     /// Takes in what is for the VIPs as they are to be.
     async fn listen(&self, new: &Settings) -> Result<(), Failure> {
         let cluster = name_hash(&new.cluster.name);
-        let groups = new.groups.iter().filter(|group| group.virtual_mac);
         let macs: BTreeSet<_> =
-            groups.map(|group| virtual_mac::of(cluster, name_hash(&group.name))).collect();
+            new.groups.iter().filter_map(|group| virtual_mac_of(cluster, group)).collect();
         let interfaces = self.shared.with(|plane| plane.interfaces.clone());
         for ears in self.ears.iter() {
             ears.open(macs.clone(), start::vips6_on(new, &interfaces, ears.index())).await?;
@@ -261,7 +263,8 @@ impl ControlPlane {
             priority: group.priority,
             preempt: group.preempt,
         };
-        let groups = new.groups.iter().map(offer).collect();
+        let leases = new.groups.iter().filter(|group| group.protocol.runs().is_none());
+        let groups = leases.map(offer).collect();
         let hello = Hello { tags, priority, interval_ns, groups, ..self.membership.hello() };
         hello.encode().map(drop).map_err(|error| Failure::configuration(error.to_string()))
     }
@@ -299,9 +302,10 @@ impl ControlPlane {
 
     /// This node is to give up the groups that are not to be there any more as they are; gives one that changes hands.
     fn leave_groups_but_of(&mut self, new: &Settings) -> Option<String> {
+        let cluster = name_hash(&self.settings.cluster.name);
         for group in &mut self.groups {
             let stays = named(&new.groups, &group.settings.name)
-                .is_some_and(|next| next.virtual_mac == group.settings.virtual_mac);
+                .is_some_and(|next| vrrp::kind(cluster, next) == vrrp::kind(cluster, &group.settings));
             group.is_leaving = !stays;
         }
         self.order_eligibility();
@@ -346,7 +350,7 @@ impl ControlPlane {
         former.extract_if(.., |group| group.is_leaving).for_each(|group| self.tell_removed(group));
         let known: BTreeSet<u32> = former.iter().map(|group| group.id).collect();
         let election = start::election_settings(new, self.id);
-        let added = slots.iter().filter(|slot| !known.contains(&slot.id));
+        let added = slots.iter().filter(|slot| slot.has_lease() && !known.contains(&slot.id));
         let added = added.map(|slot| slot.lease(election, start::seed(slot))).collect();
         self.groups = slots
             .iter()
@@ -357,6 +361,7 @@ impl ControlPlane {
             .collect();
         let voters = self.membership.configuration().map_or(&[][..], |current| current.voters()).to_vec();
         let forwards = slots.iter().map(|slot| (slot.number, slot.settings.stale_forwarding)).collect();
+        self.vrrp.announce_by(announcers.clone());
         let (done, announced) = oneshot::channel();
         self.orders.give(Order::Regroup(Regrouping { added, voters, forwards, announcers, done }));
         Ok(announced)

@@ -16,6 +16,7 @@ use crate::dataplane::{Error, Tables, Vip, Vip6, Words};
 use crate::election::{self, Election};
 use crate::exit::Failure;
 use crate::virtual_mac;
+use vip_common::vrrp::Family;
 
 /// The first place of a group. An event's slot 0 is no group's.
 const FIRST_SLOT: u32 = 1;
@@ -54,6 +55,11 @@ impl Slot {
             IpAddr::V4(_) => None,
             IpAddr::V6(vip) => Some((*vip, Vip6 { slot, router, interface: *interface })),
         })
+    }
+
+    /// Whether a lease decides who serves the group, and not VRRP.
+    pub(super) const fn has_lease(&self) -> bool {
+        self.settings.protocol.runs().is_none()
     }
 
     /// The group as the lease thread has it.
@@ -152,9 +158,10 @@ impl Slots {
             }
             words.set_id(number, *id);
             words.set_stale(number, stale(group));
-            let virtual_mac = group.virtual_mac.then(|| virtual_mac::of(cluster, *id));
+            let virtual_mac = virtual_mac_of(cluster, group);
             words.set_virtual_mac(number, virtual_mac.unwrap_or_default());
-            let quarantine_until = tables.acceptor(number)?.quarantine_until;
+            let has_promises = group.protocol.runs().is_none();
+            let quarantine_until = if has_promises { tables.acceptor(number)?.quarantine_until } else { 0 };
             let vips = vips_of(group, interfaces);
             let settings = group.clone();
             slots.push(Slot { number, id: *id, quarantine_until, virtual_mac, vips, settings });
@@ -176,6 +183,25 @@ const fn stale(group: &config::Group) -> Stale {
     if group.stale_forwarding { Stale::Forward } else { Stale::Drop }
 }
 
+/// Where neighbours have the VIPs of a group, if not at each interface's own MAC address.
+pub(super) fn virtual_mac_of(cluster: u32, group: &config::Group) -> Option<[u8; 6]> {
+    let first = group.vips.first().filter(|_| group.virtual_mac)?;
+    let family = if first.address.is_ipv4() { Family::V4 } else { Family::V6 };
+    Some(match group.protocol.runs() {
+        Some(router) => router.vrid.virtual_mac(family),
+        None => virtual_mac::of(cluster, id_of(group)),
+    })
+}
+
+/// The number of a group. One of VRRP has none on the wire, and must not be taken for one of that name that has a lease: other
+/// nodes may have that already, or still.
+fn id_of(group: &config::Group) -> u32 {
+    match group.protocol.runs() {
+        Some(_) => name_hash(&format!("vrrp/{}", group.name)),
+        None => name_hash(&group.name),
+    }
+}
+
 /// The groups' numbers on the wire, in the order of the configuration.
 ///
 /// # Errors
@@ -184,7 +210,7 @@ pub(super) fn group_ids(settings: &Settings) -> Result<Vec<u32>, Failure> {
     let mut names = BTreeMap::new();
     let mut ids = Vec::new();
     for group in &settings.groups {
-        let id = name_hash(&group.name);
+        let id = id_of(group);
         if let Some(other) = names.insert(id, &group.name) {
             return Err(Failure::configuration(format!(
                 "the groups {other:?} and {:?} have the same number on the wire: rename one of them",

@@ -40,6 +40,8 @@ use super::presence;
 use super::slots::{Slot, Slots};
 use super::storage::Storage;
 use super::tee::TeeSide;
+use super::vrrp::VrrpSide;
+use super::vrrp_thread;
 use super::watching::Watching;
 use crate::announce::{Announcer, GroupVips};
 use crate::clock;
@@ -72,6 +74,7 @@ pub(super) struct Node {
     pub(super) control_plane: ControlPlane,
     pub(super) lease_thread: LeaseThread,
     pub(super) reports: mpsc::Receiver<Report>,
+    pub(super) vrrp: mpsc::Receiver<vrrp_thread::Report>,
     pub(super) stored: mpsc::Receiver<Durable>,
     pub(super) answers: mpsc::Receiver<Answer>,
     pub(super) netlink: Netlink,
@@ -340,13 +343,17 @@ fn assemble(
     let pair = pair_side(settings, &place, &control, slots)?;
     let pair_board = pair.as_ref().map(PairSide::board);
     let (lease_thread, reports) = LeaseThread::spawn(Parts {
-        groups: slots.iter().map(|slot| slot.lease(election, seed(slot))).collect(),
+        groups: slots
+            .iter()
+            .filter(|slot| slot.has_lease())
+            .map(|slot| slot.lease(election, seed(slot)))
+            .collect(),
         words: words.clone(),
         plane: lease,
         signer,
         transport,
         name: settings.node.name.clone(),
-        announcers,
+        announcers: announcers.clone(),
         pair,
     })
     .map_err(refused)?;
@@ -354,6 +361,7 @@ fn assemble(
         Watching::new(lease_thread.meter(), renewals_to_watch(settings, &control)?, settings.node.metrics);
     let me = OwnNode { name: settings.node.name.clone(), tags: settings.node.tags.clone() };
     let (events, answers) = Events::new(&settings.handlers, me);
+    let (vrrp_side, vrrp) = VrrpSide::new(words.clone(), announcers);
     let mut control_plane = ControlPlane {
         settings: settings.clone(),
         id: place.id,
@@ -373,6 +381,7 @@ fn assemble(
         preemption: Preemption::default(),
         conflicts: Conflicts::default(),
         orders: lease_thread.orders(),
+        vrrp: vrrp_side,
         storage,
         gossip,
         egress_fence,
@@ -386,7 +395,7 @@ fn assemble(
     };
     control_plane.begin(adopted);
     let Place { server, netlink, changes, .. } = place;
-    Ok(Node { control_plane, lease_thread, reports, stored, answers, netlink, changes, server, logger })
+    Ok(Node { control_plane, lease_thread, reports, vrrp, stored, answers, netlink, changes, server, logger })
 }
 
 /// What the elections of the node `id` are told.
@@ -418,7 +427,8 @@ fn pair_side(
         ControlSide::Process { board, .. } => Hearing::Board(Arc::clone(board)),
     };
     let lease = nanoseconds(settings.cluster.lease);
-    Ok(Some(PairSide::new(place.id, lease, slots.iter().count(), gateway, hearing)))
+    let groups = slots.iter().filter(|slot| slot.has_lease()).count();
+    Ok(Some(PairSide::new(place.id, lease, groups, gateway, hearing)))
 }
 
 /// Where the answers to this node's renewals are seen by those who watch.
@@ -474,7 +484,7 @@ fn identity(settings: &Settings, own: &Own, place: &Place, slots: &Slots) -> Ide
         expect: settings.cluster.expect,
         interval_ns: nanoseconds(settings.cluster.interval),
         lease_ns: nanoseconds(settings.cluster.lease),
-        groups: slots.iter().map(|slot| slot.group().offer()).collect(),
+        groups: slots.iter().filter(|slot| slot.has_lease()).map(|slot| slot.group().offer()).collect(),
         rules: Rules {
             voter_after: nanoseconds(settings.cluster.voter_after),
             reap: settings.cluster.reap.map(nanoseconds),

@@ -4,6 +4,7 @@ use super::control_plane::ControlPlane;
 use super::groups::{Group, holder};
 use crate::clock;
 use crate::config::NotifyState;
+use crate::dataplane::Words;
 use crate::election::State;
 use crate::handlers::{Call, Notifier, Stopping};
 use crate::status::GroupState;
@@ -32,7 +33,7 @@ impl ControlPlane {
     pub(super) fn begin_states(&mut self) {
         let now = clock::now();
         for group in &mut self.groups {
-            group.scripts.goes_on = holder(self.words.read(group.slot), now) == Some(self.id);
+            group.scripts.goes_on = is_held(group, &self.words, self.id, now);
         }
     }
 
@@ -44,7 +45,7 @@ impl ControlPlane {
             return;
         }
         for group in &mut self.groups {
-            let is_held = holder(self.words.read(group.slot), now) == Some(self.id);
+            let is_held = is_held(group, &self.words, self.id, now);
             let goes_on = group.scripts.goes_on && group.scripts.told.is_none();
             let state =
                 state_of(group).filter(|state| *state != NotifyState::Backup || !(goes_on && is_held));
@@ -91,6 +92,14 @@ impl ControlPlane {
                 stopping.add(notifier, calls);
             }
         }
+    }
+}
+
+/// Whether this node, of this id, holds the group.
+fn is_held(group: &Group, words: &Words, id: u16, now: u64) -> bool {
+    match group.has_lease() {
+        true => holder(words.read(group.slot), now) == Some(id),
+        false => words.holds(group.slot, now),
     }
 }
 

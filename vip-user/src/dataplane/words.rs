@@ -87,6 +87,12 @@ impl Words {
         self.lease_until(slot).fetch_max(until, Ordering::AcqRel);
     }
 
+    /// Lets the data plane serve the group until `until`, and not longer, whatever was promised before. For a group of VRRP,
+    /// whose word has the caller as its only writer.
+    pub fn promise(&self, slot: u32, until: u64) {
+        self.lease_until(slot).store(until, Ordering::Release);
+    }
+
     /// Stops the data plane from serving the group, at once; no extension under way undoes it.
     pub fn disarm(&self, slot: u32) {
         self.lease_until(slot).store(0, Ordering::Release);

@@ -6,7 +6,7 @@ use crate::config::XdpMode;
 
 use super::{
     CheckState, CheckStatus, Counters, GroupState, GroupStatus, InterfaceState, Member, MemberStatus, Pair,
-    Status, TeeStatus,
+    Protocol, Status, TeeStatus,
 };
 
 /// VIPs that are shown of a group before the rest is only counted.
@@ -73,6 +73,7 @@ pub fn status(status: &Status, colours: bool) -> String {
     }
     text += "\n";
     text += &groups(&status.groups, colours);
+    status.groups.iter().for_each(|group| text += &router(group));
     if !status.checks.is_empty() {
         text += "\n";
         text += &checks(&status.checks, colours);
@@ -167,7 +168,7 @@ fn groups(groups: &[GroupStatus], colours: bool) -> String {
             Cell::coloured(state, colour),
             Cell::plain(group.holder.as_deref().unwrap_or("-")),
             Cell::plain(format!("{:.1} ms", group.lease_remaining_ms)),
-            Cell::plain(&group.ballot),
+            Cell::plain(if group.protocol == Protocol::Vrrp { "-" } else { &group.ballot }),
             Cell::plain(group.priority.to_string()),
             Cell::plain(group.transitions.to_string()),
             Cell::plain(&group.since),
@@ -176,6 +177,28 @@ fn groups(groups: &[GroupStatus], colours: bool) -> String {
     });
     let titles = ["GROUP", "STATE", "HOLDER", "LEASE", "BALLOT", "PRIORITY", "TRANSITIONS", "SINCE", "VIPS"];
     table(titles, rows, colours)
+}
+
+/// The virtual router of a group, and what is behind it.
+fn router(group: &GroupStatus) -> String {
+    let Some(vrid) = group.vrid else { return String::new() };
+    let name = printable(&group.name);
+    let master = match &group.vrrp_master {
+        Some(master) => format!("{} is active, priority {}", printable(&master.address), master.priority),
+        None if group.state == GroupState::Master && group.protocol == Protocol::Vrrp => {
+            "this node is active".to_owned()
+        }
+        None => "nobody is heard to be active".to_owned(),
+    };
+    match group.protocol {
+        Protocol::Vrrp => format!(
+            "{name}: VRRP, virtual router {vrid}, {master}; NO QUORUM: nodes that do not hear each other all serve\n"
+        ),
+        Protocol::Lease if group.vrrp_master.is_some() => {
+            format!("{name}: stands back, since in virtual router {vrid} {master}\n")
+        }
+        Protocol::Lease => String::new(),
+    }
 }
 
 /// The health checks as a table, its last line ended.
@@ -315,7 +338,22 @@ pub(super) fn printable(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::status::InterfaceStatus;
+    use crate::status::{InterfaceStatus, VrrpMaster};
+
+    #[test]
+    fn a_group_of_vrrp_says_that_there_is_no_quorum_behind_it_and_who_is_active() {
+        let mut status = example();
+        let group = &mut status.groups[0];
+        (group.protocol, group.vrid, group.state) = (Protocol::Vrrp, Some(51), GroupState::Backup);
+        group.vrrp_master = Some(VrrpMaster { address: "10.0.0.2".to_owned(), priority: 150 });
+        let text = super::status(&status, false);
+        let line = "web: VRRP, virtual router 51, 10.0.0.2 is active, priority 150; NO QUORUM: nodes that do not hear each other \
+                    all serve\n";
+        assert!(text.contains(line) && !text.contains("7.1"), "{text}");
+        status.groups[0].protocol = Protocol::Lease;
+        let text = super::status(&status, false);
+        assert!(text.contains("web: stands back, since in virtual router 51 10.0.0.2 is active"), "{text}");
+    }
 
     #[test]
     fn a_node_that_serves_by_its_own_vote_says_so_in_red() {
@@ -523,6 +561,9 @@ mod tests {
                 priority: 120,
                 transitions: 3,
                 since: "2026-01-01T00:00:00.000Z".to_owned(),
+                protocol: Protocol::Lease,
+                vrid: None,
+                vrrp_master: None,
             }],
             members: vec![member("lb2", Some(3.1))],
             counters: Counters { vip_fenced: 5, ..Counters::default() },

@@ -362,6 +362,7 @@ mod tests {
     use super::*;
     use crate::config::XdpMode;
     use crate::journal::{Happening, Kind};
+    use crate::status::Protocol;
 
     const AT: &str = "2026-01-02T10:00:05.000Z";
 
@@ -391,6 +392,9 @@ mod tests {
             priority: 120,
             transitions: 3,
             since: "2026-01-02T09:59:00.000Z".to_owned(),
+            protocol: Protocol::Lease,
+            vrid: None,
+            vrrp_master: None,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::histogram::Histogram;
 use crate::journal::{Entry, Happening, Kind};
 use crate::status::{
     self, CheckState, CheckStatus, GroupState, GroupStatus, InterfaceState, InterfaceStatus, Member,
-    MemberStatus, Status,
+    MemberStatus, Protocol, Status,
 };
 
 /// A name that would be a script, and a label of its own, if it were not kept from it.
@@ -351,6 +351,9 @@ fn group(name: &str, state: GroupState, holder: &str) -> GroupStatus {
         priority: 120,
         transitions: 3,
         since: "2026-01-01T00:00:00.000Z".to_owned(),
+        protocol: Protocol::Lease,
+        vrid: None,
+        vrrp_master: None,
     }
 }
 

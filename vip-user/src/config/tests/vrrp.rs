@@ -1,5 +1,7 @@
 //! What a group may say of VRRP.
 
+use vip_common::vrrp::{Version, Vrid};
+
 use super::*;
 
 const START: &str = "[[group]]\nname = \"web\"\n";
@@ -19,8 +21,8 @@ fn vrrp_refuses(text: &str, line: usize, key: &str, expected: &str) {
 fn a_virtual_router_has_the_defaults_of_the_rfc() {
     let group = group("protocol = \"vrrp\"\nvrid = 51\nvips = [\"10.0.0.1/24\"]").unwrap();
     let expected = VirtualRouter {
-        vrid: 51.try_into().unwrap(),
-        version: VrrpVersion::V3,
+        vrid: Vrid::new(51).unwrap(),
+        version: Version::V3,
         advert_interval: Duration::from_secs(1),
         unicast_peers: Vec::new(),
         password: None,

@@ -51,6 +51,12 @@ fn check_groups(settings: &Settings, reason: &str) -> Result<(), Failure> {
             "{tee} is teed, which takes XDP, and there is none here ({reason}): remove that section"
         )));
     }
+    if let Some(group) = settings.groups.iter().find(|group| group.protocol.runs().is_some()) {
+        return Err(Failure::configuration(format!(
+            "group {:?} has protocol = \"vrrp\", which takes XDP, and there is none here ({reason})",
+            group.name
+        )));
+    }
     if let Some(name) = settings.other_interfaces().into_iter().next() {
         return Err(Failure::configuration(format!(
             "VIPs lie on {name}, which takes XDP, and there is none here ({reason}): let them lie on {}",
