@@ -122,13 +122,8 @@ mod tests {
     use crate::config::{Probe, Scope};
     use crate::vrrp::Master;
 
-    const WELL: Circumstances = Circumstances {
-        priority: 100,
-        can_serve: true,
-        is_unwanted: false,
-        is_served: false,
-        heard: None,
-    };
+    const WELL: Circumstances =
+        Circumstances { priority: 100, can_serve: true, is_unwanted: false, is_served: false, heard: None };
     const SERVING: Circumstances = Circumstances { is_served: true, ..WELL };
 
     fn fitness(circumstances: Circumstances, checks: &[(i16, Verdict)]) -> Fitness {
