@@ -36,6 +36,21 @@ pub struct Status {
     pub members: Vec<Member>,
     pub counters: BTreeMap<String, u64>,
     pub pair: Option<Pair>,
+    #[serde(default)]
+    pub tees: Vec<Tee>,
+}
+
+/// What is teed, in a [`Status`].
+#[derive(Clone, Debug, Deserialize)]
+#[expect(missing_docs, reason = "the names are the documented ones")]
+pub struct Tee {
+    pub group: String,
+    pub port: u16,
+    pub fault: Option<String>,
+    pub standbys: Vec<String>,
+    pub copied: u64,
+    pub failed: u64,
+    pub admitted: u64,
 }
 
 /// Pair mode in a [`Status`].

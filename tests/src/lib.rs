@@ -24,6 +24,7 @@ pub mod relay;
 pub mod responder;
 pub mod serf;
 pub mod stalls;
+pub mod tally;
 pub mod traces;
 mod unpacked;
 pub mod visitors;

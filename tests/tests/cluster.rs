@@ -38,6 +38,7 @@ mod cluster {
     mod service;
     mod stacks;
     mod supervision;
+    mod tee;
     mod upgrade;
     mod virtual_mac;
     mod voters;

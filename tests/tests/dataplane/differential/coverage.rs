@@ -58,6 +58,15 @@ impl fmt::Display for Coverage {
     }
 }
 
+/// What leaves the node comes through another program; and nothing is teed here.
+const OF_OTHERS: [Counter; 5] = [
+    Counter::VipSilenced,
+    Counter::TeeAdmitted,
+    Counter::TeeUnmatched,
+    Counter::TeeCopied,
+    Counter::TeeFailed,
+];
+
 const EXTENSION: &str = "lease word extended";
 
 fn everything() -> impl Iterator<Item = String> {
