@@ -585,6 +585,9 @@ pub enum Counter {
 }
 
 impl Counter {
+    /// What becomes of copies.
+    pub const OF_TEES: [Self; 4] = [Self::TeeAdmitted, Self::TeeUnmatched, Self::TeeCopied, Self::TeeFailed];
+
     /// The outcomes of messages that were not taken for what they said they were.
     pub const REJECTIONS: [Self; 7] = [
         Self::RejectedMalformed,

@@ -58,23 +58,15 @@ impl fmt::Display for Coverage {
     }
 }
 
-/// What leaves the node comes through another program; and nothing is teed here.
-const OF_OTHERS: [Counter; 5] = [
-    Counter::VipSilenced,
-    Counter::TeeAdmitted,
-    Counter::TeeUnmatched,
-    Counter::TeeCopied,
-    Counter::TeeFailed,
-];
-
 const EXTENSION: &str = "lease word extended";
 
 fn everything() -> impl Iterator<Item = String> {
     let decisions = DECISIONS.map(|name| format!("decision {name}"));
     let events = (1..).map_while(EventKind::from_u32).map(event);
-    // What leaves the node comes through another program, and adverts have a reference of their own.
+    // What leaves the node comes through another program, adverts have a reference of their own, and nothing is teed.
     let is_here = |counter: &Counter| {
         !matches!(counter, Counter::VipSilenced | Counter::VrrpAdvert)
+            && !Counter::OF_TEES.contains(counter)
             && !Counter::INVALID_ADVERTS.contains(counter)
     };
     let counters = COUNTERS.into_iter().filter(is_here).map(counter);
