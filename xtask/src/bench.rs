@@ -11,6 +11,7 @@ mod members;
 mod output;
 mod packet;
 mod plot;
+mod tee;
 mod traffic;
 mod vips;
 
@@ -50,6 +51,8 @@ enum Bench {
     Packet(packet::Arguments),
     /// What a client gets through a VIP with the XDP program attached and without, and how many of its ARP requests are answered
     Traffic(traffic::Arguments),
+    /// What the copies for standbys cost their holder, and how many datagrams come through
+    Tee(tee::Arguments),
     /// How often a holder is taken for dead on a busy machine, with the bound that the count supports
     Alarms(alarms::Arguments),
 }
@@ -65,6 +68,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         Bench::Handover(arguments) => handover::run(arguments),
         Bench::Packet(arguments) => packet::run(arguments),
         Bench::Traffic(arguments) => traffic::run(arguments),
+        Bench::Tee(arguments) => tee::run(arguments),
         Bench::Alarms(arguments) => alarms::run(arguments),
     }
 }

@@ -1,0 +1,187 @@
+//! `cargo xtask bench tee`: what the copies for standbys cost their holder, and how many datagrams a second come through, with as
+//! many standbys as there may be on one machine.
+//!
+//! Here: the arguments and the order of events. Sender and services are in `traffic`, what is kept and shown in `results`.
+
+mod results;
+mod traffic;
+
+use std::{
+    fs,
+    path::Path,
+    process::{Command, ExitCode},
+    time::Duration,
+};
+
+use anyhow::{Context, Result, ensure};
+use serde::{Deserialize, Serialize};
+use vip_tests::{
+    cluster::{Cluster, Status},
+    interrupt,
+    lab::DaemonOptions,
+};
+
+use self::{results::Results, traffic::Services};
+use crate::bench::{
+    output::{self, progress},
+    prepare,
+};
+
+/// Of the files.
+const NAME: &str = "tee";
+/// How long the nodes may take to find each other.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Switches on that the kernel counts how often each BPF program runs and for how long (Linux 5.1); each run takes some 20 ns more.
+const STATISTICS: &str = "/proc/sys/kernel/bpf_stats_enabled";
+/// Datagrams a second of a trial; none: as many as one thread can send.
+const RATES: [Option<u32>; 3] = [Some(10_000), Some(50_000), None];
+
+#[derive(clap::Args)]
+pub(crate) struct Arguments {
+    /// Trials of each kind
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    trials: u32,
+    /// How long each of them sends
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = crate::duration::parse)]
+    time: Duration,
+    /// Print one JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is done with the datagrams.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Setting {
+    /// One node, without a tee.
+    NoTee,
+    /// A holder with a tee, and so many other nodes.
+    Standbys(u8),
+}
+
+const SETTINGS: [Setting; 4] =
+    [Setting::NoTee, Setting::Standbys(0), Setting::Standbys(1), Setting::Standbys(2)];
+
+/// One trial.
+#[derive(Clone, Debug, Serialize)]
+struct Trial {
+    sent: u64,
+    seconds: f64,
+    /// Datagrams that the holder's service has received.
+    held: u64,
+    /// Datagrams that the services of the standbys have received.
+    admitted: Vec<u64>,
+    copied: u64,
+    failed: u64,
+    /// Of the program that makes the copies, for each datagram; none without it.
+    ns: Option<f64>,
+}
+
+/// Writes what there is when it is interrupted, too.
+pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
+    let daemon = prepare()?;
+    let mut results = Results::new()?;
+    eprintln!("{}", results.setting());
+    let before = fs::read(STATISTICS).with_context(|| format!("cannot read {STATISTICS}"))?;
+    fs::write(STATISTICS, "1").with_context(|| format!("cannot write {STATISTICS}"))?;
+    let ended =
+        SETTINGS.into_iter().try_for_each(|setting| measure(arguments, setting, &daemon, &mut results));
+    fs::write(STATISTICS, before).with_context(|| format!("cannot write {STATISTICS}"))?;
+    results.write()?;
+    ended?;
+    if arguments.json { output::print_json(&results) } else { results.print_table() }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn measure(arguments: &Arguments, setting: Setting, daemon: &Path, results: &mut Results) -> Result<()> {
+    let (nodes, more_of_group) = match setting {
+        Setting::NoTee => (1, String::new()),
+        Setting::Standbys(standbys) => {
+            (1 + standbys, format!("[[tee]]\ngroup = \"web\"\nport = {}\n", traffic::PORT))
+        }
+    };
+    let binary = Some(daemon.to_owned());
+    // Leases that the load does not let lapse: nothing here is about them.
+    let (interval, lease) = (Duration::from_millis(50), Duration::from_secs(1));
+    let options = DaemonOptions { binary, more_of_group, interval, lease, ..DaemonOptions::default() };
+    let cluster = Cluster::start(nodes, &options)?;
+    let holder = cluster.wait_whole(PATIENCE)?;
+    let copies = |status: &Status| {
+        status
+            .tees
+            .first()
+            .is_none_or(|tee| tee.standbys.len() + 1 == usize::from(nodes) && tee.fault.is_none())
+    };
+    cluster.wait_status(holder, "to know its standbys", PATIENCE, copies)?;
+    let services = Services::start(cluster.lab(), nodes)?;
+    for _ in 0..arguments.trials {
+        for rate in RATES {
+            progress(&format!("{setting:?}, {rate:?}"));
+            results.add(setting, rate, trial(&cluster, holder, &services, rate, arguments.time)?);
+            interrupt::check()?;
+        }
+    }
+    Ok(())
+}
+
+fn trial(
+    cluster: &Cluster,
+    holder: u8,
+    services: &Services,
+    rate: Option<u32>,
+    time: Duration,
+) -> Result<Trial> {
+    let (before, ran_before) = (counts(cluster, holder)?, runs()?);
+    let received_before = services.received();
+    let (sent, elapsed) = traffic::send(cluster.lab(), rate, time)?;
+    let received = services.settle()?;
+    let (after, ran_after) = (counts(cluster, holder)?, runs()?);
+    let got = |node: u8| received[&node] - received_before[&node];
+    let ran = ran_after.run_cnt.saturating_sub(ran_before.run_cnt);
+    let ns = ran_after.run_time_ns.saturating_sub(ran_before.run_time_ns);
+    Ok(Trial {
+        sent,
+        seconds: elapsed.as_secs_f64(),
+        held: got(holder),
+        admitted: received.keys().filter(|node| **node != holder).map(|node| got(*node)).collect(),
+        copied: after.0 - before.0,
+        failed: after.1 - before.1,
+        ns: (ran > 0).then(|| ns as f64 / ran as f64),
+    })
+}
+
+/// The holder's copies: sent, and failed.
+fn counts(cluster: &Cluster, holder: u8) -> Result<(u64, u64)> {
+    let status = cluster.status(holder)?;
+    Ok(status.tees.first().map_or((0, 0), |tee| (tee.copied, tee.failed)))
+}
+
+/// What the kernel says of a program.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(default)]
+struct Runs {
+    run_time_ns: u64,
+    run_cnt: u64,
+}
+
+/// Of the program that makes copies, on all nodes together: on standbys, it runs for copies and lets them be.
+fn runs() -> Result<Runs> {
+    let output = Command::new("bpftool").args(["--json", "prog", "show", "name", "vip_tee"]).output();
+    let output = output.context("cannot run bpftool")?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    ensure!(output.status.success(), "bpftool: {text}");
+    let programs: OneOrMore =
+        serde_json::from_str(&text).with_context(|| format!("bpftool says {text:?}"))?;
+    Ok(match programs {
+        OneOrMore::One(runs) => runs,
+        OneOrMore::More(all) => all.into_iter().max_by_key(|runs| runs.run_time_ns).unwrap_or_default(),
+    })
+}
+
+/// As bpftool prints programs by their name.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum OneOrMore {
+    More(Vec<Runs>),
+    One(Runs),
+}
