@@ -116,7 +116,7 @@ fn bpftool_prints_the_pinned_maps_with_named_fields() {
             "stale",
             "holder",
             "holder_mac",
-            "reserved",
+            "former_mac",
         ],
     );
     assert_eq!(group["holder"], holder);
