@@ -5,6 +5,14 @@
 #[derive(Clone, Copy, Default)]
 pub struct Sum(u64);
 
+/// As the kernel sums up.
+impl From<u32> for Sum {
+    #[inline(always)]
+    fn from(pairs: u32) -> Self {
+        Self(pairs.into())
+    }
+}
+
 impl Sum {
     /// Of length and protocol in the pseudo-header of what IPv6 carries (RFC 8200, section 8.1), and IPv4 (RFC 9293,
     /// section 3.1), since zeros add nothing; the addresses are to be added.

@@ -2,6 +2,9 @@
 //! them, and no further if not. The rules are [`vip_common::vrrp`]'s; the daemon applies them again, since nothing of this comes
 //! before a socket where the program is not, and fragments are whole only there.
 
+use core::ptr;
+
+use aya_ebpf::helpers::generated::bpf_csum_diff;
 use vip_common::checksum::Sum;
 use vip_common::maps::{Counter, Vrids};
 use vip_common::vrrp::{self, Family, Invalid, adds_up};
@@ -103,17 +106,40 @@ fn check(
     Ok(())
 }
 
-/// Of this part of the frame, a multiple of 4 bytes and not more than an advert has. A function of its own, so that the program
-/// holds the loop once.
+/// Of this part of the frame, a multiple of 4 bytes and less than 4 KiB. The kernel sums up parts of sizes that are known: each
+/// bit of `len` is one, the larger ones first. The verifier would go through all rounds of a loop in place of that, for every
+/// place where an IP header can be.
 #[inline(never)]
 fn sum(packet: &Packet<'_>, start: usize, len: usize) -> Sum {
-    let mut sum = Sum::default();
-    for number in 0..vrrp::MAX_LEN / 4 {
-        if number * 4 >= len {
-            break;
-        }
-        let Some(pair) = packet.at::<[u8; 4]>(start + number * 4) else { break };
-        sum = sum.and(pair);
+    const { assert!(vrrp::MAX_LEN < 4096) };
+    let len = len & 0xffc;
+    let sum = part::<2048>(packet, start, len, 0);
+    let sum = part::<1024>(packet, start, len, sum);
+    let sum = part::<512>(packet, start, len, sum);
+    let sum = part::<256>(packet, start, len, sum);
+    let sum = part::<128>(packet, start, len, sum);
+    let sum = part::<64>(packet, start, len, sum);
+    let sum = part::<32>(packet, start, len, sum);
+    let sum = part::<16>(packet, start, len, sum);
+    let sum = part::<8>(packet, start, len, sum);
+    let sum = part::<4>(packet, start, len, sum);
+    Sum::from(sum)
+}
+
+/// Most bytes that the kernel sums up at a time (before Linux 6.13, net/core/filter.c).
+const MOST: usize = 512;
+
+#[inline(always)]
+fn part<const LEN: usize>(packet: &Packet<'_>, start: usize, len: usize, mut sum: u32) -> u32 {
+    if len & LEN == 0 {
+        return sum;
+    }
+    let larger_ones = len & !(2 * LEN - 1);
+    let Some(bytes) = packet.at::<[u8; LEN]>(start + larger_ones) else { return sum };
+    for block in bytes.chunks(MOST) {
+        let (words, len) = (block.as_ptr().cast_mut().cast::<u32>(), block.len() as u32);
+        // SAFETY: reads `len` bytes of the frame, a multiple of 4.
+        sum = unsafe { bpf_csum_diff(ptr::null_mut(), 0, words, len, sum) } as u32;
     }
     sum
 }
