@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use vip_common::maps::{Role, SLOTS, Stale};
+use vip_common::maps::{Role, SLOTS, Stale, Vrids};
 use vip_common::wire::name_hash;
 
 use super::control_plane::nanoseconds;
@@ -169,8 +169,25 @@ impl Slots {
         tables.set_vips(&slots.iter().flat_map(Slot::vips4).collect())?;
         tables.set_vips6(&slots.iter().flat_map(Slot::vips6).collect())?;
         tables.set_slots(&places)?;
+        tables.set_vrids(&vrids(settings, interfaces))?;
         Ok(Self(slots))
     }
+}
+
+/// By interface, the virtual routers whose adverts are listened to.
+fn vrids(settings: &Settings, interfaces: &Interfaces) -> BTreeMap<u32, Vrids> {
+    let mut all: BTreeMap<u32, Vrids> = BTreeMap::new();
+    for group in &settings.groups {
+        if let (Some(router), Some(first)) = (group.protocol.router(), group.vips.first()) {
+            let vrids = all.entry(interfaces.of(first).index).or_default();
+            vrids.insert(family_of(first), router.version, router.vrid);
+        }
+    }
+    all
+}
+
+const fn family_of(vip: &config::Vip) -> Family {
+    if vip.address.is_ipv4() { Family::V4 } else { Family::V6 }
 }
 
 /// See [`Slot::vips`].
@@ -186,9 +203,8 @@ const fn stale(group: &config::Group) -> Stale {
 /// Where neighbours have the VIPs of a group, if not at each interface's own MAC address.
 pub(super) fn virtual_mac_of(cluster: u32, group: &config::Group) -> Option<[u8; 6]> {
     let first = group.vips.first().filter(|_| group.virtual_mac)?;
-    let family = if first.address.is_ipv4() { Family::V4 } else { Family::V6 };
     Some(match group.protocol.runs() {
-        Some(router) => router.vrid.virtual_mac(family),
+        Some(router) => router.vrid.virtual_mac(family_of(first)),
         None => virtual_mac::of(cluster, id_of(group)),
     })
 }
