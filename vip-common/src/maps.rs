@@ -64,8 +64,8 @@ pub struct Group {
     /// MAC address that its last Propose came from: after a transfer, the former holder's until the new one renews.
     /// Zeros if that was this node itself. Good on the home interface alone.
     pub holder_mac: [u8; 6],
-    /// MAC address that neighbours have the group's VIPs at, the same on every node; zeros: each interface's own. Its first
-    /// byte alone tells these apart. Written by the daemon.
+    /// MAC address that neighbours have the group's VIPs at, the same on every node; zeros: each interface's own. The first
+    /// and the last byte tell these apart: of VRRP, only the first one is 0. Written by the daemon.
     pub virtual_mac: [u8; 6],
     /// What `holder_mac` was before: the last copies of that node may still be under way.
     pub former_mac: [u8; 6],

@@ -134,7 +134,7 @@ fn fate(packet: &Packet<'_>, ip: Ip, slot: u32, group: *mut Group) -> Option<Fat
 #[inline(always)]
 fn accept(packet: &Packet<'_>, group: *mut Group) -> Fate {
     let virtual_mac = shared!(group, virtual_mac);
-    if virtual_mac.first() != 0
+    if !virtual_mac.ends_are_zero()
         && let (Some(ethernet), Some(interface)) = (packet.at::<Ethernet>(0), interface(packet))
         && ethernet.destination == virtual_mac.load()
     {
@@ -147,7 +147,7 @@ fn accept(packet: &Packet<'_>, group: *mut Group) -> Fate {
 #[inline(always)]
 fn mac_of(group: *mut Group, interface: &Interface) -> Mac {
     let virtual_mac = shared!(group, virtual_mac);
-    if virtual_mac.first() == 0 { Mac::read(&interface.mac) } else { Mac::read(&virtual_mac.load()) }
+    if virtual_mac.ends_are_zero() { Mac::read(&interface.mac) } else { Mac::read(&virtual_mac.load()) }
 }
 
 /// Has a packet sent on to the holder that came here by an old neighbour entry: unicast, and not sent on before. While

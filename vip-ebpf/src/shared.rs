@@ -54,11 +54,12 @@ impl<T: Copy> Shared<T> {
 }
 
 impl<const LEN: usize> Shared<[u8; LEN]> {
-    /// The first byte, which takes less than all of them.
+    /// Whether the first and the last byte are 0, which takes less than to read all of them.
     #[inline(always)]
-    pub(crate) fn first(self) -> u8 {
-        // SAFETY: as in `load`; bytes lie at any address.
-        unsafe { self.0.cast::<u8>().read_volatile() }
+    pub(crate) fn ends_are_zero(self) -> bool {
+        let bytes = self.0.cast::<u8>();
+        // SAFETY: as in `load`, and within the array; bytes lie at any address.
+        unsafe { bytes.read_volatile() | bytes.wrapping_add(LEN - 1).read_volatile() == 0 }
     }
 }
 
