@@ -19,7 +19,8 @@ use vip_common::wire::name_hash;
 use vip_fuzz::{assert_plain, directory};
 use vip_user::config::{
     Check, Cluster, Effect, Group, Handler, Http, Keys, MAX_CHECKS, MAX_GROUPS, MAX_HANDLERS, MAX_VIPS, Node, Notify,
-    NotifyType, Overrides, Paths, Probe, Run, Settings, Tee, Tls, Transport, Trust, format_duration,
+    NotifyType, Overrides, Paths, Probe, Run, Settings, Tee, Tls, Transport, Trust,
+    VirtualRouter, format_duration,
 };
 use vip_user::exit::{Exit, Failure};
 use vip_user::membership::{Hello, Offer, Standing};
@@ -140,9 +141,24 @@ fn is_the_same_again(settings: &Settings) {
     if let Keys::Signed(_) = settings.cluster.keys {
         return;
     }
+    let has_password = |group: &Group| group.protocol.router().is_some_and(|router| router.password.is_some());
+    if settings.groups.iter().any(has_password) {
+        return;
+    }
     let text = written_out(settings);
     let again = load(text.as_bytes()).unwrap_or_else(|failure| panic!("{failure}\n{text}"));
     assert_eq!(format!("{again:?}"), format!("{settings:?}"), "{text}");
+}
+
+fn router_written_out(router: &VirtualRouter) -> String {
+    let VirtualRouter { vrid, version, advert_interval, unicast_peers, password: _ } = router;
+    let interval = format_duration(*advert_interval);
+    let mut text = format!("vrid = {vrid}\nversion = {}\nadvert_interval = \"{interval}\"\n", *version as u8);
+    if !unicast_peers.is_empty() {
+        let peers = strings(unicast_peers.iter().map(ToString::to_string).collect());
+        text += &format!("unicast_peers = {peers}\n");
+    }
+    text
 }
 
 /// The settings, of a cluster without keys, as a file that leaves nothing out.
@@ -176,13 +192,16 @@ fn written_out(Settings { node, cluster, groups, tees, checks, handlers, paths }
         let _ = write!(
             text,
             "[[group]]\nname = {}\nvips = {vips}\npriority = {}\npreempt = {}\npreempt_delay = \"{delay}\"\n\
-             stale_forwarding = {}\nrouter = {}\n",
+             stale_forwarding = {}\nrouter = {}\nvirtual_mac = {}\nprotocol = \"{}\"\n",
             string(&group.name),
             group.priority,
             group.preempt,
             group.stale_forwarding,
-            group.router
+            group.router,
+            group.virtual_mac,
+            group.protocol.as_str()
         );
+        text += &group.protocol.router().map_or_else(String::new, router_written_out);
         text += &notify_written_out(&group.notify);
     }
     for Tee { group, port } in tees {
