@@ -203,10 +203,10 @@ async fn run_until_stopped(
     let mut inbox =
         Inbox { reports: node.reports, vrrp: node.vrrp, stored: node.stored, answers: node.answers };
     let (shared, doubts) = (Shared::new(control_plane), lease_thread.fence_doubts());
-    let manager = ServiceManager::of_environment();
+    let manager = ServiceManager::of_environment().map(Arc::new);
     let source = Arc::new(source);
     let upgrader = Upgrader::new(shared.clone(), Arc::clone(&source), is_supervised);
-    let reloader = Reloader::new(shared.clone(), netlink.clone(), source, footprint.ears());
+    let reloader = Reloader::new(shared.clone(), netlink.clone(), source, footprint.ears(), manager.clone());
     let asked = (shared.clone(), reloader.clone(), upgrader.clone());
     let access = Access::new(shared.with(|plane| plane.settings.node.control_group.clone()));
     let clients = tokio::spawn(server.serve(access, move |request| {
@@ -219,7 +219,7 @@ async fn run_until_stopped(
         let stop = async {
             let name = signals.wait_for_stop(&reloader, &upgrader).await;
             shared.with(|plane| plane.tell_stopping(format!("{name}: handing over what this node holds")));
-            manager.iter().for_each(ServiceManager::stopping);
+            manager.iter().for_each(|manager| manager.stopping());
             shared.with(ControlPlane::end_states);
             handover::retire(&shared, "released").await;
         };
@@ -227,7 +227,7 @@ async fn run_until_stopped(
             () = stop => Ok(Ended::Stopped),
             end = live(&shared, &mut inbox, &netlink, &mut changes) => end,
             failure = fence_lost(&shared, &netlink, footprint, &doubts) => Err(failure),
-            never = service::keep_told(manager.as_ref(), &shared, lease_thread.pulse()) => match never {},
+            never = service::keep_told(manager.as_deref(), &shared, lease_thread.pulse()) => match never {},
         }
     };
     if let Ok(Ended::InPlace) = ended {

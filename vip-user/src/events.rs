@@ -26,6 +26,8 @@ pub enum Event {
     Members(MemberEvent),
     /// A group has changed on this node.
     Group(GroupEvent),
+    /// One of this node's checks says something else.
+    Check(CheckEvent),
     /// A user tells all nodes something.
     User(UserEvent),
     /// A user asks.
@@ -39,6 +41,7 @@ impl Event {
         match self {
             Self::Members(event) => event.kind.as_str(),
             Self::Group(event) => event.kind.as_str(),
+            Self::Check(event) => event.kind.as_str(),
             Self::User(_) => "user",
             Self::Query(_) => "query",
         }
@@ -53,6 +56,7 @@ impl fmt::Display for Event {
                 nodes => write!(f, "{} of {} nodes", kind.as_str(), nodes.len()),
             },
             Self::Group(event) => write!(f, "{} of group {}", event.kind.as_str(), event.group),
+            Self::Check(event) => write!(f, "{} of {}", event.kind.as_str(), event.check),
             Self::User(event) => write!(f, "user:{:?}", event.name),
             Self::Query(query) => write!(f, "query:{:?}", query.name),
         }
@@ -156,6 +160,40 @@ impl GroupEventKind {
             Self::Demoted => "demoted",
             Self::Conflict => "conflict",
             Self::NoQuorum => "no-quorum",
+        }
+    }
+}
+
+/// What has become of a check.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckEvent {
+    /// What.
+    pub kind: CheckEventKind,
+    /// The name of the check.
+    pub check: String,
+    /// What is wrong, or, of one that passes, was wrong last; may be empty.
+    pub reason: String,
+}
+
+/// What can become of a check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CheckEventKind {
+    /// So many runs in a row have failed that it fails.
+    Failed,
+    /// It passes: for the first time since the start, or again.
+    Passed,
+}
+
+impl CheckEventKind {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Failed, Self::Passed];
+
+    /// What it is called in the configuration and for handlers.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Failed => "check-failed",
+            Self::Passed => "check-passed",
         }
     }
 }

@@ -29,7 +29,7 @@ use runner::Runner;
 
 use crate::config::Handler;
 use crate::events::{
-    Coalescer, Event, GroupEvent, GroupEventKind, MemberEventKind, Node, Own, Query, UserEvent,
+    CheckEvent, Coalescer, Event, GroupEvent, GroupEventKind, MemberEventKind, Node, Own, Query, UserEvent,
 };
 use crate::web::HandlerFigures;
 
@@ -90,6 +90,11 @@ impl Events {
     /// Something has happened to a group; it is told at once.
     pub fn group(&mut self, event: GroupEvent, now: u64) {
         self.dispatch(&Event::Group(event), now);
+    }
+
+    /// One of the node's checks says something else; it is told at once.
+    pub fn check(&mut self, event: CheckEvent, now: u64) {
+        self.dispatch(&Event::Check(event), now);
     }
 
     /// A user event is known on this node, for the first time.

@@ -13,6 +13,7 @@ use std::os::unix::process::parent_id;
 use std::process;
 use std::time::Duration;
 
+use nix::time::{ClockId, clock_gettime};
 use tracing::debug;
 
 /// What the manager gives to a service. It is not for programs that the daemon starts: those could speak in its name.
@@ -64,6 +65,17 @@ impl ServiceManager {
     /// The daemon serves, or is ready to.
     pub fn ready(&self) {
         self.tell("READY=1");
+    }
+
+    /// The configuration is read anew, from now until [`ServiceManager::ready`] is said.
+    ///
+    /// # Panics
+    /// Never: the clock is always there.
+    #[expect(clippy::expect_used, reason = "Linux has had this clock since 2.5.63")]
+    pub fn reloading(&self) {
+        let now = clock_gettime(ClockId::CLOCK_MONOTONIC).expect("CLOCK_MONOTONIC is always there");
+        let micros = Duration::from(now).as_micros();
+        self.tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
     /// The daemon is asked to stop, and does.

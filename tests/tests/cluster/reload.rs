@@ -1,14 +1,18 @@
 //! The configuration changes while the daemons run: nobody goes without, and what did not change does not notice.
 
 use std::{
+    fs,
     net::{Ipv4Addr, UdpSocket},
+    path::Path,
     process::Output,
+    thread::sleep,
     time::Duration,
 };
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
 use vip_tests::{
+    clock::Stamp,
     cluster::{Cluster, Status},
     lab::DaemonOptions,
     net::in_netns,
@@ -136,6 +140,71 @@ fn what_cannot_be_followed_changes_nothing_and_is_told_with_its_place() {
     assert_eq!(now.groups[0].ballot, before.groups[0].ballot);
     let others = others(holder);
     assert!(others.iter().all(|node| !cluster.status(*node).unwrap().is_master()));
+}
+
+/// Input: other intervals; then handlers, checks and scripts of one node, which at last is to be the fittest and preempts.
+/// Expected: each takes effect, and the lease does not notice before it is taken.
+#[test]
+fn what_is_set_anew_takes_effect_under_a_lease_that_does_not_notice() {
+    let (mut cluster, holder) = three_with(&with_long_leases());
+    let [node, _] = others(holder);
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |served_by| served_by == holder);
+    let before = cluster.status(holder).unwrap();
+
+    let former = with_long_leases().interval;
+    for node in 1..=3 {
+        cluster.options(node).unwrap().interval = former / 5;
+        let said = assert_done(&reload(&cluster, node));
+        assert!(said.starts_with("cluster.interval is ") && said.lines().count() == 1, "{said}");
+    }
+    wait_until("renewals to come twice as often as they could before", || {
+        let (begin, answered) = (Stamp::now(), lease_replies(&cluster, node)?);
+        sleep(4 * former);
+        let answered = lease_replies(&cluster, node)? - answered;
+        Ok(former * u32::try_from(answered)? > 2 * Stamp::now().since(begin))
+    });
+
+    let [told, notified, sick] = ["told", "notified", "sick"].map(|name| cluster.lab().home(node).join(name));
+    let notify = format!(
+        "notify_master = \"/bin/sh -c 'echo MASTER >> {}'\"\npreempt_delay = \"1ms\"\n",
+        notified.display()
+    );
+    let sections = format!(
+        "[[handler]]\non = [\"check-failed\", \"check-passed\"]\nshell = true\n\
+         run = \"echo $SERF_EVENT $VIP_CHECK: $(cat) >> {}\"\n\
+         [[check]]\nname = \"well\"\ntype = \"file\"\nfile = {sick:?}\nabsent = true\ninterval = \"5ms\"\nweight = -1\n",
+        told.display()
+    );
+    cluster.options(node).unwrap().more_of_group = format!("{notify}stale_forwarding = false\n{sections}");
+    let said = assert_done(&reload(&cluster, node));
+    for what in ["notify", "preempt_delay", "stale_forwarding", "handler", "check \"well\""] {
+        assert!(said.contains(what), "{what}: {said}");
+    }
+    let wait_told = |file: &Path, expected: &str| {
+        wait_until(expected, || Ok(fs::read_to_string(file).is_ok_and(|told| told == expected)));
+    };
+    wait_told(&told, "check-passed well:\n");
+    fs::write(&sick, "").unwrap();
+    let failed = format!("check-passed well:\ncheck-failed well: {} is there\n", sick.display());
+    wait_told(&told, &failed);
+    fs::remove_file(&sick).unwrap();
+    assert_eq!(lease(&cluster.status(holder).unwrap()), lease(&before), "{}", cluster.log_tails());
+    assert!(!notified.exists());
+
+    let options = cluster.options(node).unwrap();
+    options.priority = 200;
+    options.more_of_group = format!("{notify}preempt = true\n");
+    assert_done(&reload(&cluster, node));
+    watch.wait_served(&cluster, |served_by| served_by == node);
+    wait_told(&notified, "MASTER\n");
+    let gap = watch.finish();
+    assert!(gap < with_long_leases().lease / 4, "{gap:?}{}", cluster.log_tails());
+}
+
+/// How many lease messages the data plane of this node has answered.
+fn lease_replies(cluster: &Cluster, node: u8) -> Result<u64> {
+    Ok(cluster.status(node)?.counters["lease_replies"])
 }
 
 /// Input: a new key, by three reloads of each node: it verifies; it signs; the old one goes. Expected: nobody notices.

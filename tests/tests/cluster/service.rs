@@ -23,7 +23,7 @@ const NOBODY: u32 = 65_534;
 const CAPABILITIES: &str = "+bpf,+net_admin,+net_raw,+perfmon";
 
 #[test]
-fn the_service_manager_is_told_that_the_daemon_serves_lives_and_stops() {
+fn the_service_manager_is_told_that_the_daemon_serves_lives_reloads_and_stops() {
     let (mut cluster, manager) = managed();
     assert_eq!(hear(&manager), "READY=1");
     let mut heard: Vec<String> = Vec::new();
@@ -32,6 +32,16 @@ fn the_service_manager_is_told_that_the_daemon_serves_lives_and_stops() {
     while count(&heard, "WATCHDOG=1") < 3 || count(&heard, "STATUS=holds web; 1 of 1 voters alive") == 0 {
         heard.push(hear(&manager));
     }
+    let next_but = |manager: &UnixDatagram, begins: [&str; 2]| loop {
+        let heard = hear(manager);
+        if !begins.iter().any(|begin| heard.starts_with(begin)) {
+            break heard;
+        }
+    };
+    assert!(cluster.order(1, &["reload"]).unwrap().status.success());
+    let reloading = next_but(&manager, ["WATCHDOG=", "STATUS="]);
+    assert!(reloading.starts_with("RELOADING=1\nMONOTONIC_USEC="), "{reloading:?}");
+    assert_eq!(next_but(&manager, ["WATCHDOG=", "STATUS="]), "READY=1");
     cluster.daemon(1).unwrap().terminate().unwrap();
     while hear(&manager) != "STOPPING=1" {}
 }

@@ -9,9 +9,9 @@ use tracing::info;
 
 use super::control_plane::ControlPlane;
 use super::fitness::{Circumstances, Duty, Fitness};
-use super::journal::Journal;
 use crate::clock;
 use crate::config::{Effect, Settings};
+use crate::events::{CheckEvent, CheckEventKind};
 use crate::health::{Health, Record, Verdict};
 use crate::journal::{Happening, Kind};
 use crate::pace::Pace;
@@ -86,14 +86,15 @@ impl HealthSide {
         }
     }
 
-    /// Tells the journal which checks have changed; one that does so all the time is told now and then.
-    fn tell(&mut self, journal: &mut Journal, now: u64) {
-        for Look { record, told, pace } in &mut self.looked_at {
-            if record.verdict() != *told && pace.allows(now) {
+    /// Checks that have changed since they were told, and are told now; one that does so all the time is told now and then.
+    fn to_tell(&mut self, now: u64) -> impl Iterator<Item = &Record> {
+        self.looked_at.iter_mut().filter_map(move |Look { record, told, pace }| {
+            let is_due = record.verdict() != *told && pace.allows(now);
+            is_due.then(|| {
                 *told = record.verdict();
-                journal.tell(happening(record));
-            }
-        }
+                &*record
+            })
+        })
     }
 }
 
@@ -125,7 +126,11 @@ impl ControlPlane {
 
     /// Tells of checks that have changed too often to be told each time.
     pub(super) fn tell_of_checks(&mut self) {
-        self.health.tell(&mut self.journal, clock::now());
+        let now = clock::now();
+        for record in self.health.to_tell(now) {
+            self.journal.tell(happening(record));
+            self.events.check(event(record), now);
+        }
     }
 
     /// Finds out what this node makes of each of its groups now.
@@ -170,6 +175,19 @@ fn happening(record: &Record) -> Happening {
     };
     let reason = record.last_error.as_deref().unwrap_or_default();
     Happening::warning(Kind::Check, format!("check {name} fails ({effect}): {reason}"))
+}
+
+/// The same, for handlers.
+fn event(record: &Record) -> CheckEvent {
+    let kind = match record.verdict() {
+        Verdict::Passing => CheckEventKind::Passed,
+        Verdict::Failing | Verdict::Pending => CheckEventKind::Failed,
+    };
+    CheckEvent {
+        kind,
+        check: record.check.name.clone(),
+        reason: record.last_error.clone().unwrap_or_default(),
+    }
 }
 
 fn check_status(record: Record) -> CheckStatus {

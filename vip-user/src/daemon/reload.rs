@@ -44,6 +44,7 @@ use crate::exit::{Exit, Failure};
 use crate::journal::{Happening, Kind};
 use crate::membership::{Hello, Offer, Profile, Rules, Severity};
 use crate::netlink::{Interface, Netlink};
+use crate::service::ServiceManager;
 use crate::signer::WireKeys;
 
 /// What a reload works with; clones are the same.
@@ -53,19 +54,33 @@ pub(super) struct Reloader {
     netlink: Netlink,
     source: Arc<Source>,
     ears: Arc<[Arc<Ears>]>,
+    manager: Option<Arc<ServiceManager>>,
     /// One at a time.
     turn: Arc<Mutex<()>>,
 }
 
 impl Reloader {
-    /// For the daemon that was started from `source`, and whose interfaces have these ears.
-    pub(super) fn new(shared: Shared, netlink: Netlink, source: Arc<Source>, ears: Vec<Arc<Ears>>) -> Self {
-        Self { shared, netlink, source, ears: ears.into(), turn: Arc::default() }
+    /// For the daemon that was started from `source`, by this manager, and whose interfaces have these ears.
+    pub(super) fn new(
+        shared: Shared,
+        netlink: Netlink,
+        source: Arc<Source>,
+        ears: Vec<Arc<Ears>>,
+        manager: Option<Arc<ServiceManager>>,
+    ) -> Self {
+        Self { shared, netlink, source, ears: ears.into(), manager, turn: Arc::default() }
     }
 
     /// Reloads, and says in the log what came of it.
     pub(super) async fn reload(&self) -> Reloaded {
-        let result = self.follow().await;
+        let result = {
+            let _turn = self.turn.lock().await;
+            self.manager.iter().for_each(|manager| manager.reloading());
+            let result = self.follow().await;
+            // What it was told before still holds, whatever came of this.
+            self.manager.iter().for_each(|manager| manager.ready());
+            result
+        };
         match &result {
             Ok(changes) if changes.is_empty() => {
                 info!("reload: the configuration says what it has said before")
@@ -88,7 +103,6 @@ impl Reloader {
     }
 
     async fn follow(&self) -> Result<Vec<String>, Failure> {
-        let _turn = self.turn.lock().await;
         let source = Arc::clone(&self.source);
         let read = spawn_blocking(move || source.load()).await;
         let new = read.map_err(|error| refused(format!("the configuration was not read: {error}")))??;

@@ -3,11 +3,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{Event, GroupEventKind, MemberEventKind};
+use super::{CheckEventKind, Event, GroupEventKind, MemberEventKind};
 
 /// What a filter can be, for messages.
 pub const KNOWN_FILTERS: &str = "member-join, member-leave, member-failed, member-update, member-reap, promoted, demoted, \
-                                 conflict, no-quorum, user, user:NAME, query, query:NAME, *";
+                                 conflict, no-quorum, check-failed, check-passed, user, user:NAME, query, query:NAME, *";
 
 /// Events of one kind, or of one kind and name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub enum Filter {
     Member(MemberEventKind),
     /// Something that happens to a group.
     Group(GroupEventKind),
+    /// Something that becomes of a check.
+    Check(CheckEventKind),
     /// `user`, or `user:NAME`.
     User(Option<String>),
     /// `query`, or `query:NAME`.
@@ -33,6 +35,7 @@ impl Filter {
             (Self::Any, _) => true,
             (Self::Member(kind), Event::Members(event)) => *kind == event.kind,
             (Self::Group(kind), Event::Group(event)) => *kind == event.kind,
+            (Self::Check(kind), Event::Check(event)) => *kind == event.kind,
             (Self::User(name), Event::User(event)) => is_named(name, &event.name),
             (Self::Query(_), Event::Query(query)) => self.answers(&query.name),
             _ => false,
@@ -45,7 +48,7 @@ impl Filter {
         match self {
             Self::Any | Self::Query(None) => true,
             Self::Query(Some(name)) => name == query,
-            Self::Member(_) | Self::Group(_) | Self::User(_) => false,
+            Self::Member(_) | Self::Group(_) | Self::Check(_) | Self::User(_) => false,
         }
     }
 }
@@ -61,6 +64,7 @@ impl FromStr for Filter {
     fn from_str(text: &str) -> Result<Self, UnknownFilter> {
         let member = MemberEventKind::ALL.into_iter().find(|kind| kind.as_str() == text);
         let group = GroupEventKind::ALL.into_iter().find(|kind| kind.as_str() == text);
+        let check = CheckEventKind::ALL.into_iter().find(|kind| kind.as_str() == text);
         match (text, text.split_once(':')) {
             ("*", _) => Ok(Self::Any),
             ("user", _) => Ok(Self::User(None)),
@@ -68,7 +72,7 @@ impl FromStr for Filter {
             (_, Some(("user", name))) if is_name(name) => Ok(Self::User(Some(name.to_owned()))),
             (_, Some(("query", name))) if is_name(name) => Ok(Self::Query(Some(name.to_owned()))),
             _ => {
-                let known = member.map(Self::Member).or(group.map(Self::Group));
+                let known = member.map(Self::Member).or(group.map(Self::Group)).or(check.map(Self::Check));
                 known.ok_or_else(|| UnknownFilter(text.to_owned()))
             }
         }
@@ -85,6 +89,7 @@ impl fmt::Display for Filter {
             Self::Any => f.write_str("*"),
             Self::Member(kind) => f.write_str(kind.as_str()),
             Self::Group(kind) => f.write_str(kind.as_str()),
+            Self::Check(kind) => f.write_str(kind.as_str()),
             Self::User(None) => f.write_str("user"),
             Self::Query(None) => f.write_str("query"),
             Self::User(Some(name)) => write!(f, "user:{name}"),
@@ -95,19 +100,22 @@ impl fmt::Display for Filter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{GroupEvent, MemberEvent, Query, UserEvent};
+    use super::super::{CheckEvent, GroupEvent, MemberEvent, Query, UserEvent};
     use super::*;
 
     fn events() -> Vec<Event> {
         let member = MemberEventKind::ALL.map(|kind| Event::Members(MemberEvent { kind, nodes: Vec::new() }));
         let group = GroupEventKind::ALL.map(|kind| Event::Group(GroupEvent { kind, ..<_>::default() }));
+        let (check, reason) = (String::new(), String::new());
+        let check = CheckEventKind::ALL
+            .map(|kind| Event::Check(CheckEvent { kind, check: check.clone(), reason: reason.clone() }));
         let user = |name: &str| {
             Event::User(UserEvent { name: name.into(), payload: Vec::new(), ltime: 1, coalesce: false })
         };
         let query =
             |name: &str| Event::Query(Query { id: 1, name: name.into(), payload: Vec::new(), ltime: 1 });
         let named = [user("deploy"), user("stop"), query("deploy"), query("uptime")];
-        member.into_iter().chain(group).chain(named).collect()
+        member.into_iter().chain(group).chain(check).chain(named).collect()
     }
 
     /// What the filter lets through, of all that there is.

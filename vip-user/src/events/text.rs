@@ -29,6 +29,7 @@ impl Event {
         match self {
             Self::Members(_) => {}
             Self::Group(event) => event.set_variables(set),
+            Self::Check(event) => set("VIP_CHECK", &event.check),
             Self::User(event) => {
                 set("SERF_USER_EVENT", &event.name);
                 set("SERF_USER_LTIME", &event.ltime.to_string());
@@ -47,6 +48,7 @@ impl Event {
         match self {
             Self::Members(event) => event.nodes.iter().map(line).collect::<String>().into_bytes(),
             Self::Group(event) => event.vips.iter().map(|vip| format!("{vip}\n")).collect::<String>().into(),
+            Self::Check(event) => with_newline(event.reason.as_bytes()),
             Self::User(event) => with_newline(&event.payload),
             Self::Query(query) => with_newline(&query.payload),
         }
@@ -97,7 +99,9 @@ fn with_newline(payload: &[u8]) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{GroupEventKind, MemberEvent, MemberEventKind, Query, UserEvent};
+    use super::super::{
+        CheckEvent, CheckEventKind, GroupEventKind, MemberEvent, MemberEventKind, Query, UserEvent,
+    };
     use super::*;
 
     fn tags(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -177,6 +181,21 @@ mod tests {
         let query = Event::Query(Query { id: 5, name: "load".into(), payload: b"1m".into(), ltime: 9 });
         assert_eq!(query.standard_input(), b"1m\n");
         assert_eq!(environment(&query, &own())[3..], ["SERF_QUERY_NAME=load", "SERF_QUERY_LTIME=9"]);
+    }
+
+    #[test]
+    fn check_events_have_a_name_and_what_is_wrong() {
+        let failed = CheckEvent {
+            kind: CheckEventKind::Failed,
+            check: "haproxy".into(),
+            reason: "no process haproxy runs".into(),
+        };
+        let event = Event::Check(failed);
+        assert_eq!(event.standard_input(), b"no process haproxy runs\n");
+        assert_eq!(
+            environment(&event, &own())[..],
+            ["SERF_EVENT=check-failed", "SERF_SELF_NAME=lb1", "SERF_SELF_ROLE=", "VIP_CHECK=haproxy"]
+        );
     }
 
     #[test]
