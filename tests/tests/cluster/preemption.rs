@@ -1,8 +1,15 @@
 //! Who takes a group from a live holder, and who does not.
 
-use vip_tests::{cluster::Cluster, lab::DaemonOptions};
+use vip_tests::{
+    cluster::{Cluster, Status},
+    lab::DaemonOptions,
+};
 
-use crate::{PATIENCE, cluster::watch::Watch, with_long_leases};
+use crate::{
+    PATIENCE,
+    cluster::{handover::hand_over, watch::Watch},
+    with_long_leases,
+};
 
 /// The node that is fitter than the others.
 const FIT: u8 = 3;
@@ -36,6 +43,29 @@ fn a_fitter_node_waits_for_the_whole_delay() {
 #[test]
 fn a_fitter_node_that_comes_back_stays_backup_if_preemption_is_off() {
     stays_backup("preempt = false\npreempt_delay = \"0ms\"");
+}
+
+/// Input: an operator moves a group away from a node that preempts. Expected: it goes there, and comes back at once, without an
+/// election: who gives it back is served first.
+#[test]
+fn a_group_that_is_moved_from_a_node_that_preempts_comes_back_without_a_gap_worth_naming() {
+    let eager = "preempt = true\npreempt_delay = \"0s\"";
+    let options = |node| DaemonOptions {
+        priority: if node == FIT { 200 } else { 100 },
+        more_of_group: eager.to_owned(),
+        ..with_long_leases()
+    };
+    let cluster = Cluster::start_each(3, options).unwrap();
+    cluster.wait_status(FIT, "to hold", PATIENCE, Status::is_master).unwrap();
+    cluster.wait_whole(PATIENCE).unwrap();
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |node| node == FIT);
+    let there = hand_over(&cluster, FIT, &["web", "--to", "lb1"]);
+    assert!(there.status.success(), "{there:?}{}", cluster.log_tails());
+    watch.wait_served(&cluster, |node| node == FIT);
+    assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), FIT, "{}", cluster.log_tails());
+    let gap = watch.finish();
+    assert!(gap < with_long_leases().lease / 4, "{gap:?}{}", cluster.log_tails());
 }
 
 #[test]

@@ -25,7 +25,9 @@ pub(super) struct Pending {
     pub(super) from: u16,
     /// Under which this node will go on.
     pub(super) ballot: Ballot,
-    /// Stamp of the latest Ask, in CLOCK_BOOTTIME ns: the lease counts from here.
+    /// Stamp of the first Ask, in CLOCK_BOOTTIME ns.
+    pub(super) first_asked_at: u64,
+    /// Stamp of the latest one. The lease counts from the one that is granted.
     pub(super) asked_at: u64,
     /// When to ask again.
     pub(super) again_at: u64,

@@ -23,7 +23,7 @@ use vip_common::maps::Role;
 
 use super::action::{Action, Demotion, HandoverFailure};
 use super::following::{Following, Given, Pending, may_take_from};
-use super::{Election, LEAST_ATTEMPT, Stage, View};
+use super::{Election, Stage, View};
 
 /// How long a holder offers, in leases.
 const OFFER_LEASES: u64 = 2;
@@ -89,18 +89,20 @@ impl Election {
         if asked.is_none() && !may_take_from(from, view) {
             return;
         }
-        let ballot = asked.map_or_else(
+        let (ballot, first_asked_at) = asked.map_or_else(
             || {
                 self.seen = self.seen.max(ballot);
-                self.next_ballot(view)
+                (self.next_ballot(view), view.now)
             },
-            |pending| pending.ballot,
+            |pending| (pending.ballot, pending.first_asked_at),
         );
-        let ends_at = view.now.saturating_add((self.settings.lease / 4).max(LEAST_ATTEMPT));
-        self.ask(Pending { from, ballot, asked_at: view.now, again_at: view.now, ends_at }, view);
+        // The holder may have given it already, and nobody serves until its answer is here: for no longer than a lease.
+        let ends_at = view.now.saturating_add(self.settings.lease);
+        let (asked_at, again_at) = (view.now, view.now);
+        self.ask(Pending { from, ballot, first_asked_at, asked_at, again_at, ends_at }, view);
     }
 
-    /// Asks under a new stamp; only a grant that echoes that one will do.
+    /// Asks under a new stamp. On a busy network, the answer to the one before may be under way.
     fn ask(&mut self, request: Pending, view: &View) {
         let again_at = view.now.saturating_add(self.step());
         let Stage::Follower(following) = &mut self.stage else { return };
@@ -184,8 +186,9 @@ impl Election {
     /// The node `from` grants its lease, of which `left` ns were left at a time after `sent_at`, the stamp of the Ask.
     pub fn handle_grant(&mut self, from: u16, ballot: Ballot, sent_at: u64, left: u64, view: &View) {
         let Stage::Follower(Following { pending: Some(pending), .. }) = self.stage else { return };
-        let is_asked_for = (pending.from, pending.ballot, pending.asked_at) == (from, ballot, sent_at);
-        let until = pending.asked_at.saturating_add(serving_time(left));
+        let is_asked_for = (pending.from, pending.ballot) == (from, ballot)
+            && (pending.first_asked_at..=pending.asked_at).contains(&sent_at);
+        let until = sent_at.saturating_add(serving_time(left));
         if !is_asked_for || until <= view.now || !pending.is_possible(view) {
             return;
         }

@@ -311,18 +311,19 @@ fn a_further_offer_is_asked_for_under_the_same_ballot_with_a_new_stamp() {
 }
 
 #[test]
-fn an_ask_is_repeated_with_new_stamps_and_forgotten_after_a_quarter_of_a_lease() {
+fn an_ask_is_repeated_with_new_stamps_and_forgotten_after_a_lease() {
     let mut bench = Bench::asking();
-    for repeat in [OFFERED + STEP, OFFERED + 2 * STEP] {
+    bench.view.holder_until = OFFERED + 2 * T;
+    for repeat in (1..10).map(|number| OFFERED + number * STEP) {
         assert_eq!(bench.deadline(), repeat);
         assert_eq!(bench.at(repeat - 1), []);
         assert_eq!(bench.at(repeat), [asks(5, repeat)]);
     }
-    let end = OFFERED + T / 4;
+    let end = OFFERED + T;
     assert_eq!(bench.deadline(), end);
     assert_eq!(bench.at(end), []);
-    assert_eq!(bench.deadline(), START + T, "the end of the holder's lease");
-    bench.election.handle_grant(2, ballot(5), OFFERED + 2 * STEP, 30 * MS, &bench.view);
+    assert_eq!(bench.deadline(), OFFERED + 2 * T, "the end of the holder's lease");
+    bench.election.handle_grant(2, ballot(5), OFFERED + 9 * STEP, 30 * MS, &bench.view);
     assert_eq!(bench.actions(), []);
 }
 
@@ -366,14 +367,20 @@ fn only_what_was_asked_for_is_taken() {
     assert_eq!(bench.granted(), [], "nothing was");
 }
 
+/// Expected: it counts from the Ask that it is for, which is not always the latest.
 #[test]
-fn where_a_grant_was_lost_the_next_one_is_taken_and_the_late_one_is_not() {
-    let mut bench = Bench::asking();
-    let again = OFFERED + STEP;
-    bench.at(again);
-    assert_eq!(bench.granted(), [], "its stamp is not the latest");
-    bench.election.handle_grant(2, ballot(5), again, 20 * MS, &bench.view);
-    assert_eq!(bench.actions()[1], Action::Arm { until: again + 20 * MS - 20 * MS / 100 });
+fn a_grant_for_any_of_the_asks_is_taken() {
+    for granted in [OFFERED, OFFERED + STEP, OFFERED + 2 * STEP] {
+        let mut bench = Bench::asking();
+        bench.at(OFFERED + STEP);
+        bench.at(OFFERED + 2 * STEP);
+        for stranger in [OFFERED - 1, OFFERED + 2 * STEP + 1] {
+            bench.election.handle_grant(2, ballot(5), stranger, 20 * MS, &bench.view);
+            assert_eq!(bench.actions(), [], "a stamp from before the first Ask, or from after the last one");
+        }
+        bench.election.handle_grant(2, ballot(5), granted, 20 * MS, &bench.view);
+        assert_eq!(bench.actions()[1], Action::Arm { until: granted + 20 * MS - 20 * MS / 100 });
+    }
 }
 
 #[test]
