@@ -76,6 +76,7 @@ const DATA_PLANE: &[&str] = &[
     "dataplane::requests::prepare_is_promised_and_propose_accepted",
     "dataplane::answers::a_quorum_of_accepted_answers_extends_the_lease_word",
     "dataplane::forwarding::while_a_lease_changes_hands_what_comes_for_the_vip_is_kept",
+    "dataplane::vrrp::adverts_of_every_version_reach_the_daemon",
     "dataplane::egress::what_is_from_a_vip_leaves_while_it_is_held_also_without_a_daemon_and_under_the_next_one",
 ];
 const FAILOVER: &[&str] =
