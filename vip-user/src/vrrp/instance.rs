@@ -227,7 +227,8 @@ impl Instance {
         }
     }
 
-    /// An active router that could not say so for three intervals does not know who is active now: it listens first.
+    /// An active router that could not say so for three intervals does not know who is active now: it listens first, for an interval,
+    /// in which whoever is active says so.
     fn look_at_promise(&mut self, now: u64) {
         if let State::Active { promised_until: Some(until), .. } = self.state
             && until <= now
@@ -236,7 +237,7 @@ impl Instance {
             self.actions.push_back(Action::Demoted(Demotion::Lapsed));
             self.active_interval = self.settings.interval;
             let skew = self.settings.timers().skew(self.active_interval);
-            self.state = State::Backup { down_at: now + skew, lower_since: None };
+            self.state = State::Backup { down_at: now + self.active_interval + skew, lower_since: None };
         }
     }
 

@@ -200,8 +200,8 @@ fn one_that_could_not_advertise_for_too_long_comes_back_as_a_backup() {
     let master = Master { address: address(2), priority: 50 };
     let expected = [Action::Disarm, Action::Demoted(Demotion::Lapsed), Action::Follows(Some(master))];
     assert_eq!(actions(&mut instance), expected);
-    // It preempts, after the skew time.
-    assert_eq!(instance.next_deadline(), Some(late + SKEW));
+    // It preempts, when everybody who is active has had the time to say so.
+    assert_eq!(instance.next_deadline(), Some(late + INTERVAL + SKEW));
     let mut modest = active(Settings { preempt: false, ..SETTINGS });
     modest.handle_timeout(late);
     hear(&mut modest, advert(2, 50), late);
