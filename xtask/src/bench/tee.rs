@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use vip_tests::{
     cluster::{Cluster, Status},
@@ -169,7 +169,10 @@ fn runs() -> Result<Runs> {
     let output = Command::new("bpftool").args(["--json", "prog", "show", "name", "vip_tee"]).output();
     let output = output.context("cannot run bpftool")?;
     let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "bpftool: {text}");
+    if !output.status.success() {
+        // There is none, where nothing is teed.
+        return Ok(Runs::default());
+    }
     let programs: OneOrMore =
         serde_json::from_str(&text).with_context(|| format!("bpftool says {text:?}"))?;
     Ok(match programs {
