@@ -78,6 +78,8 @@ const DATA_PLANE: &[&str] = &[
     "dataplane::forwarding::while_a_lease_changes_hands_what_comes_for_the_vip_is_kept",
     "dataplane::vrrp::adverts_of_every_version_reach_the_daemon",
     "dataplane::egress::what_is_from_a_vip_leaves_while_it_is_held_also_without_a_daemon_and_under_the_next_one",
+    "dataplane::tee::fragments_follow_their_first_one",
+    "dataplane::tee::the_holder_sends_each_standby_one_copy_of_what_clients_send",
 ];
 const FAILOVER: &[&str] =
     &["cluster::faults::when_the_holder_is_killed_another_node_serves_and_keeps_serving"];

@@ -82,6 +82,11 @@ fn read_group(field: &Field<'_>, groups: &[Group]) -> Result<String, Failure> {
     let Some(group) = groups.iter().find(|group| group.name == name) else {
         return Err(field.refuse(format!("{name:?} is no group of this file")));
     };
+    if group.protocol.runs().is_some() {
+        return Err(field.refuse(format!(
+            "{name:?} is a group of VRRP: who holds it is not known well enough to let its copies in; a tee takes a lease"
+        )));
+    }
     if group.presence == Presence::Held {
         return Err(field.refuse(format!(
             "{name:?} has presence \"held\": a standby does not have its VIPs, and has no use for copies; set that to \
