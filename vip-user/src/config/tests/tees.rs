@@ -49,6 +49,7 @@ fn a_tee_takes_a_fence_and_vips_that_are_always_at_home() {
     let tee = "group = \"feed\"\nport = 5000";
     for (more, expected) in [
         ("presence = \"held\"\n", "\"feed\" has presence \"held\": a standby does not have its VIPs"),
+        ("protocol = \"vrrp\"\nvrid = 51\n", "\"feed\" is a group of VRRP: who holds it"),
         (
             "vips = [\"10.77.0.100/24\", \"10.78.0.1/24 dev eth1\"]\n",
             "\"feed\" has 10.78.0.1/24 dev eth1: copies go",
