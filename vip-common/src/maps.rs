@@ -163,7 +163,9 @@ pub struct FirstFragment {
     /// When it came: CLOCK_BOOTTIME, ns.
     pub at: u64,
     /// The datagram's destination port.
-    pub port: u64,
+    pub port: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// Value of `ACCEPTORS` (slot → this).

@@ -65,8 +65,7 @@ pub(crate) fn send(context: &TcContext) {
 #[inline(always)]
 fn wanted(context: &TcContext) -> Option<Wanted> {
     // SAFETY: the kernel gave this context.
-    let (kind, index) = unsafe { ((*context.skb.skb).pkt_type, (*context.skb.skb).ifindex) };
-    if kind == OTHERHOST {
+    if unsafe { (*context.skb.skb).pkt_type } == OTHERHOST {
         return None;
     }
     make_readable(context)?;
@@ -81,7 +80,7 @@ fn wanted(context: &TcContext) -> Option<Wanted> {
             group_of6(config, skb.at::<Ipv6>(ip.offset)?.destination).map(|(vip, group)| (vip.slot, group))
         }
     }?;
-    let interface = &tables::served(config, index)?.interface;
+    let interface = &tables::served(config, index(context))?.interface;
     let standbys = STANDBYS.get_ptr_mut(slot.into())?;
     if shared!(standbys, ports).load() == 0 || !is_home(interface) || !is_clients(&skb, group, standbys)? {
         return None;
@@ -95,6 +94,13 @@ fn wanted(context: &TcContext) -> Option<Wanted> {
         port => tee::tee(slot.into(), port),
     }?;
     Some(Wanted { standbys, tee, own: Mac::read(&interface.mac) })
+}
+
+/// Of the interface.
+#[inline(always)]
+fn index(context: &TcContext) -> u32 {
+    // SAFETY: the kernel gave this context.
+    unsafe { (*context.skb.skb).ifindex }
 }
 
 /// Whether this node serves a packet that a client has sent.
@@ -140,8 +146,6 @@ fn send_to_all(context: &TcContext, wanted: &Wanted) {
     let mut skb = Skb(context);
     let Some(ethernet) = skb.at::<Ethernet>(0) else { return };
     let (destination, source) = (Mac::read(&ethernet.destination), Mac::read(&ethernet.source));
-    // SAFETY: the kernel gave this context.
-    let index = unsafe { (*context.skb.skb).ifindex };
     for place in 0..MAX_STANDBYS {
         let standby = tee::standby(wanted.standbys, place);
         if standby == Mac::NONE {
@@ -150,7 +154,7 @@ fn send_to_all(context: &TcContext, wanted: &Wanted) {
         if address(&mut skb, standby, wanted.own).is_none() {
             return;
         }
-        if context.clone_redirect(index, 0).is_ok() {
+        if context.clone_redirect(index(context), 0).is_ok() {
             count(Counter::TeeCopied);
             tee::add_one(shared!(wanted.tee, copied));
         } else {

@@ -167,10 +167,10 @@ fn is_standbys(standbys: *mut Standbys, source: Mac) -> bool {
 /// The address at this place; [`Mac::NONE`] if it is free.
 #[inline(always)]
 pub(crate) fn standby(standbys: *mut Standbys, index: usize) -> Mac {
-    // SAFETY: a field of a map value, and the callers' indices are below the length.
-    let place = unsafe { (&raw mut (*standbys).macs).cast::<u64>().add(index) };
-    // SAFETY: as above; the daemon stores to it meanwhile.
-    Mac::from_bits(unsafe { Shared::new(place) }.load())
+    // SAFETY: a field of a map value.
+    let macs = unsafe { &raw mut (*standbys).macs }.cast::<u64>();
+    // SAFETY: the callers' indices are below the length.
+    Mac::from_bits(unsafe { Shared::new(macs.wrapping_add(index)) }.load())
 }
 
 /// Whether this node serves a group, or has just given it away: what comes up from XDP it has let in before.
@@ -282,7 +282,7 @@ fn halves(address: [u8; 16]) -> [u64; 2] {
 /// Where there is no room, the other fragments are not known.
 #[inline(always)]
 fn remember(key: &Fragmented, port: u16) {
-    let _ = FRAGMENTS.insert(key, FirstFragment { at: now(), port: port.into() }, 0);
+    let _ = FRAGMENTS.insert(key, FirstFragment { at: now(), port: port.into(), reserved: 0 }, 0);
 }
 
 #[inline(always)]
@@ -291,5 +291,5 @@ fn recalled(key: &Fragmented) -> u32 {
     if now().wrapping_sub(shared!(first, at).load()) > FRAGMENTS_COME_WITHIN {
         return UNMATCHED;
     }
-    u32::from(shared!(first, port).load() as u16)
+    shared!(first, port).load()
 }
