@@ -1,11 +1,6 @@
 //! VRRP beside other programs that speak it: real daemons, and keepalived, on virtual wires.
 
-#![expect(
-    clippy::expect_used,
-    clippy::panic,
-    clippy::unwrap_used,
-    reason = "a helper of a test fails like the test"
-)]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a helper of a test fails like the test")]
 
 mod vrrp {
     mod beside;

@@ -1,8 +1,12 @@
 //! One daemon and one keepalived, each as master and as backup of the other.
 
+use std::thread;
+
 use vip_tests::{
     cluster::Cluster,
     lab::{DaemonOptions, VIP, VIP6},
+    net::command_in,
+    wait,
 };
 
 use super::{capture::Capture, keepalived::Keepalived};
@@ -61,6 +65,24 @@ impl Case {
         }
     }
 
+    /// Waits until the client reaches the VIP, at the address where it has to be while node 1 serves.
+    fn wait_reached(&self, cluster: &Cluster) {
+        let vip = if self.ipv6 { VIP6.to_string() } else { VIP.to_string() };
+        let mac = match (self.virtual_mac, self.ipv6) {
+            (false, _) => "",
+            (true, false) => "00:00:5e:00:01:4d",
+            (true, true) => "00:00:5e:00:02:4d",
+        };
+        let client = cluster.lab().client_netns();
+        let reached = wait::until_calmly("the client to reach the VIP", PATIENCE, || {
+            let answered = command_in(&client, "ping")?.args(["-c", "1", "-W", "1", &vip]).output()?;
+            let entry = command_in(&client, "ip")?.args(["neigh", "show", &vip]).output()?;
+            let is_there = String::from_utf8_lossy(&entry.stdout).contains(mac);
+            Ok((answered.status.success() && is_there).then_some(()))
+        });
+        reached.unwrap_or_else(|error| panic!("{error:#}{}", cluster.log_tails()));
+    }
+
     /// Of node 2.
     fn keepalived(&self, cluster: &Cluster) -> Keepalived {
         let mut instance = format!("priority 100\nadvert_int {}\n", self.interval());
@@ -77,9 +99,12 @@ impl Case {
 
 #[test]
 fn each_takes_over_from_the_other_however_it_ends() {
-    for case in CASES {
-        takes_turns(&case);
-    }
+    // They mostly wait, each in a lab of its own.
+    thread::scope(|scope| {
+        for case in &CASES {
+            scope.spawn(|| takes_turns(case));
+        }
+    });
 }
 
 fn takes_turns(case: &Case) {
@@ -98,6 +123,7 @@ fn takes_turns(case: &Case) {
     cluster.restart(1).unwrap();
     wait_state(&cluster, "master");
     keepalived.wait_state("BACKUP");
+    case.wait_reached(&cluster);
     // One that sleeps says nothing, and comes back.
     cluster.daemon(1).unwrap().stop().unwrap();
     keepalived.wait_state("MASTER");
@@ -133,6 +159,7 @@ fn takes_turns(case: &Case) {
     assert_eq!(keepalived.complaints(), [""; 0]);
     keepalived.kill();
     wait_state(&cluster, "master");
+    case.wait_reached(&cluster);
     let keepalived = case.keepalived(&cluster);
     wait_state(&cluster, "backup");
     // Maintenance frees the machine, and what stops says so.

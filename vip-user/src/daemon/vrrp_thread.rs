@@ -254,9 +254,7 @@ impl Driver {
         for plan in plans {
             let (slot, part) = (plan.slot, plan.part);
             let word = self.words.read(slot).lease_until;
-            if !self.routers.contains_key(&slot) {
-                self.routers.insert(slot, Router::new(&plan, clock::now()));
-            }
+            self.routers.entry(slot).or_insert_with(|| Router::new(&plan, clock::now()));
             self.with(slot, |router, now| router.follow(plan, word, now));
             if part == Part::Rests {
                 // Of a former run.
