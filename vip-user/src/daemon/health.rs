@@ -87,7 +87,7 @@ impl HealthSide {
     }
 
     /// Checks that have changed since they were told, and are told now; one that does so all the time is told now and then.
-    fn to_tell(&mut self, now: u64) -> impl Iterator<Item = &Record> {
+    fn take_news(&mut self, now: u64) -> impl Iterator<Item = &Record> {
         self.looked_at.iter_mut().filter_map(move |Look { record, told, pace }| {
             let is_due = record.verdict() != *told && pace.allows(now);
             is_due.then(|| {
@@ -127,7 +127,7 @@ impl ControlPlane {
     /// Tells of checks that have changed too often to be told each time.
     pub(super) fn tell_of_checks(&mut self) {
         let now = clock::now();
-        for record in self.health.to_tell(now) {
+        for record in self.health.take_news(now) {
             self.journal.tell(happening(record));
             self.events.check(event(record), now);
         }
