@@ -28,7 +28,7 @@ use self::{
 use crate::setup;
 
 /// What can be fuzzed: the names of the programs in `fuzz/targets`, and what each of them decodes.
-const TARGETS: [(&str, &str); 10] = [
+const TARGETS: [(&str, &str); 11] = [
     ("message", "datagrams of anybody"),
     ("hello", "the bodies of Hellos, and what a node does that hears them"),
     ("gossip", "what members tell each other beside leases and Hellos, and what comes of events and queries"),
@@ -37,6 +37,7 @@ const TARGETS: [(&str, &str); 10] = [
     ("reply", "answers to these clients, and how they show them"),
     ("configuration", "configuration files"),
     ("key", "key files"),
+    ("advert", "adverts of VRRP"),
     ("import", "configurations of keepalived"),
     ("netlink", "notifications about links and addresses"),
 ];

@@ -41,6 +41,8 @@ const UNWINDER: &str = "libunwind-19-dev";
 const TRAFFIC_TOOLS: [(&str, &str); 1] = [("iperf3", "iperf3")];
 /// What benches compare with, and the Debian packages that have it.
 const PEERS: [(&str, &str); 2] = [("keepalived", "keepalived"), ("ucarp", "ucarp")];
+/// What the tests speak VRRP with, and read it by, likewise.
+const ROUTERS: [(&str, &str); 3] = [("keepalived", "keepalived"), ("vtysh", "frr"), ("tshark", "tshark")];
 /// A compiler with the sources of `core`, for machines where rustup has no nightly with them.
 const TOOLCHAIN_PACKAGES: [&str; 3] = ["rustc-web", "cargo-web", "rust-web-src"];
 /// The newest that uses the LLVM of the Rust compiler, and needs none of its own.
@@ -85,6 +87,11 @@ pub(crate) fn ensure_fronts() -> Result<()> {
     ensure(&FRONT_STEPS)
 }
 
+/// What the tests speak VRRP with; says only what had to be done.
+pub(crate) fn ensure_routers() -> Result<()> {
+    ensure(&ROUTER_STEPS)
+}
+
 /// What it takes to build the fuzz targets beyond [`ensure_build_tools`]; says only what had to be done.
 pub(crate) fn ensure_fuzz_tools() -> Result<()> {
     ensure(&FUZZ_STEPS)
@@ -118,6 +125,8 @@ const TEST_STEPS: [Step; 2] = [tools, bpf_file_system];
 const BROWSER_STEPS: [Step; 1] = [|| install_missing("browser", &BROWSERS)];
 const SERF_STEPS: [Step; 2] = [serf::program, serf::library];
 const FRONT_STEPS: [Step; 1] = [fronts::programs];
+/// Not among those of [`run`], as [`PEER_STEPS`].
+const ROUTER_STEPS: [Step; 1] = [|| install_missing("routers", &ROUTERS)];
 const FUZZ_STEPS: [Step; 1] = [cxx_compiler];
 const VM_STEPS: [Step; 1] = [virtual_machines];
 const DIST_STEPS: [Step; 2] = [|| install_missing("what is shipped", &DIST_TOOLS), unwinder];

@@ -65,6 +65,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
         return Ok(exit_code(vm::passes()?));
     }
     setup::ensure_browser()?;
+    setup::ensure_routers()?;
     lab::sweep_leftovers()?;
     let daemon = build_daemon(Profile::Dev)?;
 
