@@ -132,6 +132,11 @@ fn sum(packet: &Packet<'_>, start: usize, len: usize) -> Sum {
 const MOST: usize = 512;
 
 #[inline(always)]
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "512 bytes at most; a sum of 32 bits, since no length is wrong"
+)]
 fn part<const LEN: usize>(packet: &Packet<'_>, start: usize, len: usize, mut sum: u32) -> u32 {
     if len & LEN == 0 {
         return sum;
