@@ -5,6 +5,7 @@
 mod vrrp {
     mod beside;
     mod capture;
+    mod frr;
     mod keepalived;
     mod moving;
     mod three;

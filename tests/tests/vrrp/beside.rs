@@ -189,6 +189,6 @@ fn write_password(cluster: &mut Cluster) {
     }
 }
 
-fn wait_state(cluster: &Cluster, state: &str) {
+pub(super) fn wait_state(cluster: &Cluster, state: &str) {
     cluster.wait_status(1, state, PATIENCE, |status| status.groups[0].state == state).unwrap();
 }
