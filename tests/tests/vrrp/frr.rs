@@ -117,7 +117,7 @@ impl Frr {
         let (home, netns) = (lab.home(2).join("frr"), lab.node_netns(2));
         fs::create_dir_all(&home).unwrap();
         // The user that Debian's runs as: another one must be of a group that has been compiled in.
-        let user = User::from_name(USER).unwrap().expect("FRR's user");
+        let user = User::from_name(USER).unwrap().unwrap();
         chown(&home, Some(user.uid), Some(user.gid)).unwrap();
         let Family { json, macvlan, mac, key } = *family;
         let ip = |arguments: &[&str]| net::ip(&netns, arguments).unwrap();
