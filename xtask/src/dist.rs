@@ -5,6 +5,7 @@ mod debian;
 mod manuals;
 pub(crate) mod program;
 mod tree;
+mod trial;
 
 use std::{
     env, fs,
@@ -28,6 +29,9 @@ pub(crate) struct Arguments {
     /// Package this program, in place of building one that needs no library
     #[arg(long, value_name = "FILE")]
     program: Option<PathBuf>,
+    /// Try the package: install, use, upgrade and remove it, on a machine made of namespaces; needs root and systemd
+    #[arg(long)]
+    pub(crate) check: bool,
 }
 
 /// Makes all of it, and prints the paths.
@@ -54,6 +58,15 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     let archive = archive(&tree, &out, made_at)?;
     for scratch in [manuals, tree.root().to_owned()] {
         fs::remove_dir_all(scratch)?;
+    }
+    if arguments.check {
+        let home = out.join("machine");
+        fs::create_dir(&home)?;
+        let passed = trial::passes(&package, &home)?;
+        fs::remove_dir(&home)?;
+        if !passed {
+            bail!("{} is not as it should be: see above", package.display());
+        }
     }
     let results = [program, package, archive];
     let sums = checksums(&results, &out)?;

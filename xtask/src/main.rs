@@ -84,6 +84,7 @@ fn dispatch(command: Command) -> Result<ExitCode> {
         Command::Fuzz(arguments) => fuzz::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
         Command::Mutate(arguments) => mutate::run(&arguments),
+        Command::Dist(arguments) if arguments.check => privilege::as_root("dist", || dist::run(&arguments)),
         Command::Dist(arguments) => dist::run(&arguments),
         Command::Bench(arguments) => privilege::as_root("bench", || bench::run(&arguments)),
         Command::Demo(arguments) => privilege::as_root("demo", || demo::run(&arguments)),
