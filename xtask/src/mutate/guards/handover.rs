@@ -19,7 +19,7 @@ const STANDS: Edit = Edit {
     text: "self.follow(&View { lease_until: 0, ..*view });",
     becomes: "self.stand(&View { lease_until: 0, ..*view });",
 };
-const SERVES: &str = "pending.asked_at.saturating_add(serving_time(left))";
+const SERVES: &str = "sent_at.saturating_add(serving_time(left))";
 const GIVES: Edit = Edit {
     file: HANDOVER,
     text: "held(view.lease_until, view.now) && is_granted_here && view.quarantine_until <= view.now",
@@ -119,10 +119,10 @@ pub(super) const GUARDS: &[Guard] = &[
         without: "counts what it was granted from its latest Ask, whichever was answered",
         edits: &[Edit {
             file: HANDOVER,
-            text: "(pending.from, pending.ballot, pending.asked_at) == (from, ballot, sent_at)",
-            becomes: "(pending.from, pending.ballot) == (from, ballot)",
+            text: SERVES,
+            becomes: "pending.asked_at.saturating_add(serving_time(left))",
         }],
-        finder: Finder::Tests { package: "vip-user", names: "where_a_grant_was_lost" },
+        finder: Finder::Tests { package: "vip-user", names: "a_grant_for_any_of_the_asks_is_taken" },
         always: true,
     },
     Guard {
@@ -131,7 +131,7 @@ pub(super) const GUARDS: &[Guard] = &[
         edits: &[Edit {
             file: HANDOVER,
             text: SERVES,
-            becomes: "pending.asked_at.saturating_add(left + serving_time(0))",
+            becomes: "sent_at.saturating_add(left + serving_time(0))",
         }],
         finder: Finder::Nobody {
             stays: "what is left was counted from a word that has the margin of the whole lease in it, and no clock is \
