@@ -58,8 +58,11 @@ impl<const LEN: usize> Shared<[u8; LEN]> {
     #[inline(always)]
     pub(crate) fn ends_are_zero(self) -> bool {
         let bytes = self.0.cast::<u8>();
-        // SAFETY: as in `load`, and within the array; bytes lie at any address.
-        unsafe { bytes.read_volatile() | bytes.wrapping_add(LEN - 1).read_volatile() == 0 }
+        // SAFETY: as in `load`; bytes lie at any address.
+        let first = unsafe { bytes.read_volatile() };
+        // SAFETY: as above, and within the array.
+        let last = unsafe { bytes.wrapping_add(LEN - 1).read_volatile() };
+        first | last == 0
     }
 }
 
