@@ -22,9 +22,10 @@ use crate::{clock, packet_socket, realtime};
 const PRIORITY: i32 = 45;
 /// How often to look whether the next holder serves.
 const LOOK_EVERY: Duration = Duration::from_micros(50);
-/// How long frames are kept and brought on after the next holder's first renewal, in ns: more than a frame takes from one
-/// node to another, and than a service takes to answer what came before; the answer may leave meanwhile.
-const LINGER: u64 = 20_000_000;
+/// How long frames are kept and brought on after the next holder's first renewal, in ns, while answers to what came before may still
+/// leave: more than a frame takes from one node to another, and than a service takes to answer, also where it waits for a processor;
+/// less than the 200 ms after which TCP sends again what nobody has acknowledged.
+pub(crate) const LINGER: u64 = 100_000_000;
 /// Most frames that may wait for their group's next holder.
 const MOST_WAITING: usize = 4096;
 

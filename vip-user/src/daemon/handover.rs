@@ -19,6 +19,7 @@ use super::shared::Shared;
 use crate::clock;
 use crate::config::format_duration;
 use crate::control::{Handover, Reply};
+use crate::courier;
 use crate::election::{Action, Demotion, HandoverFailure, State};
 use crate::status::Member;
 
@@ -29,9 +30,9 @@ const MARGIN: Duration = Duration::from_secs(1);
 /// How often to look whether the new holder renews.
 pub(super) const LOOK_EVERY: Duration = Duration::from_millis(2);
 
-/// How long a node that has handed everything over goes on sending packets on: the new holders announce themselves in the
-/// first milliseconds.
-pub(super) const LINGER: Duration = Duration::from_millis(50);
+/// How long a node that has handed everything over goes on: answers to what came before may leave, and packets are sent on, until the
+/// new holders' announcements have reached all.
+pub(super) const LINGER: Duration = Duration::from_nanos(courier::LINGER);
 
 /// How a handover went; the error is for people.
 type Outcome = Result<(), String>;

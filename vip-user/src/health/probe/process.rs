@@ -89,13 +89,16 @@ mod tests {
         fs::copy("/bin/sleep", &program).unwrap();
         let mut running = Running(Command::new(&program).arg("60").spawn().unwrap());
         let pid = running.0.id();
+        let has_arguments = || !fs::read(format!("/proc/{pid}/cmdline")).unwrap().is_empty();
+        // The kernel says that the program is started, and gives it its arguments after that (load_elf_binary in fs/binfmt_elf.c).
+        while !has_arguments() {}
         assert_eq!(find(name, None).unwrap(), Some(pid));
         assert_eq!(find(name, Some(pid)).unwrap(), Some(pid));
         assert_eq!(find(name, Some(1)).unwrap(), Some(pid));
 
         // Input: dead, and not waited for yet. Expected: it does not run.
         running.0.kill().unwrap();
-        while !fs::read(format!("/proc/{pid}/cmdline")).unwrap().is_empty() {}
+        while has_arguments() {}
         assert_eq!(find(name, Some(pid)).unwrap(), None);
     }
 
