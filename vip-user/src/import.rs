@@ -69,7 +69,7 @@ pub fn import(files: &dyn Files, file: &Path, options: &Options) -> Result<Impor
 fn general(lines: &lines::Lines, model: &model::Model, options: &Options) -> Vec<Remark> {
     let mut remarks = Vec::new();
     let mut say = |place: Option<&Place>, directive: &str, fate, why: String| {
-        remarks.push(Remark { place: place.cloned(), directive: directive.to_owned(), fate, why });
+        remarks.push(Remark::new(place.cloned(), directive, fate, &why));
     };
     let (fate, machines) = match model.nodes {
         Some(nodes @ 3..) => (Fate::Carried, format!("{nodes} machines, as unicast_peer says")),

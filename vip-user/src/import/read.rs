@@ -42,13 +42,9 @@ struct Reader {
 }
 
 impl Reader {
-    fn remark(&mut self, directive: &Directive, fate: Fate, why: impl Into<String>) {
-        self.remarks.push(Remark {
-            place: Some(directive.place.clone()),
-            directive: shown(directive),
-            fate,
-            why: why.into(),
-        });
+    fn remark(&mut self, directive: &Directive, fate: Fate, why: impl AsRef<str>) {
+        let place = Some(directive.place.clone());
+        self.remarks.push(Remark::new(place, &shown(directive), fate, why.as_ref()));
     }
 
     fn carried(&mut self, directive: &Directive) {
@@ -115,14 +111,10 @@ impl Reader {
             self.instances.iter().filter_map(|instance| instance.iface.as_deref()).collect();
         if others.iter().any(|iface| Some(*iface) != self.model.iface.as_deref()) {
             let iface = self.model.iface.clone().unwrap_or_default();
-            self.remarks.push(Remark {
-                place: None,
-                directive: "interfaces".to_owned(),
-                fate: Fate::Changed,
-                why: format!(
-                    "the machines talk to each other on {iface} alone (--iface chooses another one); VIPs elsewhere have \"dev\""
-                ),
-            });
+            let why = format!(
+                "the machines talk to each other on {iface} alone (--iface chooses another one); VIPs elsewhere have \"dev\""
+            );
+            self.remarks.push(Remark::new(None, "interfaces", Fate::Changed, &why));
         }
     }
 

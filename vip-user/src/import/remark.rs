@@ -59,12 +59,23 @@ pub struct Remark {
     pub why: String,
 }
 
+impl Remark {
+    /// What files say must not command a terminal: control characters are replaced.
+    pub(super) fn new(place: Option<Place>, directive: &str, fate: Fate, why: &str) -> Self {
+        let [directive, why] = [directive, why].map(plain);
+        Self { place, directive, fate, why }
+    }
+}
+
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let place = self.place.as_ref().map_or_else(String::new, |place| format!("{place}: "));
         let colon = if self.why.is_empty() { "" } else { ": " };
-        let line = format!("{place}{}{colon}{}", self.directive, self.why);
-        // What files say must not command the terminal.
-        write!(f, "{:<8}  {}", self.fate.as_str(), line.replace(char::is_control, "\u{fffd}"))
+        let Self { directive, why, .. } = self;
+        write!(f, "{:<8}  {}{directive}{colon}{why}", self.fate.as_str(), plain(&place))
     }
 }

@@ -363,3 +363,14 @@ fn whatever_is_made_of_its_words_is_refused_or_valid() {
         }
     }
 }
+
+#[test]
+fn a_control_character_in_a_file_does_not_reach_the_terminal() {
+    let import = imported(
+        "vrrp_instance VI_1 {\n interface eth0\n c\u{1b}[2J 7\n virtual_ipaddress {\n 10.77.0.100\n }\n}\n",
+    );
+    let remark = import.remarks.iter().find(|remark| remark.directive.contains("[2J")).unwrap();
+    for text in [&remark.directive, &remark.to_string()] {
+        assert!(text.contains("c\u{fffd}[2J") && !text.contains(char::is_control), "{text:?}");
+    }
+}
