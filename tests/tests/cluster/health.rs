@@ -11,6 +11,7 @@ use vip_tests::{
     clock::Stamp,
     cluster::{Cluster, Status},
     lab::DaemonOptions,
+    net,
 };
 
 use crate::{
@@ -59,6 +60,33 @@ fn holder_at(cluster: &Cluster, node: u8) -> Option<String> {
 fn assert_seamless(gap: Duration) {
     // Leases that were waited for, or taken anew by an election, would cost more.
     assert!(gap < with_long_leases().lease / 4, "{gap:?}");
+}
+
+/// Input: another interface of the holder, to its servers perhaps, loses its carrier, and has it back.
+#[test]
+fn a_group_leaves_a_node_whose_other_interface_has_no_carrier() {
+    let mut cluster = Cluster::prepare(3, |_| with_long_leases()).unwrap();
+    let section =
+        "\n[[check]]\nname = \"uplink\"\ntype = \"interface\"\ninterface = \"uplink\"\ninterval = \"10ms\"\n";
+    for node in 1..=3 {
+        let netns = cluster.lab().node_netns(node);
+        net::ip(&netns, &["link", "add", "uplink", "type", "veth", "peer", "name", "far"]).unwrap();
+        for end in ["uplink", "far"] {
+            net::ip(&netns, &["link", "set", end, "up"]).unwrap();
+        }
+        cluster.options(node).unwrap().more_of_group.push_str(section);
+        cluster.restart(node).unwrap();
+    }
+    let first = cluster.wait_whole(PATIENCE).unwrap();
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(&cluster, |node| node == first);
+    let netns = cluster.lab().node_netns(first);
+    net::ip(&netns, &["link", "set", "far", "down"]).unwrap();
+    watch.wait_served(&cluster, |node| node != first);
+    wait_state(&cluster, first, "fault");
+    net::ip(&netns, &["link", "set", "far", "up"]).unwrap();
+    wait_state(&cluster, first, "backup");
+    assert_seamless(watch.finish());
 }
 
 #[test]
