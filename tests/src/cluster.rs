@@ -232,7 +232,10 @@ fn holder_if_agreed(statuses: &[Status]) -> Result<u8> {
     for status in statuses {
         let alive = status.alive();
         ensure!(alive == statuses.len(), "{} sees {alive} alive: {status:?}", status.node);
-        let agrees = status.groups.iter().all(|group| group.holder.as_ref() == Some(&master.node));
+        // A router of VRRP knows another one by its address.
+        let address = status.members.iter().find(|member| member.id == master.id).map(|it| &it.address);
+        let is_masters = |holder: &String| *holder == master.node || Some(holder) == address;
+        let agrees = status.groups.iter().all(|group| group.holder.as_ref().is_some_and(is_masters));
         ensure!(agrees, "{} does not see {} as the holder: {status:?}", status.node, master.node);
         let waits = |group: &Group| group.state == "backup" || group.state == "witness";
         let settled = status.id == master.id || status.groups.iter().all(waits);

@@ -25,6 +25,9 @@ use crate::trial::Fault;
 const NODES: u8 = 3;
 /// One VIP more, that a [`Fault::Reload`] brings.
 const MORE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
+/// As keepalived's instances are set: nobody preempts.
+const VRRP: &str =
+    "protocol = \"vrrp\"\nvrid = 77\nadvert_interval = \"10ms\"\nvirtual_mac = false\npreempt = false\n";
 /// How long a peer may take to end after a SIGTERM, and a daemon of ours.
 const EXIT: Duration = Duration::from_secs(60);
 /// A daemon that is killed again sooner is not started at once, by ours as by keepalived's parent process.
@@ -63,6 +66,8 @@ pub(crate) enum Kind {
     OursFast,
     /// vip-user at its defaults: renewal every 10 ms, lease 50 ms
     Ours,
+    /// vip-user speaking VRRPv3 in place of holding leases, adverts every 10 ms
+    OursVrrp,
     /// keepalived, VRRPv3, adverts every 10 ms
     Keepalived,
     /// The same, its backup tracking the master by BFD, 1 ms × 3
@@ -81,6 +86,7 @@ impl Kind {
         match self {
             Self::OursFast => "vip-user 1 ms / 4 ms",
             Self::Ours => "vip-user 10 ms / 50 ms",
+            Self::OursVrrp => "vip-user, VRRP 10 ms",
             Self::Keepalived => "keepalived 10 ms",
             Self::KeepalivedBfd => "keepalived 10 ms, BFD 1 ms × 3",
             Self::KeepalivedDefaults => "keepalived, defaults",
@@ -96,13 +102,13 @@ impl Kind {
 
     /// Whether it is this project's.
     pub(crate) fn is_ours(self) -> bool {
-        matches!(self, Self::OursFast | Self::Ours)
+        matches!(self, Self::OursFast | Self::Ours | Self::OursVrrp)
     }
 
-    /// Whether this can happen to it: only ours hands over, and ucarp is a single process.
+    /// Whether this can happen to it: only a lease is handed over, and ucarp is a single process.
     pub(crate) fn knows(self, fault: Fault) -> bool {
         match fault {
-            Fault::Handover => self.is_ours(),
+            Fault::Handover => matches!(self, Self::OursFast | Self::Ours),
             Fault::Sigkill | Fault::Reload => !matches!(self, Self::Ucarp | Self::UcarpDefaults),
             _ => true,
         }
@@ -146,7 +152,9 @@ impl Kind {
     /// As its program says.
     pub(crate) fn version(self) -> Result<String> {
         match self {
-            Self::OursFast | Self::Ours => Ok(format!("vip-user {}", env!("CARGO_PKG_VERSION"))),
+            Self::OursFast | Self::Ours | Self::OursVrrp => {
+                Ok(format!("vip-user {}", env!("CARGO_PKG_VERSION")))
+            }
             Self::Keepalived | Self::KeepalivedBfd | Self::KeepalivedDefaults => keepalived::version(),
             Self::Ucarp | Self::UcarpDefaults => ucarp::version(),
         }
@@ -155,7 +163,7 @@ impl Kind {
     fn software(self, vips: &[Ipv4Addr], health: Option<&'static str>) -> Software {
         let ours = |options: DaemonOptions| {
             let vips = vips.iter().map(|vip| format!("{vip}/32")).collect();
-            let more_of_group = health.map(health_check).unwrap_or_default();
+            let more_of_group = options.more_of_group.clone() + &health.map(health_check).unwrap_or_default();
             Software::Ours(Box::new(DaemonOptions { vips, more_of_group, ..options }))
         };
         let keepalived =
@@ -168,6 +176,9 @@ impl Kind {
                 ..DaemonOptions::default()
             }),
             Self::Ours => ours(DaemonOptions::default()),
+            Self::OursVrrp => {
+                ours(DaemonOptions { more_of_group: VRRP.to_owned(), ..DaemonOptions::default() })
+            }
             Self::Keepalived => keepalived(Settings::Best),
             Self::KeepalivedBfd => keepalived(Settings::BestWithBfd),
             Self::KeepalivedDefaults => keepalived(Settings::Defaults),
