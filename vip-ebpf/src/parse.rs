@@ -324,10 +324,10 @@ fn ipv4(packet: &Packet<'_>, offset: usize) -> Option<Frame> {
 #[inline(always)]
 fn udp_port(packet: &Packet<'_>, offset: usize, ipv4: &Ipv4) -> Option<u32> {
     let header_len = ipv4.header_len();
-    // RFC 791, section 3.1: a correct header has 5 words at least. In a shorter one, no port is where it should be.
     if ipv4.protocol == vrrp::PROTOCOL {
         return Some(ADVERT);
     }
+    // RFC 791, section 3.1: a correct header has 5 words at least. In a shorter one, no port is where it should be.
     let is_datagram = ipv4.protocol == PROTOCOL_UDP && header_len >= size_of::<Ipv4>();
     if !is_datagram || ipv4.fragment.get() & FRAGMENT_OFFSET != 0 {
         return None;
