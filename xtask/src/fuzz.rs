@@ -23,7 +23,7 @@ use vip_tests::interrupt;
 use self::{
     build::{Instrumentation, Program},
     report::{Outcome, Report},
-    session::Scratch,
+    session::{Effort, Scratch},
 };
 use crate::setup;
 
@@ -42,8 +42,9 @@ const TARGETS: [(&str, &str); 11] = [
     ("netlink", "notifications about links and addresses"),
 ];
 
-/// Of each target in every test run, in seconds: the kept corpus, and a few ten thousand inputs beyond.
-const SHORT: u32 = 3;
+/// Of each target in every test run: the kept corpus, and some thousand inputs beyond, the same ones each time. Finding new ones is
+/// for longer runs.
+const SHORT: Effort = Effort { seconds: 3, seed: Some(1) };
 
 /// Profiles: programs that are quick, and programs that are there sooner.
 const QUICK: &str = "release";
@@ -81,7 +82,7 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
             bail!("an input is for one target: name it, as in `cargo xtask fuzz message --input FILE`")
         }
         (None, programs) => {
-            let report = fuzz(&instrumentation, programs, arguments.seconds)?;
+            let report = fuzz(&instrumentation, programs, Effort { seconds: arguments.seconds, seed: None })?;
             report.print(arguments.json)?;
             report.is_good()
         }
@@ -115,7 +116,7 @@ pub(crate) fn run_briefly(filter: Option<&str>) -> Result<bool> {
 }
 
 /// Runs one target on each processor at a time.
-fn fuzz(instrumentation: &Instrumentation, programs: &[Program], seconds: u32) -> Result<Report> {
+fn fuzz(instrumentation: &Instrumentation, programs: &[Program], effort: Effort) -> Result<Report> {
     let scratch = Scratch::new().context("cannot make a directory for the targets' files")?;
     let next = AtomicUsize::new(0);
     let run_some = || {
@@ -123,7 +124,7 @@ fn fuzz(instrumentation: &Instrumentation, programs: &[Program], seconds: u32) -
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
             let Some(program) = programs.get(number) else { return Ok(outcomes) };
-            outcomes.push((number, session::run(program, seconds, &scratch)?));
+            outcomes.push((number, session::run(program, effort, &scratch)?));
         }
     };
     let processors = thread::available_parallelism().map_or(1, NonZero::get);

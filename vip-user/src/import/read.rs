@@ -147,16 +147,18 @@ impl Reader {
     }
 }
 
-/// The directive in a line, without secrets.
+/// The directive in a line, without secrets: what follows `auth_pass` is one, also where a mistake has it in a word or a line
+/// with something else.
 fn shown(directive: &Directive) -> String {
     const MAX_SHOWN: usize = 100;
-    let text = match directive.keyword() {
-        "auth_pass" => "auth_pass ...".to_owned(),
-        _ => directive.text(),
-    };
+    const SECRET: &str = "auth_pass";
+    let text = directive.text();
     let begin: String = text.chars().take(MAX_SHOWN).collect();
     let dots = if begin.len() < text.len() { "..." } else { "" };
-    format!("{begin}{dots}")
+    match begin.split_once(SECRET) {
+        Some((before, _)) => format!("{before}{SECRET} ..."),
+        None => format!("{begin}{dots}"),
+    }
 }
 
 /// A number of seconds, with a fraction, as keepalived takes it.

@@ -374,3 +374,14 @@ fn a_control_character_in_a_file_does_not_reach_the_terminal() {
         assert!(text.contains("c\u{fffd}[2J") && !text.contains(char::is_control), "{text:?}");
     }
 }
+
+#[test]
+fn a_password_is_not_shown_wherever_a_mistake_has_put_it() {
+    let import = imported(
+        "vrrp_instance VI_1 {\n interface eth0\n auth_pass,s3cret\n nopreempt auth_pass s3cret\n virtual_ipaddress {\n 10.77.0.100\n \
+         auth_pass_s3cret 10.77.0.101\n }\n}\n",
+    );
+    let remarks = import.remarks.iter().map(|remark| remark.to_string()).collect::<Vec<_>>();
+    assert!(remarks.iter().all(|remark| !remark.contains("s3cret")), "{remarks:#?}");
+    assert_eq!(remarks.iter().filter(|remark| remark.contains("auth_pass ...")).count(), 3, "{remarks:#?}");
+}

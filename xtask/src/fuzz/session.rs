@@ -52,9 +52,18 @@ impl Drop for Scratch {
     }
 }
 
-/// Runs a target for so many seconds. It starts from the inputs that are kept and those that earlier runs have found;
+/// How much is tried of each target.
+#[derive(Clone, Copy)]
+pub(super) struct Effort {
+    pub(super) seconds: u32,
+    /// What libFuzzer's choices begin with; none: something else each time.
+    pub(super) seed: Option<u32>,
+}
+
+/// Runs a target. It starts from the inputs that are kept and those that earlier runs have found;
 /// these are in the target directory, and so is what it adds.
-pub(super) fn run(program: &Program, seconds: u32, scratch: &Scratch) -> Result<Outcome> {
+pub(super) fn run(program: &Program, effort: Effort, scratch: &Scratch) -> Result<Outcome> {
+    let Effort { seconds, seed } = effort;
     let name = program.name;
     let [found, crashes] = ["corpus", "crashes"].map(|kind| target_dir().join("fuzz").join(kind).join(name));
     for directory in [&found, &crashes] {
@@ -63,6 +72,7 @@ pub(super) fn run(program: &Program, seconds: u32, scratch: &Scratch) -> Result<
     let mut command = Command::new(&program.path);
     command.arg(&found).arg(&program.kept).args([LONGEST, LARGEST, "-print_final_stats=1"]);
     command.arg(format!("-max_total_time={seconds}")).arg(format!("-artifact_prefix={}/", crashes.display()));
+    command.args(seed.map(|seed| format!("-seed={seed}")));
     if let Some(dictionary) = &program.dictionary {
         command.arg(format!("-dict={}", dictionary.display()));
     }
