@@ -8,6 +8,7 @@ use std::{
     os::unix::process::CommandExt,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
+    thread,
     time::Duration,
 };
 
@@ -29,7 +30,7 @@ const ORDER_SECONDS: &str = "60";
 /// each takes seconds where the processors are busy.
 const EXIT: Duration = Duration::from_secs(60);
 /// How much of the log goes into an error.
-const LOG_TAIL_LINES: usize = 15;
+const LOG_TAIL_LINES: usize = 30;
 
 /// Every lab's cluster is its own segment: one key serves them all.
 const KEY: &str = "00112233445566778899aabbccddeeff\n";
@@ -290,6 +291,10 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        // A test has failed: its daemons may know why.
+        if thread::panicking() {
+            eprintln!("{}", self.log_tail());
+        }
         // Both fail only if it has ended already.
         let _ = killpg(self.pid(), Signal::SIGKILL);
         let _ = self.child.wait();

@@ -25,14 +25,14 @@ const STRANGER: &str = "02:00:00:00:00:42";
 fn a_new_holder_announces_the_vip_in_both_forms_and_the_client_learns_its_mac() {
     let (mut cluster, holder) = three_whole();
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     wait_neighbour(&cluster, holder);
 
     let wire =
         in_netns(&cluster.lab().client_netns(), || packet_socket("eth0", Some(libc::ETH_P_ARP))).unwrap();
     wire.set_nonblocking(true).unwrap();
     cluster.daemon(holder).unwrap().kill().unwrap();
-    let successor = watch.wait_served(&cluster, |node| node != holder).node;
+    let successor = watch.wait_served(|node| node != holder).node;
     for operation in [ArpOperations::Request, ArpOperations::Reply] {
         wait::until("an announcement by the new holder", PATIENCE, || {
             Ok((next_announcement(&wire)? == (operation, mac(successor))).then_some(()))
@@ -51,7 +51,7 @@ fn who_claims_the_vip_is_named_by_all_and_answered_by_the_holder() {
     const CLAIMS: u64 = 5;
     let (mut cluster, holder) = three_whole();
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     let open = || packet_socket("eth0", Some(libc::ETH_P_ARP));
     let wire = in_netns(&cluster.lab().client_netns(), open).unwrap();
     wire.set_nonblocking(true).unwrap();
@@ -89,7 +89,7 @@ fn who_claims_the_vip_is_named_by_all_and_answered_by_the_holder() {
     })
     .unwrap();
     assert!(seen.iter().all(|(_, by)| *by == mac(holder)), "{seen:?}");
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     watch.finish();
 }
 

@@ -29,9 +29,9 @@ fn a_log_that_nobody_reads_holds_nobody_up() {
     // Expected: they serve, hand over, and end as they should.
     let holder = cluster.wait_whole(PATIENCE).unwrap();
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     assert!(cluster.daemon(holder).unwrap().terminate().unwrap().success());
-    watch.wait_served(&cluster, |node| others(holder).contains(&node));
+    watch.wait_served(|node| others(holder).contains(&node));
     watch.finish();
 }
 

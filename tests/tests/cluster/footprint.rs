@@ -80,7 +80,7 @@ fn a_vip_that_something_else_removes_is_put_back_and_served() {
         let netns = cluster.lab().node_netns(1);
         net::ip(&netns, removal).unwrap();
         wait_until("the VIP to be back", || Ok(addresses_of_dummy(cluster.lab()) == [VIP]));
-        watch.wait_served(&cluster, |node| node == 1);
+        watch.wait_served(|node| node == 1);
     }
     watch.finish();
 }
@@ -94,7 +94,7 @@ fn a_changed_mtu_is_told_and_the_vip_served_on() {
     let daemon = cluster.daemon(1).unwrap();
     let told = || Ok(daemon.log().contains("packets of up to 1400 bytes (before: 1500)"));
     wait_until("the new MTU in the log", told);
-    watch.wait_served(&cluster, |node| node == 1);
+    watch.wait_served(|node| node == 1);
     watch.finish();
 }
 

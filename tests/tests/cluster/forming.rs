@@ -44,7 +44,7 @@ fn a_cluster_that_was_stopped_as_a_whole_comes_back_with_its_configuration() {
         cluster.restart(node).unwrap();
     }
     cluster.wait_whole_among(&[2, 3], PATIENCE).unwrap();
-    watch.wait_served(&cluster, |node| node != 1);
+    watch.wait_served(|node| node != 1);
     cluster.restart(1).unwrap();
     cluster.wait_whole(PATIENCE).unwrap();
     assert_one_configuration(&cluster);
@@ -55,7 +55,7 @@ fn a_cluster_that_was_stopped_as_a_whole_comes_back_with_its_configuration() {
 fn a_cluster_whose_daemons_were_all_killed_comes_back_without_a_moment_of_two_holders() {
     let (mut cluster, holder) = three_whole();
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     for node in 1..=3 {
         cluster.daemon(node).unwrap().kill().unwrap();
     }
@@ -63,7 +63,7 @@ fn a_cluster_whose_daemons_were_all_killed_comes_back_without_a_moment_of_two_ho
         cluster.restart(node).unwrap();
     }
     let holder = cluster.wait_whole(PATIENCE).unwrap();
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     assert_one_configuration(&cluster);
     watch.finish();
 }

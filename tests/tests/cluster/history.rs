@@ -81,7 +81,7 @@ fn wait_for(cluster: &Cluster, node: u8, kind: &str, wanted: impl Fn(&Value) -> 
         Ok(entries(&output.stdout).into_iter().find(|entry| entry["kind"] == kind && wanted(entry)))
     };
     let found = wait::until_calmly(&format!("{kind} in the journal of node {node}"), PATIENCE, look);
-    found.unwrap_or_else(|error| panic!("{error:#}{}", cluster.log_tails()))
+    found.unwrap_or_else(|error| panic!("{error:#}"))
 }
 
 /// `history` as an operator has it whose configuration says where everything is.

@@ -32,7 +32,7 @@ fn an_ipv6_vip_answers_pings_and_moves_with_its_group() {
     let (mut cluster, holder) = three_with_ipv6(&DaemonOptions::default());
     let watch = Watch::start(cluster.lab());
     let oracle = NdpOracle::start(cluster.lab(), VIP6).unwrap();
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     wait_ping(&cluster);
     wait_neighbour(&cluster, holder);
     let replies = |status: &vip_tests::cluster::Status| status.counters["nd_replies"] > 0;
@@ -40,7 +40,7 @@ fn an_ipv6_vip_answers_pings_and_moves_with_its_group() {
 
     let broken = Stamp::now();
     cluster.daemon(holder).unwrap().kill().unwrap();
-    let successor = watch.wait_served_after(&cluster, broken, |node| node != holder);
+    let successor = watch.wait_served_after(broken, |node| node != holder);
     wait_report(&oracle, "an announcement by the new holder", |report| {
         report.announced_by.last() == Some(&mac(successor.node))
     });

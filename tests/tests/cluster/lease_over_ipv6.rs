@@ -78,14 +78,14 @@ fn addresses(cluster: &Cluster, node: u8) -> Vec<String> {
 
 fn fails_over_and_hands_over(cluster: &mut Cluster, holder: u8) {
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     let broken = Stamp::now();
     cluster.daemon(holder).unwrap().kill().unwrap();
-    let successor = watch.wait_served_after(cluster, broken, |node| node != holder);
+    let successor = watch.wait_served_after(broken, |node| node != holder);
     cluster.restart(holder).unwrap();
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), successor.node);
     let asked = Stamp::now();
     assert!(cluster.daemon(successor.node).unwrap().terminate().unwrap().success());
-    watch.wait_served_after(cluster, asked, |node| node != successor.node);
+    watch.wait_served_after(asked, |node| node != successor.node);
     watch.finish();
 }

@@ -8,7 +8,7 @@ use crate::{PATIENCE, cluster::watch::Watch, others, three_whole};
 fn a_holder_that_only_the_client_hears_stops_answering_by_itself() {
     let (mut cluster, holder) = three_whole();
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
 
     for node in others(holder) {
         cluster.lab().cable(node).pull().unwrap();
@@ -22,7 +22,7 @@ fn a_holder_that_only_the_client_hears_stops_answering_by_itself() {
         cluster.lab().cable(node).plug().unwrap();
     }
     cluster.wait_whole(PATIENCE).unwrap();
-    watch.wait_served(&cluster, |_| true);
+    watch.wait_served(|_| true);
     watch.finish();
 }
 
@@ -45,7 +45,7 @@ fn one_of_three_never_becomes_master_and_two_do() {
     assert_eq!(status.groups[0].transitions, transitions, "it was never master in between: {status:?}");
 
     cluster.lab().cable(second).plug().unwrap();
-    let served = watch.wait_served(&cluster, |node| node == alone || node == second);
+    let served = watch.wait_served(|node| node == alone || node == second);
     assert_eq!(cluster.wait_whole_among(&[alone, second], PATIENCE).unwrap(), served.node);
     watch.finish();
 }
@@ -56,7 +56,7 @@ fn a_witness_gives_its_vote_to_others_and_never_holds() {
     let watch = Watch::start(cluster.lab());
     cluster.lab().cable(holder).pull().unwrap();
     let third = others(holder).into_iter().find(|node| *node != witness).unwrap();
-    watch.wait_served(&cluster, |node| node == third);
+    watch.wait_served(|node| node == third);
     cluster.lab().cable(holder).plug().unwrap();
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), third);
 

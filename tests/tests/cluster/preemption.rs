@@ -18,7 +18,7 @@ const FIT: u8 = 3;
 fn a_fitter_node_that_comes_back_takes_over_if_preemption_is_on() {
     let (cluster, _) = fitter_node_back("preempt = true\npreempt_delay = \"300ms\"");
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == FIT);
+    watch.wait_served(|node| node == FIT);
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), FIT);
     watch.finish();
 }
@@ -27,8 +27,8 @@ fn a_fitter_node_that_comes_back_takes_over_if_preemption_is_on() {
 fn a_fitter_node_takes_over_without_a_gap_worth_naming() {
     let (mut cluster, holder) = fitter_node_back("preempt = true\npreempt_delay = \"3s\"");
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
-    watch.wait_served(&cluster, |node| node == FIT);
+    watch.wait_served(|node| node == holder);
+    watch.wait_served(|node| node == FIT);
     let gap = watch.finish();
     assert!(gap < with_long_leases().lease / 4, "{gap:?}");
     let log = cluster.daemon(holder).unwrap().log();
@@ -59,13 +59,13 @@ fn a_group_that_is_moved_from_a_node_that_preempts_comes_back_without_a_gap_wort
     cluster.wait_status(FIT, "to hold", PATIENCE, Status::is_master).unwrap();
     cluster.wait_whole(PATIENCE).unwrap();
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == FIT);
+    watch.wait_served(|node| node == FIT);
     let there = hand_over(&cluster, FIT, &["web", "--to", "lb1"]);
-    assert!(there.status.success(), "{there:?}{}", cluster.log_tails());
-    watch.wait_served(&cluster, |node| node == FIT);
-    assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), FIT, "{}", cluster.log_tails());
+    assert!(there.status.success(), "{there:?}");
+    watch.wait_served(|node| node == FIT);
+    assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), FIT);
     let gap = watch.finish();
-    assert!(gap < with_long_leases().lease / 4, "{gap:?}{}", cluster.log_tails());
+    assert!(gap < with_long_leases().lease / 4, "{gap:?}");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn stays_backup(group: &str) {
     for _ in 0..4 {
         watch.let_it_ask();
     }
-    assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), holder, "{}", cluster.log_tails());
+    assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), holder);
     watch.finish();
 }
 

@@ -28,19 +28,19 @@ const DUMMY: &str = "vip-eth0";
 fn the_vip_is_on_the_holder_alone_and_programs_on_backups_reach_it() {
     let (mut cluster, holder) = three_with(&held());
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     wait_on(&cluster, holder);
     wait_answered(&cluster, holder);
 
     let next = others(holder)[0];
     assert_done(&hand_over(&cluster, holder, &["--to", &format!("lb{next}")]), &[("web", next)]);
-    watch.wait_served(&cluster, |node| node == next);
+    watch.wait_served(|node| node == next);
     wait_on(&cluster, next);
     wait_answered(&cluster, next);
 
     // Input: a holder that dies with its supervisor, if it has one. Expected: its VIP is off again when it is back.
     cluster.daemon(next).unwrap().kill().unwrap();
-    let successor = watch.wait_served(&cluster, |node| node != next).node;
+    let successor = watch.wait_served(|node| node != next).node;
     cluster.restart(next).unwrap();
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), successor);
     wait_on(&cluster, successor);
@@ -54,7 +54,7 @@ fn a_daemon_that_is_started_again_on_a_running_lease_leaves_the_vip_where_it_is(
     let (mut cluster, holder) = three_with(&options);
     let watch = Watch::start(cluster.lab());
     wait_on(&cluster, holder);
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     let before = cluster.status(holder).unwrap().groups[0].ballot.clone();
     let probed = vip_tests::clock::Stamp::now();
     cluster.daemon(holder).unwrap().signal_supervised(nix::sys::signal::Signal::SIGKILL).unwrap();
@@ -63,9 +63,9 @@ fn a_daemon_that_is_started_again_on_a_running_lease_leaves_the_vip_where_it_is(
             status.is_master() && status.groups[0].ballot != before
         })
         .unwrap();
-    watch.wait_served_after(&cluster, probed, |node| node == holder);
+    watch.wait_served_after(probed, |node| node == holder);
     let gap = watch.finish();
-    assert!(gap.is_zero(), "probes were lost for {gap:?}{}", cluster.log_tails());
+    assert!(gap.is_zero(), "probes were lost for {gap:?}");
 }
 
 fn held() -> DaemonOptions {

@@ -12,7 +12,7 @@ fn nodes_with_a_list_of_peers_form_a_cluster_and_fail_over() {
     let watch = Watch::start(cluster.lab());
     let broken = Stamp::now();
     cluster.daemon(holder).unwrap().kill().unwrap();
-    let successor = watch.wait_served_after(&cluster, broken, |node| node != holder);
+    let successor = watch.wait_served_after(broken, |node| node != holder);
     cluster.restart(holder).unwrap();
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), successor.node);
     watch.finish_after_takeover(holder, successor);
@@ -22,7 +22,7 @@ fn nodes_with_a_list_of_peers_form_a_cluster_and_fail_over() {
 fn a_cluster_without_a_key_works_and_says_that_it_is_insecure() {
     let (cluster, holder) = three_with(&DaemonOptions { insecure: true, ..DaemonOptions::default() });
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     watch.finish();
     for node in 1..=3 {
         assert!(cluster.status(node).unwrap().insecure);

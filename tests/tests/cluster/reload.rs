@@ -41,7 +41,7 @@ fn vips_and_groups_come_and_go_under_a_lease_that_does_not_notice() {
     let services = services.map(|(node, vip)| Responder::start(cluster.lab(), node, vip).unwrap());
     let _services: Vec<_> = services.collect();
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     let before = cluster.status(holder).unwrap();
 
     // A VIP more in the group that is held, and a group more.
@@ -81,25 +81,25 @@ fn vips_and_groups_come_and_go_under_a_lease_that_does_not_notice() {
     }
     assert_eq!(assert_done(&reload(&cluster, holder)), "nothing has changed\n");
 
-    assert_eq!(lease(&cluster.status(holder).unwrap()), lease(&before), "{}", cluster.log_tails());
+    assert_eq!(lease(&cluster.status(holder).unwrap()), lease(&before));
     watch.let_it_ask();
     let gap = watch.finish();
-    assert!(gap.is_zero(), "probes were lost for {gap:?}{}", cluster.log_tails());
+    assert!(gap.is_zero(), "probes were lost for {gap:?}");
 }
 
 #[test]
 fn a_holder_that_is_to_be_a_witness_hands_over() {
     let (mut cluster, holder) = three_with(&with_long_leases());
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     cluster.options(holder).unwrap().more_of_group = "priority = 0\n".to_owned();
     let said = assert_done(&reload(&cluster, holder));
     assert_eq!(said, "group \"web\": priority is 0 now, and was 100\n");
-    watch.wait_served(&cluster, |node| node != holder);
+    watch.wait_served(|node| node != holder);
     let is_witness = |status: &Status| status.groups[0].state == "witness";
     cluster.wait_status(holder, "to be a witness", PATIENCE, is_witness).unwrap();
     let gap = watch.finish();
-    assert!(gap < with_long_leases().lease / 4, "{gap:?}{}", cluster.log_tails());
+    assert!(gap < with_long_leases().lease / 4, "{gap:?}");
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn what_is_set_anew_takes_effect_under_a_lease_that_does_not_notice() {
     let (mut cluster, holder) = three_with(&with_long_leases());
     let [node, _] = others(holder);
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |served_by| served_by == holder);
+    watch.wait_served(|served_by| served_by == holder);
     let before = cluster.status(holder).unwrap();
 
     let former = with_long_leases().interval;
@@ -189,17 +189,17 @@ fn what_is_set_anew_takes_effect_under_a_lease_that_does_not_notice() {
     let failed = format!("check-passed well:\ncheck-failed well: {} is there\n", sick.display());
     wait_told(&told, &failed);
     fs::remove_file(&sick).unwrap();
-    assert_eq!(lease(&cluster.status(holder).unwrap()), lease(&before), "{}", cluster.log_tails());
+    assert_eq!(lease(&cluster.status(holder).unwrap()), lease(&before));
     assert!(!notified.exists());
 
     let options = cluster.options(node).unwrap();
     options.priority = 200;
     options.more_of_group = format!("{notify}preempt = true\n");
     assert_done(&reload(&cluster, node));
-    watch.wait_served(&cluster, |served_by| served_by == node);
+    watch.wait_served(|served_by| served_by == node);
     wait_told(&notified, "MASTER\n");
     let gap = watch.finish();
-    assert!(gap < with_long_leases().lease / 4, "{gap:?}{}", cluster.log_tails());
+    assert!(gap < with_long_leases().lease / 4, "{gap:?}");
 }
 
 /// How many lease messages the data plane of this node has answered.
@@ -214,7 +214,7 @@ fn keys_rotate_without_a_lost_probe_or_another_holder() {
     const NEW: &str = "ffeeddccbbaa99887766554433221100\n";
     let (mut cluster, holder) = three_with(&DaemonOptions { key: OLD.to_owned(), ..with_long_leases() });
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     let before = cluster.status(holder).unwrap();
     let steps = [
         (format!("{OLD}{NEW}"), "cluster.key_file: two keys verify now, and the same one signs\n"),
@@ -229,11 +229,11 @@ fn keys_rotate_without_a_lost_probe_or_another_holder() {
         }
     }
     let now = cluster.status(holder).unwrap();
-    assert_eq!(lease(&now), lease(&before), "{}", cluster.log_tails());
-    assert_eq!(now.counters["rejected"], before.counters["rejected"], "{}", cluster.log_tails());
+    assert_eq!(lease(&now), lease(&before));
+    assert_eq!(now.counters["rejected"], before.counters["rejected"]);
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), holder);
     let gap = watch.finish();
-    assert!(gap.is_zero(), "probes were lost for {gap:?}{}", cluster.log_tails());
+    assert!(gap.is_zero(), "probes were lost for {gap:?}");
 }
 
 /// Has the daemon of this node follow its options as they are now.

@@ -58,13 +58,13 @@ fn a_vip_moves_from_a_vlan_to_a_bond_and_a_macvlan() {
         let watch = Watch::start(cluster.lab());
         let mut holder = first;
         for next in others(first).into_iter().chain([first]) {
-            watch.wait_served(&cluster, |node| node == holder);
+            watch.wait_served(|node| node == holder);
             assert_done(&hand_over(&cluster, holder, &["--to", &format!("lb{next}")]), &[("web", next)]);
             holder = next;
         }
-        watch.wait_served(&cluster, |node| node == first);
+        watch.wait_served(|node| node == first);
         assert!(cluster.daemon(first).unwrap().terminate().unwrap().success());
-        let successor = watch.wait_served(&cluster, |node| node != first);
+        let successor = watch.wait_served(|node| node != first);
         watch.finish_after_takeover(first, successor);
     }
 }
@@ -103,9 +103,9 @@ fn serves_and_fails_over(kind: Stack, best: &str) {
         assert_eq!(status["xdp_reason"].is_null(), expected == "native", "{status}");
 
         let watch = Watch::start(cluster.lab());
-        watch.wait_served(&cluster, |node| node == victim);
+        watch.wait_served(|node| node == victim);
         assert!(cluster.daemon(victim).unwrap().terminate().unwrap().success());
-        let successor = watch.wait_served(&cluster, |node| node != victim);
+        let successor = watch.wait_served(|node| node != victim);
         cluster.restart(victim).unwrap();
         assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), successor.node);
         watch.finish_after_takeover(victim, successor);

@@ -26,9 +26,9 @@ fn another_node_serves_while_a_new_program_file_takes_over_in_place() {
     let mut files = Files::new("in-place");
     let (mut cluster, former) = files.nodes(3);
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == former);
+    watch.wait_served(|node| node == former);
     let new = upgrade(&mut cluster, &mut files, former);
-    let next = watch.wait_served(&cluster, |node| node != former).node;
+    let next = watch.wait_served(|node| node != former).node;
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), next);
 
     // By a signal to the supervisor, while another file is there already.
@@ -41,9 +41,9 @@ fn another_node_serves_while_a_new_program_file_takes_over_in_place() {
     });
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), next);
     let gap = watch.finish();
-    assert!(gap < with_long_leases().lease / 4, "{gap:?}{}", cluster.log_tails());
+    assert!(gap < with_long_leases().lease / 4, "{gap:?}");
     // What the former ones have left is not in the way of an orderly end.
-    assert!(cluster.daemon(former).unwrap().terminate().unwrap().success(), "{}", cluster.log_tails());
+    assert!(cluster.daemon(former).unwrap().terminate().unwrap().success());
 }
 
 /// Input: a node that nobody can take anything from. Expected: its next daemon goes on with the lease, and no probe is lost.
@@ -52,13 +52,13 @@ fn what_nobody_can_take_is_served_on_while_a_new_program_file_takes_over() {
     let mut files = Files::new("alone");
     let (mut cluster, holder) = files.nodes(1);
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     upgrade(&mut cluster, &mut files, holder);
     let goes_on = |status: &Status| status.is_master();
     cluster.wait_status(holder, "to have renewed its lease", PATIENCE, goes_on).unwrap();
     watch.let_it_ask();
     let gap = watch.finish();
-    assert!(gap.is_zero(), "probes were lost for {gap:?}{}", cluster.log_tails());
+    assert!(gap.is_zero(), "probes were lost for {gap:?}");
 }
 
 /// Has a new file take over from a node's daemon, as the same process; gives the file's inode.
@@ -67,7 +67,7 @@ fn upgrade(cluster: &mut Cluster, files: &mut Files, node: u8) -> u64 {
     let new = files.replace(node);
     let output = cluster.order(node, &["upgrade"]).unwrap();
     let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-    assert!(output.status.success(), "{said}{}", cluster.log_tails());
+    assert!(output.status.success(), "{said}");
     assert!(said.ends_with("has taken over, in place\n"), "{said}");
     assert_eq!(cluster.daemon(node).unwrap().pid(), supervisor);
     for pid in [supervisor, cluster.daemon(node).unwrap().supervised().unwrap().unwrap()] {
@@ -107,7 +107,7 @@ fn a_file_that_is_no_program_or_refuses_the_configuration_changes_nothing() {
     assert_eq!(cluster.daemon(holder).unwrap().supervised().unwrap(), daemon);
     let lease =
         |status: &Status| (status.is_master(), status.groups[0].ballot.clone(), status.groups[0].transitions);
-    assert_eq!(lease(&cluster.status(holder).unwrap()), lease(&before), "{}", cluster.log_tails());
+    assert_eq!(lease(&cluster.status(holder).unwrap()), lease(&before));
 }
 
 /// Input: a file that says that it has another XDP program. Expected: another node serves before this one ends, without a gap.
@@ -116,7 +116,7 @@ fn a_program_with_another_data_plane_takes_over_after_a_handover() {
     let mut files = Files::new("other");
     let (cluster, holder) = files.nodes(3);
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     let (path, real) = (files.of(holder), daemon_binary().unwrap());
     fs::remove_file(&path).unwrap();
     let script = format!(
@@ -127,11 +127,11 @@ fn a_program_with_another_data_plane_takes_over_after_a_handover() {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     let output = cluster.order_by(&real, holder, &["upgrade"]).unwrap();
     let said = [&output.stdout[..], &output.stderr].map(String::from_utf8_lossy).concat();
-    assert_eq!(said, "version 9.9.9 has taken over, with another XDP program\n", "{}", cluster.log_tails());
-    let next = watch.wait_served(&cluster, |node| node != holder).node;
+    assert_eq!(said, "version 9.9.9 has taken over, with another XDP program\n");
+    let next = watch.wait_served(|node| node != holder).node;
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), next);
     let gap = watch.finish();
-    assert!(gap < with_long_leases().lease / 4, "{gap:?}{}", cluster.log_tails());
+    assert!(gap < with_long_leases().lease / 4, "{gap:?}");
 }
 
 #[test]

@@ -23,7 +23,7 @@ fn the_clients_entry_stays_while_the_vip_moves_and_nothing_is_left_at_the_end() 
     (1..=3).for_each(|node| cluster.restart(node).unwrap());
     let holder = cluster.wait_whole(PATIENCE).unwrap();
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     let entry = wait_entry(&cluster);
     for node in 1..=3 {
         assert!(taken_in(&cluster, node).unwrap().contains(&entry), "node {node} does not take in {entry}");
@@ -31,11 +31,11 @@ fn the_clients_entry_stays_while_the_vip_moves_and_nothing_is_left_at_the_end() 
 
     let next = others(holder)[0];
     assert_done(&hand_over(&cluster, holder, &["--to", &format!("lb{next}")]), &[("web", next)]);
-    watch.wait_served(&cluster, |node| node == next);
+    watch.wait_served(|node| node == next);
     assert_eq!(wait_entry(&cluster), entry);
 
     cluster.daemon(next).unwrap().kill().unwrap();
-    let successor = watch.wait_served(&cluster, |node| node != next);
+    let successor = watch.wait_served(|node| node != next);
     assert_eq!(wait_entry(&cluster), entry);
     cluster.restart(next).unwrap();
     assert_eq!(cluster.wait_whole(PATIENCE).unwrap(), successor.node);
@@ -53,11 +53,11 @@ fn the_clients_entry_stays_while_the_vip_moves_and_nothing_is_left_at_the_end() 
 fn a_handover_costs_next_to_nothing() {
     let (cluster, mut holder) = three_with(&virtual_mac());
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     for _ in 0..4 {
         let next = others(holder)[0];
         assert_done(&hand_over(&cluster, holder, &["--to", &format!("lb{next}")]), &[("web", next)]);
-        watch.wait_served(&cluster, |node| node == next);
+        watch.wait_served(|node| node == next);
         holder = next;
     }
     let gap = watch.finish();

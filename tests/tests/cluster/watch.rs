@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use vip_tests::{clock::Stamp, cluster::Cluster, lab::Lab, prober::Answer, wait};
+use vip_tests::{clock::Stamp, lab::Lab, prober::Answer, wait};
 
 use crate::PATIENCE;
 
@@ -19,18 +19,13 @@ impl Watch {
     }
 
     /// Waits for an answer of a node that `by` accepts to a probe sent from now on.
-    pub(super) fn wait_served(&self, cluster: &Cluster, by: impl Fn(u8) -> bool) -> Answer {
-        self.wait_served_after(cluster, Stamp::now(), by)
+    pub(super) fn wait_served(&self, by: impl Fn(u8) -> bool) -> Answer {
+        self.wait_served_after(Stamp::now(), by)
     }
 
-    pub(super) fn wait_served_after(
-        &self,
-        cluster: &Cluster,
-        after: Stamp,
-        by: impl Fn(u8) -> bool,
-    ) -> Answer {
+    pub(super) fn wait_served_after(&self, after: Stamp, by: impl Fn(u8) -> bool) -> Answer {
         let answer = self.0.wait_served_after(after, by);
-        answer.unwrap_or_else(|error| panic!("{error:#}{}", cluster.log_tails()))
+        answer.unwrap_or_else(|error| panic!("{error:#}"))
     }
 
     /// Whether `node` has answered a probe that was sent at `after` or later.

@@ -33,7 +33,7 @@ const OTHER_VIP: &str = "10.77.0.101/32";
 fn without_xdp_the_vip_is_on_the_holder_alone_and_status_says_that_nothing_fences_it() {
     let (mut cluster, holder) = three_with(&off(with_long_leases()));
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     wait_on(&cluster, &[holder]);
     for node in 1..=3 {
         let traces = Traces::of(cluster.lab(), node).unwrap();
@@ -42,7 +42,7 @@ fn without_xdp_the_vip_is_on_the_holder_alone_and_status_says_that_nothing_fence
         let status = status(&mut cluster, node);
         assert_eq!((&status["xdp"], &status["egress_fence"]), (&Value::from("off"), &Value::from(false)));
         assert_eq!(status["xdp_reason"], "as configured (node.xdp, --xdp)");
-        assert!(cluster.daemon(node).unwrap().log().contains("NO FENCE"), "{}", cluster.log_tails());
+        assert!(cluster.daemon(node).unwrap().log().contains("NO FENCE"));
         let text = cluster.order(node, &["status"]).unwrap();
         assert!(String::from_utf8_lossy(&text.stdout).contains("NO FENCE"), "{text:?}");
     }
@@ -90,11 +90,11 @@ fn without_xdp_a_holder_that_is_cut_off_serves_no_more() {
 fn without_xdp_groups_are_handed_over_and_never_served_twice() {
     let (cluster, mut holder) = three_with(&off(with_long_leases()));
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == holder);
+    watch.wait_served(|node| node == holder);
     for round in 0..6 {
         let to = others(holder)[round / 2 % 2];
         assert_done(&hand_over(&cluster, holder, &["web", "--to", &format!("lb{to}")]), &[("web", to)]);
-        watch.wait_served(&cluster, |node| node == to);
+        watch.wait_served(|node| node == to);
         wait_on(&cluster, &[to]);
         holder = to;
     }
@@ -137,7 +137,7 @@ fn what_a_killed_daemon_without_xdp_has_left_is_taken_off_by_the_next_start() {
         cluster.wait_status(1, "to hold", PATIENCE, Status::is_master).unwrap();
         let link = if args[1] == "off" { "eth0" } else { "vip-eth0" };
         wait_until("the other VIP", || Ok(addresses(&cluster, 1, link)?.contains(&OTHER_VIP.to_owned())));
-        assert!(!is_on(&cluster, 1), "{}", cluster.log_tails());
+        assert!(!is_on(&cluster, 1));
         assert!(cluster.daemon(1).unwrap().terminate().unwrap().success());
         assert_eq!(Traces::of(cluster.lab(), 1).unwrap(), before);
     }
@@ -159,7 +159,7 @@ fn what_a_killed_daemon_with_xdp_has_left_is_taken_off_by_a_start_without() {
     assert!(!during.links["eth0"].xdp && during.pins.is_empty(), "{during:?}");
     assert_eq!(during.sysctls, before.sysctls);
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == 1);
+    watch.wait_served(|node| node == 1);
     watch.finish();
     assert!(cluster.daemon(1).unwrap().terminate().unwrap().success());
     assert_eq!(Traces::of(cluster.lab(), 1).unwrap(), before);
@@ -190,16 +190,16 @@ fn a_node_without_xdp_and_nodes_with_it_are_one_cluster() {
     if holder != OFF {
         assert_done(&hand_over(&cluster, holder, &["--to", "lb1"]), &[("web", OFF)]);
     }
-    watch.wait_served(&cluster, |node| node == OFF);
+    watch.wait_served(|node| node == OFF);
     assert_done(&hand_over(&cluster, OFF, &["--to", "lb2"]), &[("web", 2)]);
-    watch.wait_served(&cluster, |node| node == 2);
+    watch.wait_served(|node| node == 2);
     assert!(!is_on(&cluster, OFF));
 
     // Input: the third node is cut off, and the holder's daemon killed. Expected: its data plane, which
     // lives, votes for the node without XDP.
     cluster.lab().cable(3).pull().unwrap();
     cluster.daemon(2).unwrap().kill().unwrap();
-    let successor = watch.wait_served(&cluster, |node| node == OFF);
+    let successor = watch.wait_served(|node| node == OFF);
     wait_on(&cluster, &[OFF]);
     cluster.restart(2).unwrap();
     cluster.lab().cable(3).plug().unwrap();
@@ -218,11 +218,11 @@ fn a_witness_without_xdp_votes_and_never_holds() {
     let victim = cluster.wait_whole(PATIENCE).unwrap();
     assert_eq!(cluster.status(WITNESS).unwrap().groups[0].state, "witness");
     let watch = Watch::start(cluster.lab());
-    watch.wait_served(&cluster, |node| node == victim);
+    watch.wait_served(|node| node == victim);
     let broken = Stamp::now();
     // Without the witness, the one that is left is no majority.
     cluster.lab().cable(victim).pull().unwrap();
-    let successor = watch.wait_served_after(&cluster, broken, |node| node != victim);
+    let successor = watch.wait_served_after(broken, |node| node != victim);
     assert_ne!(successor.node, WITNESS);
     assert!(!is_on(&cluster, WITNESS));
     watch.finish();

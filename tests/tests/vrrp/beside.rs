@@ -80,7 +80,7 @@ impl Case {
             let is_there = String::from_utf8_lossy(&entry.stdout).contains(mac);
             Ok((answered.status.success() && is_there).then_some(()))
         });
-        reached.unwrap_or_else(|error| panic!("{error:#}{}", cluster.log_tails()));
+        reached.unwrap_or_else(|error| panic!("{error:#}"));
     }
 
     /// Of node 2.
