@@ -23,7 +23,7 @@ const LOWEST_PRIORITY: i32 = 19;
 const RACES: [&str; 2] = ["dataplane::races::", "dataplane::differential::concurrency::"];
 
 /// Tests of clusters that mostly wait, most of them with leases of a second: of nothing that a late thread could change.
-const PATIENT: [&str; 17] = [
+const PATIENT: [&str; 16] = [
     "cluster::egress::",
     "cluster::events::",
     "cluster::gossip::",
@@ -40,7 +40,6 @@ const PATIENT: [&str; 17] = [
     "cluster::virtual_mac::",
     "cluster::voters::",
     "cluster::web::",
-    "cluster::without_xdp::",
 ];
 
 #[derive(clap::Args)]

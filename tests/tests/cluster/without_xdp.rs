@@ -1,8 +1,8 @@
 //! Nodes without XDP (`xdp = "off"`): the same leases, with the VIPs as addresses that come and go. What has
 //! no fence is told; what works without one is the same.
 //!
-//! Leases are long: a daemon that a busy machine keeps waiting for a quarter of one may serve when it should
-//! not.
+//! Leases are longer than elsewhere: a daemon that is kept waiting for a quarter of one may serve when it should not, and to
+//! change an address it waits for a lock that all network namespaces share.
 
 use anyhow::Result;
 use nix::sys::signal::Signal;
@@ -31,7 +31,7 @@ const OTHER_VIP: &str = "10.77.0.101/32";
 
 #[test]
 fn without_xdp_the_vip_is_on_the_holder_alone_and_status_says_that_nothing_fences_it() {
-    let (mut cluster, holder) = three_with(&off(with_long_leases()));
+    let (mut cluster, holder) = three_with(&off(with_longer_leases()));
     let watch = Watch::start(cluster.lab());
     watch.wait_served(|node| node == holder);
     wait_on(&cluster, &[holder]);
@@ -88,7 +88,7 @@ fn without_xdp_a_holder_that_is_cut_off_serves_no_more() {
 
 #[test]
 fn without_xdp_groups_are_handed_over_and_never_served_twice() {
-    let (cluster, mut holder) = three_with(&off(with_long_leases()));
+    let (cluster, mut holder) = three_with(&off(with_longer_leases()));
     let watch = Watch::start(cluster.lab());
     watch.wait_served(|node| node == holder);
     for round in 0..6 {
@@ -100,12 +100,12 @@ fn without_xdp_groups_are_handed_over_and_never_served_twice() {
     }
     let gap = watch.finish();
     // Leases that were waited for, or taken anew by an election, would cost more.
-    assert!(gap < with_long_leases().lease / 4, "{gap:?}");
+    assert!(gap < with_longer_leases().lease / 4, "{gap:?}");
 }
 
 #[test]
 fn without_xdp_an_ipv6_vip_answers_pings_and_moves_with_its_group() {
-    let (mut cluster, holder) = three_with_ipv6(&off(with_long_leases()));
+    let (mut cluster, holder) = three_with_ipv6(&off(with_longer_leases()));
     wait_ping(&cluster);
     wait_neighbour(&cluster, holder);
     assert!(cluster.daemon(holder).unwrap().terminate().unwrap().success());
@@ -181,8 +181,8 @@ fn a_vip_that_something_else_takes_off_the_interface_is_put_back() {
 fn a_node_without_xdp_and_nodes_with_it_are_one_cluster() {
     const OFF: u8 = 1;
     let mut cluster = Cluster::start_each(3, |node| match node {
-        OFF => DaemonOptions { priority: 200, ..off(with_long_leases()) },
-        _ => with_long_leases(),
+        OFF => DaemonOptions { priority: 200, ..off(with_longer_leases()) },
+        _ => with_longer_leases(),
     })
     .unwrap();
     let holder = cluster.wait_whole(PATIENCE).unwrap();
@@ -211,8 +211,8 @@ fn a_node_without_xdp_and_nodes_with_it_are_one_cluster() {
 fn a_witness_without_xdp_votes_and_never_holds() {
     const WITNESS: u8 = 3;
     let cluster = Cluster::start_each(3, |node| match node {
-        WITNESS => DaemonOptions { priority: 0, ..off(with_long_leases()) },
-        _ => with_long_leases(),
+        WITNESS => DaemonOptions { priority: 0, ..off(with_longer_leases()) },
+        _ => with_longer_leases(),
     })
     .unwrap();
     let victim = cluster.wait_whole(PATIENCE).unwrap();
@@ -268,13 +268,18 @@ fn off(options: DaemonOptions) -> DaemonOptions {
     DaemonOptions { args: ["--xdp", "off"].map(str::to_owned).to_vec(), ..options }
 }
 
+fn with_longer_leases() -> DaemonOptions {
+    let options = with_long_leases();
+    DaemonOptions { lease: 3 * options.lease, ..options }
+}
+
 fn alone() -> DaemonOptions {
-    DaemonOptions { expect: 1, ..off(with_long_leases()) }
+    DaemonOptions { expect: 1, ..off(with_longer_leases()) }
 }
 
 /// As in `faults`, and the VIP is an address of the new holder alone.
 fn fails_over(inflict: Change, repair: Change) {
-    let (cluster, victim) = three_with(&off(with_long_leases()));
+    let (cluster, victim) = three_with(&off(with_longer_leases()));
     another_serves(cluster, victim, inflict, repair, |cluster, node| wait_on(cluster, &[node]));
 }
 
