@@ -484,6 +484,9 @@ pub struct ImportArgs {
     /// The interface where the machines talk to each other [default: that of the first vrrp_instance]
     #[arg(long, value_name = "NAME", value_parser = parse_interface_name)]
     pub iface: Option<String>,
+    /// Have the groups speak VRRP, to take the place of one keepalived beside others [default: groups of the lease]
+    #[arg(long)]
+    pub vrrp: bool,
     /// Which lines that begin with @ID are for this machine [default: the host name without its domain]
     #[arg(long, value_name = "ID")]
     pub config_id: Option<String>,

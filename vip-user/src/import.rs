@@ -35,6 +35,8 @@ pub struct Options {
     pub iface: Option<String>,
     /// Which conditional lines (`@ID`) count.
     pub config_id: String,
+    /// Groups are to be virtual routers of VRRP, as the instances are.
+    pub vrrp: bool,
 }
 
 /// Translates keepalived's configuration.
@@ -44,7 +46,7 @@ pub struct Options {
 pub fn import(files: &dyn Files, file: &Path, options: &Options) -> Result<Import, Failure> {
     let lines = lines::read(files, file, &options.config_id)?;
     let directives = tree::parse(&lines.lines)?;
-    let (model, mut remarks) = read::read(&directives, options.iface.as_deref());
+    let (model, mut remarks) = read::read(&directives, options);
     remarks.splice(0..0, general(&lines, &model, options));
     if model.groups.is_empty() {
         let left = remarks.iter().find(|remark| remark.fate == Fate::Left);
@@ -85,6 +87,10 @@ fn general(lines: &lines::Lines, model: &model::Model, options: &Options) -> Vec
         ),
     };
     say(None, "expect", fate, machines);
+    if options.vrrp {
+        let why = "groups are virtual routers of VRRP: there is no quorum until they are put under the lease";
+        say(None, "--vrrp", Fate::Changed, why.to_owned());
+    }
     if lines.skipped > 0 {
         let why = format!(
             "{} lines for other machines (@ID) are passed over; this one is {:?} (--config-id)",

@@ -25,7 +25,7 @@ const FILE_NAME: &str = "vip.toml";
 /// keepalived's configuration makes no sense, nothing of it can be carried over, or ours cannot be written.
 pub fn import(args: &ImportArgs) -> Result<ExitCode, Failure> {
     let config_id = args.config_id.clone().unwrap_or_else(default_config_id);
-    let options = Options { iface: args.iface.clone(), config_id };
+    let options = Options { iface: args.iface.clone(), config_id, vrrp: args.vrrp };
     let imported = translate(&Disk, &args.file, &options)?;
     let written = args.output.as_deref().map(|output| write(output, &imported.text)).transpose()?;
     if args.json {

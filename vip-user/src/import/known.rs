@@ -215,6 +215,39 @@ pub(super) const GLOBALS: &[Known] = &[
     ),
 ];
 
+/// Anywhere, where VRRP is spoken beside keepalived: these mean something else then.
+pub(super) const BESIDE: &[Known] = &[
+    (&["mcast_src_ip"], Left, "adverts come from the interface's primary address"),
+    (
+        &["mcast_dst_ip", "vrrp_mcast_group4", "vrrp_mcast_group6"],
+        Left,
+        "adverts go to 224.0.0.18 and ff02::12: take it out on all machines",
+    ),
+    (&["down_timer_adverts", "vrrp_down_timer_adverts"], Left, "a backup waits for three adverts"),
+    (&["vmac_xmit_base"], Left, "with virtual_mac, adverts come from the virtual MAC address"),
+    (&["unicast_ttl", "old_unicast_checksum"], Left, "adverts are as RFC 5798 has them"),
+    (
+        &[
+            "native_ipv6",
+            "check_unicast_src",
+            "vrrp_check_unicast_src",
+            "skip_check_adv_addr",
+            "vrrp_skip_check_adv_addr",
+            "strict_mode",
+            "vrrp_strict",
+            "owner_ignore_adverts",
+            "vrrp_owner_ignore_adverts",
+            "kernel_rx_buf_size",
+            "lower_prio_no_advert",
+            "vrrp_lower_prio_no_advert",
+            "higher_prio_send_advert",
+            "vrrp_higher_prio_send_advert",
+        ],
+        Unneeded,
+        "VRRP is spoken as RFC 9568 has it",
+    ),
+];
+
 /// In `vrrp_instance`.
 pub(super) const INSTANCE: &[Known] = &[
     (

@@ -33,9 +33,24 @@ pub(super) struct Group {
     pub(super) preempt: bool,
     pub(super) preempt_delay: Option<Duration>,
     pub(super) virtual_mac: bool,
+    /// What it is in VRRP, if it is to be spoken.
+    pub(super) router: Option<Router>,
     pub(super) scripts: Vec<(&'static str, String)>,
     /// Whether `notify` is told of a sync group.
     pub(super) is_told_as_sync: bool,
+}
+
+/// A virtual router of VRRP, with the VIPs of its group.
+#[derive(Debug)]
+pub(super) struct Router {
+    pub(super) vrid: u8,
+    /// 2 or 3.
+    pub(super) version: u8,
+    pub(super) interval: Duration,
+    /// The other routers, if adverts go to each of them; none: multicast.
+    pub(super) peers: Vec<IpAddr>,
+    /// Where the password has to be put, if there is one.
+    pub(super) password_file: Option<String>,
 }
 
 /// A `[[check]]`.

@@ -2,6 +2,7 @@
 
 mod address;
 mod instance;
+mod router;
 mod sync;
 mod track;
 
@@ -9,23 +10,26 @@ use std::collections::HashMap;
 
 use self::instance::Instance;
 use self::track::Tracked;
+use super::Options;
 use super::known::{self, Known};
 use super::model::{Group, Model};
 use super::remark::{Fate, Remark};
 use super::tree::Directive;
 use crate::config::{MAX_GROUPS, parse_interface_name};
 
-/// Translates a configuration; `iface` is the interface that the operator wants for `node.iface`, if any.
-pub(super) fn read(directives: &[Directive], iface: Option<&str>) -> (Model, Vec<Remark>) {
-    let mut reader = Reader::default();
+/// Translates a configuration.
+pub(super) fn read(directives: &[Directive], options: &Options) -> (Model, Vec<Remark>) {
+    let mut reader = Reader { speaks_vrrp: options.vrrp, ..Reader::default() };
     for directive in directives {
         reader.read_top(directive);
     }
-    reader.choose_interface(iface);
+    reader.choose_interface(options.iface.as_deref());
     reader.form_groups();
     reader.end_tracks();
     reader.model.nodes = Some(reader.model.peers.len()).filter(|nodes| *nodes > 0);
     reader.remarks.sort_by(|a, b| a.place.cmp(&b.place));
+    // What all instances of a sync group track is told once.
+    reader.remarks.dedup();
     (reader.model, reader.remarks)
 }
 
@@ -37,6 +41,10 @@ struct Reader {
     syncs: Vec<sync::Sync>,
     /// What instances can track, by its name.
     tracked: HashMap<String, Tracked>,
+    /// Groups are to be virtual routers of VRRP.
+    speaks_vrrp: bool,
+    /// `vrrp_version`.
+    version: Option<u8>,
     /// `default_interface`.
     default_interface: Option<String>,
 }
@@ -53,7 +61,9 @@ impl Reader {
 
     /// Of a directive whose fate is known, or that nobody knows.
     fn remark_known(&mut self, directive: &Directive, known: &'static [Known]) {
-        match known::find(known, directive.keyword()) {
+        let beside = if self.speaks_vrrp { known::BESIDE } else { &[] };
+        let keyword = directive.keyword();
+        match known::find(beside, keyword).or_else(|| known::find(known, keyword)) {
             Some((fate, why)) => self.remark(directive, fate, why),
             None => self.remark(directive, Fate::Left, "not a directive that is known here"),
         }
@@ -88,6 +98,9 @@ impl Reader {
                 self.default_interface = Some(name.to_owned());
                 self.carried(item);
             }
+            ("vrrp_version", Some(version)) if self.speaks_vrrp => {
+                self.version = self.read_version(item, version);
+            }
             ("script_user", Some("root")) => {
                 self.remark(item, Fate::Unneeded, "scripts have the daemon's user")
             }
@@ -120,15 +133,24 @@ impl Reader {
 
     /// Sync groups first: what is in one is no group of its own.
     fn form_groups(&mut self) {
-        for sync in std::mem::take(&mut self.syncs) {
-            self.form_sync(sync);
-        }
+        let syncs = std::mem::take(&mut self.syncs);
+        let tracked_by_all = match self.speaks_vrrp {
+            true => self.take_apart(syncs),
+            false => {
+                syncs.into_iter().for_each(|sync| self.form_sync(sync));
+                Vec::new()
+            }
+        };
         for instance in std::mem::take(&mut self.instances) {
-            let group = self.group_of(&instance);
+            let mut group = self.group_of(&instance);
+            if self.speaks_vrrp {
+                self.make_router(&instance, &mut group);
+            }
             self.add_group(&instance.directive, group);
             let (name, tracks) = (instance.name.clone(), instance.tracks);
             tracks.iter().for_each(|track| self.track(track, &name, false));
         }
+        tracked_by_all.iter().for_each(|(track, name)| self.track(track, name, false));
     }
 
     fn add_group(&mut self, directive: &Directive, group: Group) {

@@ -3,6 +3,9 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
+
+use vip_common::vrrp::Version;
 
 use super::*;
 
@@ -28,7 +31,7 @@ const FILE: &str = "/etc/keepalived/keepalived.conf";
 
 fn with_files(files: &[(&str, &str)], config_id: &str) -> Result<Import, Failure> {
     let files = files.iter().map(|(path, text)| (PathBuf::from(path), (*text).to_owned())).collect();
-    let options = Options { iface: None, config_id: config_id.to_owned() };
+    let options = Options { config_id: config_id.to_owned(), ..Options::default() };
     import(&Memory(files), Path::new(FILE), &options)
 }
 
@@ -40,9 +43,17 @@ fn refused(text: &str) -> String {
     with_files(&[(FILE, text)], "lb1").unwrap_err().message
 }
 
-/// The settings that came of it, with another key than a file that is not there.
+fn imported_as_vrrp(text: &str) -> Import {
+    let files = [(PathBuf::from(FILE), text.to_owned())].into_iter().collect();
+    let options = Options { config_id: "lb1".to_owned(), vrrp: true, ..Options::default() };
+    import(&Memory(files), Path::new(FILE), &options).unwrap()
+}
+
+/// The settings that came of it, without the files of keys and passwords, which are not there.
 fn settings(import: &Import) -> Settings {
     let text = import.text.replace("key_file = \"/etc/vip-user/cluster.key\"", "insecure = true");
+    let lines = text.lines().filter(|line| !line.starts_with("auth"));
+    let text = lines.collect::<Vec<_>>().join("\n");
     Settings::parse("vip.toml", &text, &crate::config::Overrides::default()).unwrap()
 }
 
@@ -384,4 +395,86 @@ fn a_password_is_not_shown_wherever_a_mistake_has_put_it() {
     let remarks = import.remarks.iter().map(|remark| remark.to_string()).collect::<Vec<_>>();
     assert!(remarks.iter().all(|remark| !remark.contains("s3cret")), "{remarks:#?}");
     assert_eq!(remarks.iter().filter(|remark| remark.contains("auth_pass ...")).count(), 3, "{remarks:#?}");
+}
+
+#[test]
+fn as_vrrp_an_instance_is_the_virtual_router_that_it_was() {
+    let import = imported_as_vrrp(PAIR);
+    let Settings { groups, checks, .. } = settings(&import);
+    let [group] = groups.as_slice() else { panic!("{groups:?}") };
+    let router = group.protocol.runs().expect("a virtual router");
+    // keepalived speaks version 2 unless told otherwise.
+    assert_eq!((router.vrid.get(), router.version), (51, Version::V2));
+    assert_eq!((router.advert_interval, &router.unicast_peers), (Duration::from_secs(1), &Vec::new()));
+    assert_eq!((group.priority, group.preempt, group.virtual_mac), (101, true, false));
+    assert!(import.text.contains("\nauth = \"text\"\nauth_password_file = \"/etc/vip-user/VI_1.password\""));
+    assert!(!import.text.contains("s3cret"), "{}", import.text);
+    assert_eq!(checks.len(), 1);
+}
+
+/// Two instances of a sync group, of both families and at the same number.
+const DUAL: &str = "global_defs {
+    vrrp_version 3
+    vrrp_mcast_group4 224.0.0.99
+}
+vrrp_sync_group both {
+    group {
+        web
+        web6
+    }
+}
+vrrp_instance web {
+    interface eth0
+    virtual_router_id 7
+    advert_int 0.25
+    use_vmac
+    unicast_src_ip 10.77.0.1
+    unicast_peer {
+        10.77.0.2
+    }
+    virtual_ipaddress {
+        10.77.0.100/24
+        10.77.0.101/24 dev eth1
+    }
+    virtual_ipaddress_excluded {
+        2001:db8::5/64
+    }
+}
+vrrp_instance web6 {
+    interface eth0
+    virtual_router_id 7
+    version 2
+    virtual_ipaddress {
+        2001:db8::100/64
+        fe80::100/64
+    }
+}
+vrrp_instance web7 {
+    interface eth0
+    virtual_router_id 8
+    virtual_ipaddress {
+        2001:db8::7/64
+    }
+}
+";
+
+#[test]
+fn as_vrrp_instances_are_groups_of_one_family_on_one_interface() {
+    let import = imported_as_vrrp(DUAL);
+    let Settings { groups, .. } = settings(&import);
+    let [web, web6] = groups.as_slice() else { panic!("{groups:?}") };
+    let router = web.protocol.runs().expect("a virtual router");
+    assert_eq!((router.vrid.get(), router.version), (7, Version::V3));
+    assert_eq!(router.advert_interval, Duration::from_millis(250));
+    assert_eq!((&router.unicast_peers, web.virtual_mac), (&vec!["10.77.0.2".parse().unwrap()], true));
+    assert_eq!(web.vips, ["10.77.0.100/24".parse().unwrap()]);
+    // RFC 9568, section 5.2.9: the link-local address first; version 2 has no IPv6.
+    let addresses: Vec<_> = web6.vips.iter().map(|vip| vip.address.to_string()).collect();
+    assert_eq!(addresses, ["fe80::100", "2001:db8::100"]);
+    assert_eq!(web6.protocol.runs().expect("a virtual router").version, Version::V3);
+
+    let left = import.remarks.iter().filter(|remark| remark.fate == Fate::Left);
+    let lines: Vec<_> = left.filter_map(|remark| Some(remark.place.as_ref()?.line)).collect();
+    // The group of adverts, the sync group, the VIP on eth1, the excluded one, and the router without a link-local address.
+    assert_eq!(lines, [3, 5, 11, 25, 37, 37], "{:#?}", import.remarks);
 }

@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Check, Group, Model, Probe};
+use super::model::{Check, Group, Model, Probe, Router};
 use crate::config::format_duration;
 
-/// How messages are to be authenticated.
+/// Whether secrets are in files: what is on the disk cannot be a part of whether all else is valid.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Key {
-    /// By a file that has to be made.
+    /// They are, and these have to be made.
     File,
-    /// Not at all: to see whether the rest is valid.
+    /// There are none.
     None,
 }
 
@@ -20,9 +20,13 @@ pub(super) fn text(model: &Model, source: &str, key: Key) -> String {
         "# Made from {} by vip-user import. Read it, then try it: vip-user check --config FILE\n\n",
         plain(source)
     );
+    if model.groups.iter().any(|group| group.router.is_some()) {
+        text += "# The groups are virtual routers of VRRP, beside those that keepalived runs, and without a quorum. When keepalived is gone from\n\
+                 # all machines, put them under the lease: docs/FROM-KEEPALIVED.md, \"Moving a running pair\".\n\n";
+    }
     node(&mut text, model);
     cluster(&mut text, model, key);
-    model.groups.iter().for_each(|group| write_group(&mut text, group));
+    model.groups.iter().for_each(|group| write_group(&mut text, group, key));
     model.checks.iter().for_each(|check| write_check(&mut text, check));
     text
 }
@@ -67,7 +71,7 @@ fn cluster(text: &mut String, model: &Model, key: Key) {
     *text += "# In place of advert_int: a dead holder costs about one lease.\n# interval = \"10ms\"\n# lease = \"50ms\"\n";
 }
 
-fn write_group(text: &mut String, group: &Group) {
+fn write_group(text: &mut String, group: &Group, key: Key) {
     let _ = write!(text, "\n# {}\n[[group]]\nname = {}\n", plain(&group.origin), string(&group.name));
     let vips: Vec<String> = group.vips.iter().map(ToString::to_string).collect();
     match vips.as_slice() {
@@ -84,14 +88,36 @@ fn write_group(text: &mut String, group: &Group) {
     if let Some(delay) = group.preempt_delay {
         let _ = writeln!(text, "preempt_delay = \"{}\"", format_duration(delay));
     }
-    if group.virtual_mac {
-        *text += "virtual_mac = true\n";
+    match &group.router {
+        Some(router) => write_router(text, router, group.virtual_mac, key),
+        None if group.virtual_mac => *text += "virtual_mac = true\n",
+        None => {}
     }
     for (key, line) in &group.scripts {
         let _ = writeln!(text, "{key} = {}", string(line));
     }
     if group.is_told_as_sync {
         *text += "notify_type = \"group\"\n";
+    }
+}
+
+fn write_router(text: &mut String, router: &Router, virtual_mac: bool, key: Key) {
+    let Router { vrid, version, interval, peers, password_file } = router;
+    let interval = format_duration(*interval);
+    let _ = write!(
+        text,
+        "protocol = \"vrrp\"\nvrid = {vrid}\nversion = {version}\nadvert_interval = \"{interval}\"\nvirtual_mac = {virtual_mac}\n"
+    );
+    if !peers.is_empty() {
+        let peers: Vec<String> = peers.iter().map(ToString::to_string).collect();
+        let _ = writeln!(text, "unicast_peers = {}", strings(&peers));
+    }
+    if let Some(file) = password_file.as_ref().filter(|_| key == Key::File) {
+        let _ = writeln!(
+            text,
+            "auth = \"text\"\nauth_password_file = {}    # auth_pass, mode 0600",
+            string(file)
+        );
     }
 }
 

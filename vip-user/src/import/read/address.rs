@@ -44,7 +44,9 @@ impl Reader {
             let dev = dev.as_deref().or(iface).filter(|dev| Some(*dev) != self.model.iface.as_deref());
             let text = dev.map_or_else(|| text.clone(), |dev| format!("{text} dev {dev}"));
             let mut others = self.model.groups.iter().flat_map(|group| &group.vips).chain(vips.iter());
-            match text.parse::<Vip>() {
+            // Virtual routers have link-local addresses, too.
+            let vip = if self.speaks_vrrp { Vip::parse(&text) } else { text.parse() };
+            match vip {
                 Ok(vip) if others.any(|other| other.address == vip.address) => {
                     self.remark(directive, Fate::Unneeded, "is a VIP already");
                 }

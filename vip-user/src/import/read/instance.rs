@@ -8,6 +8,7 @@ use super::super::model::Group;
 use super::super::remark::Fate;
 use super::super::tree::Directive;
 use super::address::Address;
+use super::router::Spoken;
 use super::track::Track;
 use super::{Reader, seconds};
 
@@ -21,7 +22,7 @@ pub(super) struct Instance {
     pub(super) directive: Directive,
     pub(super) name: String,
     pub(super) iface: Option<String>,
-    vrid: Option<u8>,
+    pub(super) spoken: Spoken,
     pub(super) priority: u8,
     pub(super) preempt: bool,
     pub(super) preempt_delay: Option<Duration>,
@@ -48,7 +49,7 @@ impl Reader {
             directive: directive.clone(),
             name: directive.value().unwrap_or_default().to_owned(),
             iface: None,
-            vrid: None,
+            spoken: Spoken::default(),
             priority: DEFAULT_PRIORITY,
             // As VRRP has it: nopreempt has to be asked for.
             preempt: true,
@@ -61,7 +62,7 @@ impl Reader {
         for item in directive.items() {
             self.read_item(&mut instance, item);
         }
-        self.model.vrids.extend(instance.vrid);
+        self.model.vrids.extend(instance.spoken.vrid);
         self.instances.push(instance);
     }
 
@@ -79,8 +80,15 @@ impl Reader {
                 );
             }
             ("virtual_router_id", Some(vrid)) => {
-                instance.vrid = vrid.parse().ok();
-                self.remark(item, Fate::Changed, "clusters are told apart by name, and groups of one too");
+                instance.spoken.vrid = vrid.parse().ok();
+                match self.speaks_vrrp {
+                    true => self.carried(item),
+                    false => self.remark(
+                        item,
+                        Fate::Changed,
+                        "clusters are told apart by name, and groups of one too",
+                    ),
+                }
             }
             ("priority", Some(priority)) => self.read_priority(instance, item, priority),
             ("nopreempt", _) => {
@@ -91,19 +99,34 @@ impl Reader {
                 instance.preempt_delay = seconds(delay);
                 self.remark(item, Fate::Carried, "counted from when the machine is a voter, and healthy");
             }
+            ("advert_int", Some(interval)) if self.speaks_vrrp => {
+                self.read_interval(&mut instance.spoken, item, interval);
+            }
+            ("version", Some(version)) if self.speaks_vrrp => {
+                instance.spoken.version = self.read_version(item, version);
+            }
+            ("authentication", _) if self.speaks_vrrp => {
+                self.read_authentication(&mut instance.spoken, item);
+            }
+            ("virtual_ipaddress_excluded", _) if self.speaks_vrrp => {
+                for line in item.items() {
+                    let why = "adverts name all VIPs of a group: none can be excluded from them";
+                    self.remark(line, Fate::Left, why);
+                }
+            }
             ("advert_int", Some(interval)) => self.explain_interval(item, interval),
             ("authentication", _) => {
                 self.remark(item, Fate::Changed, "every message is signed by a key instead: vip-user keygen");
             }
             ("use_vmac", _) => {
                 instance.virtual_mac = true;
-                self.remark(
-                    item,
-                    Fate::Changed,
-                    "virtual_mac: an address 72:... of the group, and no macvlan",
-                );
+                let why = match self.speaks_vrrp {
+                    true => "virtual_mac: that of the virtual router, and no macvlan",
+                    false => "virtual_mac: an address 72:... of the group, and no macvlan",
+                };
+                self.remark(item, Fate::Changed, why);
             }
-            ("unicast_peer", _) => self.read_peers(item),
+            ("unicast_peer", _) => self.read_peers(&mut instance.spoken, item),
             ("unicast_src_ip", Some(address)) => self.read_own(item, address),
             ("virtual_ipaddress" | "virtual_ipaddress_excluded", _) => {
                 instance.addresses.extend(item.items().map(Address::read));
@@ -141,10 +164,13 @@ impl Reader {
         self.remark(item, Fate::Changed, why);
     }
 
-    fn read_peers(&mut self, item: &Directive) {
+    fn read_peers(&mut self, spoken: &mut Spoken, item: &Directive) {
         for peer in item.items() {
             match peer.keyword().parse::<IpAddr>() {
-                Ok(address) => self.add_peer(peer, address),
+                Ok(address) => {
+                    spoken.add_peer(address);
+                    self.add_peer(peer, address);
+                }
                 Err(_) => self.remark(peer, Fate::Left, "is no IP address"),
             }
         }
@@ -187,6 +213,7 @@ impl Reader {
             preempt: instance.preempt,
             preempt_delay: instance.preempt_delay.filter(|_| instance.preempt),
             virtual_mac: instance.virtual_mac,
+            router: None,
             scripts,
             is_told_as_sync: false,
         }
@@ -220,7 +247,7 @@ impl Reader {
 
 impl Instance {
     pub(super) fn vrid_text(&self) -> String {
-        self.vrid.map_or_else(String::new, |vrid| format!(", virtual_router_id {vrid}"))
+        self.spoken.vrid.map_or_else(String::new, |vrid| format!(", virtual_router_id {vrid}"))
     }
 }
 

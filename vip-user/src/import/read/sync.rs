@@ -67,6 +67,7 @@ impl Reader {
             preempt: members.iter().all(|member| member.preempt),
             preempt_delay: members.iter().filter_map(|member| member.preempt_delay).max(),
             virtual_mac: members.iter().any(|member| member.virtual_mac),
+            router: None,
             is_told_as_sync,
             scripts,
         };
@@ -84,6 +85,22 @@ impl Reader {
         tracks.iter().for_each(|track| self.track(track, &name, false));
         // keepalived takes the weights from the instances of a sync group: what they track is fatal.
         members.iter().flat_map(|member| &member.tracks).for_each(|track| self.track(track, &name, true));
+    }
+
+    /// In VRRP, each instance is a virtual router and moves alone. Gives what all instances of a group track, and their names.
+    pub(super) fn take_apart(&mut self, syncs: Vec<Sync>) -> Vec<(Track, String)> {
+        let mut tracked = Vec::new();
+        for Sync { directive, members, tracks, scripts, .. } in syncs {
+            let why = "its instances move each by itself until they are one group of the lease, not of VRRP";
+            self.remark(&directive, Fate::Left, why);
+            for script in scripts {
+                self.remark(&script.directive, Fate::Left, "give it to the instances' groups");
+            }
+            for track in tracks {
+                tracked.extend(members.iter().map(|member| (track.clone(), member.clone())));
+            }
+        }
+        tracked
     }
 
     /// The scripts of the group, and those of its instances: a group has one for each event.

@@ -39,7 +39,7 @@ struct Weight {
 }
 
 /// One line of a `track_*` block.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Track {
     directive: Directive,
     is_interface: bool,
