@@ -151,6 +151,17 @@ impl Lab {
         reach::unblock_groups(self, node)
     }
 
+    /// From now on, next to nothing of what has the client's address gets from the switch to node `node`, a standby's copies
+    /// included; all else does.
+    pub fn throttle(&self, node: u8) -> Result<()> {
+        reach::throttle(self, node)
+    }
+
+    /// Ends what [`Lab::throttle`] has begun.
+    pub fn unthrottle(&self, node: u8) -> Result<()> {
+        reach::unthrottle(self, node)
+    }
+
     /// Puts node `node` on a segment of its own behind a router: its address is [`Lab::address_behind_router`] then. One node of
     /// a lab can be there.
     pub fn move_behind_router(&self, node: u8) -> Result<()> {

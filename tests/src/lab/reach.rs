@@ -1,10 +1,11 @@
-//! Segments that carry no multicast, and a node on a segment of its own, behind a router.
+//! Segments that carry no multicast, a node on a segment of its own, behind a router, and a cable that has no room for what the
+//! client sends.
 
 use std::{fs, net::Ipv4Addr, process::Command};
 
 use anyhow::{Context, Result};
 
-use super::{Lab, MESSAGE_PORT, topology::Side};
+use super::{CLIENT, Lab, MESSAGE_PORT, topology::Side};
 use crate::net::{in_netns, ip, run};
 
 /// The router's ends, on the nodes' segment and on the other one.
@@ -42,6 +43,25 @@ pub(super) fn block_groups(lab: &Lab, node: u8) -> Result<()> {
 /// The switch's port carries everything again.
 pub(super) fn unblock_groups(lab: &Lab, node: u8) -> Result<()> {
     tc(&lab.switch_netns(), &format!("qdisc delete dev {} clsact", lab.port(node)))
+}
+
+/// Has the switch's queue for a node full: of what has the client's address, it lets one packet or so through in a second.
+pub(super) fn throttle(lab: &Lab, node: u8) -> Result<()> {
+    let (switch, port) = (lab.switch_netns(), lab.port(node));
+    for args in [
+        format!("qdisc add dev {port} root handle 1: htb"),
+        format!("class add dev {port} parent 1: classid 1:1 htb rate 1kbit burst 2000 cburst 2000"),
+        format!("qdisc add dev {port} parent 1:1 pfifo limit 4"),
+        format!("filter add dev {port} parent 1: protocol ip u32 match ip src {CLIENT} flowid 1:1"),
+    ] {
+        tc(&switch, &args)?;
+    }
+    Ok(())
+}
+
+/// The switch has room for everything again.
+pub(super) fn unthrottle(lab: &Lab, node: u8) -> Result<()> {
+    tc(&lab.switch_netns(), &format!("qdisc delete dev {} root", lab.port(node)))
 }
 
 /// The address of a node that is behind the router.

@@ -3,7 +3,8 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io::{ErrorKind, Read as _},
-    net::IpAddr,
+    iter,
+    net::{IpAddr, UdpSocket},
     time::Duration,
 };
 
@@ -14,7 +15,7 @@ use vip_tests::{
     lab::{DaemonOptions, Lab, VIP, VIP6},
     net::in_netns,
     oracle::packet_socket,
-    tally::{Feeder, State, Tally, state_at},
+    tally::{Feeder, PORT, State, Tally, state_at},
     wait,
 };
 
@@ -107,6 +108,54 @@ fn a_tee_comes_and_goes_with_a_reload() {
         assert!(fed.answers.values().all(|nodes| *nodes == [holder]));
         last = fed.sent;
     }
+}
+
+/// Input: a standby whose service hangs; then its cable has no room either.
+#[test]
+fn an_overloaded_standby_slows_neither_the_holder_nor_the_other_standby() {
+    let (cluster, holder) =
+        three_with(&DaemonOptions { more_of_group: TEE.to_owned(), ..with_long_leases() });
+    let [overloaded, other] = others(holder);
+    let start =
+        |node| Tally::start(cluster.lab(), node, VIP.into(), cluster.lab().address(node).into()).unwrap();
+    let services = [holder, other].map(start);
+    let hung = hung_service(cluster.lab(), overloaded);
+    wait_for_standbys(&cluster, holder, 2);
+
+    let served = |last: u64| {
+        let admitted = || cluster.status(overloaded).unwrap().tees[0].admitted;
+        let before = admitted();
+        let feeder = Feeder::start(cluster.lab(), VIP.into(), last, PERIOD).unwrap();
+        wait_for_numbers(&feeder, last + 1000);
+        let fed = feeder.finish();
+        assert_eq!(fed.answers, (last + 1..=fed.sent).map(|number| (number, vec![holder])).collect());
+        let all: BTreeSet<u64> = (1..=fed.sent).collect();
+        for service in &services {
+            wait::until_equal("all numbers", PATIENCE, &all, || Ok(service.numbers())).unwrap();
+        }
+        (fed.sent, fed.sent - last, admitted() - before)
+    };
+    let (last, sent, admitted) = served(0);
+    assert!(admitted >= sent, "{admitted} copies let in of {sent} datagrams, and of fragments");
+    let heard = iter::from_fn(|| hung.recv(&mut [0; 16]).ok()).count() as u64;
+    assert!((1..sent / 10).contains(&heard), "the service that hangs had room for {heard} of {sent}");
+
+    cluster.lab().throttle(overloaded).unwrap();
+    let (last, sent, admitted) = served(last);
+    assert!(admitted < sent / 10, "{admitted} copies let in of {sent} datagrams, by a cable without room");
+    let copied = cluster.status(holder).unwrap().tees[0].copied;
+    assert!(
+        copied >= 2 * last,
+        "{copied} copies of {last} datagrams: one for each standby, whatever becomes of it"
+    );
+}
+
+/// A service that takes nothing from its socket, which has room for a few datagrams.
+fn hung_service(lab: &Lab, node: u8) -> UdpSocket {
+    let socket = in_netns(&lab.node_netns(node), || Ok(UdpSocket::bind((VIP, PORT))?)).unwrap();
+    setsockopt(&socket, sockopt::RcvBuf, &0).unwrap();
+    socket.set_nonblocking(true).unwrap();
+    socket
 }
 
 /// A service on each node, which is asked at the address that `own` gives.
