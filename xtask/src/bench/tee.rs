@@ -57,10 +57,18 @@ enum Setting {
     NoTee,
     /// A holder with a tee, and so many other nodes.
     Standbys(u8),
+    /// With as many standbys as there may be, and the cable of one of them has next to no room for copies.
+    OneOverloaded,
 }
 
-const SETTINGS: [Setting; 4] =
-    [Setting::NoTee, Setting::Standbys(0), Setting::Standbys(1), Setting::Standbys(2)];
+const SETTINGS: [Setting; 5] = [
+    Setting::NoTee,
+    Setting::Standbys(0),
+    Setting::Standbys(1),
+    Setting::Standbys(MOST),
+    Setting::OneOverloaded,
+];
+const MOST: u8 = 2;
 
 /// One trial.
 #[derive(Clone, Debug, Serialize)]
@@ -69,7 +77,7 @@ struct Trial {
     seconds: f64,
     /// Datagrams that the holder's service has received.
     held: u64,
-    /// Datagrams that the services of the standbys have received.
+    /// Datagrams that the services of the standbys have received, but for one that is overloaded.
     admitted: Vec<u64>,
     copied: u64,
     failed: u64,
@@ -84,8 +92,9 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     eprintln!("{}", results.setting());
     let before = fs::read(STATISTICS).with_context(|| format!("cannot read {STATISTICS}"))?;
     fs::write(STATISTICS, "1").with_context(|| format!("cannot write {STATISTICS}"))?;
-    let ended =
-        SETTINGS.into_iter().try_for_each(|setting| measure(arguments, setting, &daemon, &mut results));
+    let ended = [None, Some(0), Some(1), Some(MOST)]
+        .into_iter()
+        .try_for_each(|standbys| measure(arguments, standbys, &daemon, &mut results));
     fs::write(STATISTICS, before).with_context(|| format!("cannot write {STATISTICS}"))?;
     results.write()?;
     ended?;
@@ -93,61 +102,85 @@ pub(crate) fn run(arguments: &Arguments) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure(arguments: &Arguments, setting: Setting, daemon: &Path, results: &mut Results) -> Result<()> {
-    let (nodes, more_of_group) = match setting {
-        Setting::NoTee => (1, String::new()),
-        Setting::Standbys(standbys) => {
-            (1 + standbys, format!("[[tee]]\ngroup = \"web\"\nport = {}\n", traffic::PORT))
-        }
-    };
-    let binary = Some(daemon.to_owned());
-    // Leases that the load does not let lapse: nothing here is about them.
-    let (interval, lease) = (Duration::from_millis(50), Duration::from_secs(1));
-    let options = DaemonOptions { binary, more_of_group, interval, lease, ..DaemonOptions::default() };
-    let cluster = Cluster::start(nodes, &options)?;
-    let holder = cluster.wait_whole(PATIENCE)?;
-    let copies = |status: &Status| {
-        status
-            .tees
-            .first()
-            .is_none_or(|tee| tee.standbys.len() + 1 == usize::from(nodes) && tee.fault.is_none())
-    };
-    cluster.wait_status(holder, "to know its standbys", PATIENCE, copies)?;
-    let services = Services::start(cluster.lab(), nodes)?;
+/// With so many standbys; none: without a tee. With and without overload take turns, so that they are of the same minutes.
+fn measure(arguments: &Arguments, standbys: Option<u8>, daemon: &Path, results: &mut Results) -> Result<()> {
+    let (scene, setting) =
+        (Scene::start(standbys, daemon)?, standbys.map_or(Setting::NoTee, Setting::Standbys));
     for _ in 0..arguments.trials {
         for rate in RATES {
             progress(&format!("{setting:?}, {rate:?}"));
-            results.add(setting, rate, trial(&cluster, holder, &services, rate, arguments.time)?);
+            results.add(setting, rate, scene.trial(rate, arguments.time, None)?);
             interrupt::check()?;
+            if standbys == Some(MOST) {
+                let setting = Setting::OneOverloaded;
+                progress(&format!("{setting:?}, {rate:?}"));
+                results.add(setting, rate, scene.trial_with_overload(rate, arguments.time)?);
+                interrupt::check()?;
+            }
         }
     }
     Ok(())
 }
 
-fn trial(
-    cluster: &Cluster,
+/// A cluster with a holder, and the service of each node.
+struct Scene {
+    services: Services,
+    cluster: Cluster,
     holder: u8,
-    services: &Services,
-    rate: Option<u32>,
-    time: Duration,
-) -> Result<Trial> {
-    let (before, ran_before) = (counts(cluster, holder)?, runs()?);
-    let received_before = services.received();
-    let (sent, elapsed) = traffic::send(cluster.lab(), rate, time)?;
-    let received = services.settle()?;
-    let (after, ran_after) = (counts(cluster, holder)?, runs()?);
-    let got = |node: u8| received[&node] - received_before[&node];
-    let ran = ran_after.run_cnt.saturating_sub(ran_before.run_cnt);
-    let ns = ran_after.run_time_ns.saturating_sub(ran_before.run_time_ns);
-    Ok(Trial {
-        sent,
-        seconds: elapsed.as_secs_f64(),
-        held: got(holder),
-        admitted: received.keys().filter(|node| **node != holder).map(|node| got(*node)).collect(),
-        copied: after.0 - before.0,
-        failed: after.1 - before.1,
-        ns: (ran > 0).then(|| ns as f64 / ran as f64),
-    })
+}
+
+impl Scene {
+    fn start(standbys: Option<u8>, daemon: &Path) -> Result<Self> {
+        let nodes = 1 + standbys.unwrap_or(0);
+        let tee = || format!("[[tee]]\ngroup = \"web\"\nport = {}\n", traffic::PORT);
+        let more_of_group = standbys.map_or_else(String::new, |_| tee());
+        let binary = Some(daemon.to_owned());
+        // Leases that the load does not let lapse: nothing here is about them.
+        let (interval, lease) = (Duration::from_millis(50), Duration::from_secs(1));
+        let options = DaemonOptions { binary, more_of_group, interval, lease, ..DaemonOptions::default() };
+        let cluster = Cluster::start(nodes, &options)?;
+        let holder = cluster.wait_whole(PATIENCE)?;
+        let copies = |status: &Status| {
+            status
+                .tees
+                .first()
+                .is_none_or(|tee| tee.standbys.len() + 1 == usize::from(nodes) && tee.fault.is_none())
+        };
+        cluster.wait_status(holder, "to know its standbys", PATIENCE, copies)?;
+        let services = Services::start(cluster.lab(), nodes)?;
+        Ok(Self { services, cluster, holder })
+    }
+
+    fn trial_with_overload(&self, rate: Option<u32>, time: Duration) -> Result<Trial> {
+        let lab = self.cluster.lab();
+        let overloaded = lab.nodes().find(|node| *node != self.holder).context("no standby")?;
+        lab.throttle(overloaded)?;
+        let trial = self.trial(rate, time, Some(overloaded));
+        lab.unthrottle(overloaded)?;
+        trial
+    }
+
+    fn trial(&self, rate: Option<u32>, time: Duration, overloaded: Option<u8>) -> Result<Trial> {
+        let (before, ran_before) = (counts(&self.cluster, self.holder)?, runs()?);
+        let received_before = self.services.received();
+        let (sent, elapsed) = traffic::send(self.cluster.lab(), rate, time)?;
+        let received = self.services.settle()?;
+        let (after, ran_after) = (counts(&self.cluster, self.holder)?, runs()?);
+        let got = |node: u8| received[&node] - received_before[&node];
+        let standbys =
+            received.keys().copied().filter(|node| *node != self.holder && Some(*node) != overloaded);
+        let ran = ran_after.run_cnt.saturating_sub(ran_before.run_cnt);
+        let ns = ran_after.run_time_ns.saturating_sub(ran_before.run_time_ns);
+        Ok(Trial {
+            sent,
+            seconds: elapsed.as_secs_f64(),
+            held: got(self.holder),
+            admitted: standbys.map(got).collect(),
+            copied: after.0 - before.0,
+            failed: after.1 - before.1,
+            ns: (ran > 0).then(|| ns as f64 / ran as f64),
+        })
+    }
 }
 
 /// The holder's copies: sent, and failed.

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use anyhow::Result;
 use serde::Serialize;
 
-use super::{NAME, RATES, SETTINGS, Setting, Trial};
+use super::{MOST, NAME, RATES, SETTINGS, Setting, Trial};
 use crate::{
     bench::{machine::Machine, output},
     spread::Spread,
@@ -53,7 +53,7 @@ impl Results {
         let mut out = std::io::stdout().lock();
         writeln!(
             out,
-            "\n{:<14}{:>9}{:>8}  {:<28}{:<28}{:<28}{:<24}{:>9}",
+            "\n{:<17}{:>6}{:>8}  {:<28}{:<28}{:<28}{:<24}{:>9}",
             "",
             "wanted",
             "trials",
@@ -71,7 +71,27 @@ impl Results {
             out,
             "\nMedian (least – largest). ns: of the program that makes the copies, their way out included. failed: of all copies."
         )?;
+        for rate in RATES {
+            if let Some(ratio) = self.ratio(rate) {
+                let wanted = wanted(rate);
+                writeln!(out, "Holder's service with 1 of {MOST} overloaded to without, {wanted}: {ratio}")?;
+            }
+        }
         Ok(())
+    }
+
+    /// Of what the holder's service receives with an overloaded standby, to what it does without in the trial before.
+    fn ratio(&self, rate: Option<u32>) -> Option<String> {
+        let held = |setting| {
+            let of = move |record: &&Record| record.setting == setting && record.rate == rate;
+            let trials = self.records.iter().filter(of).flat_map(|record| &record.trials);
+            trials.map(|trial| trial.held as f64 / trial.seconds)
+        };
+        let without = held(Setting::Standbys(MOST));
+        let ratios: Vec<f64> =
+            held(Setting::OneOverloaded).zip(without).map(|(with, without)| with / without).collect();
+        let Spread { median, min, max, .. } = (!ratios.is_empty()).then(|| Spread::of(ratios))?;
+        Some(format!("{median:.2} ({min:.2} – {max:.2})"))
     }
 }
 
@@ -81,8 +101,9 @@ impl Record {
             Setting::NoTee => "no tee".to_owned(),
             Setting::Standbys(1) => "1 standby".to_owned(),
             Setting::Standbys(count) => format!("{count} standbys"),
+            Setting::OneOverloaded => format!("{MOST}, 1 overloaded"),
         };
-        let wanted = self.rate.map_or_else(|| "all".to_owned(), |rate| rate.to_string());
+        let wanted = wanted(self.rate);
         let trials = || self.trials.iter();
         let per_second =
             |count: fn(&Trial) -> u64| shown(trials().map(|trial| count(trial) as f64 / trial.seconds));
@@ -93,7 +114,7 @@ impl Record {
         let failed =
             if copies > 0.0 { format!("{:.2} %", 100.0 * failed / copies) } else { "–".to_owned() };
         format!(
-            "{title:<14}{wanted:>9}{:>8}  {:<28}{:<28}{:<28}{:<24}{failed:>9}",
+            "{title:<17}{wanted:>6}{:>8}  {:<28}{:<28}{:<28}{:<24}{failed:>9}",
             self.trials.len(),
             per_second(|trial| trial.sent),
             per_second(|trial| trial.held),
@@ -101,6 +122,10 @@ impl Record {
             shown(trials().filter_map(|trial| trial.ns)),
         )
     }
+}
+
+fn wanted(rate: Option<u32>) -> String {
+    rate.map_or_else(|| "all".to_owned(), |rate| rate.to_string())
 }
 
 fn shown(values: impl Iterator<Item = f64>) -> String {
