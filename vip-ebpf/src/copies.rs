@@ -9,12 +9,11 @@ use crate::decide::{group_of, group_of6, is_home};
 use crate::mac::Mac;
 use crate::maps::{CONFIG, STANDBYS};
 use crate::parse::{
-    ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Header, Ip, Ipv4, Ipv6, MAX_TAGS, NO_PORT, Version, VlanTag,
-    is_vlan_tag,
+    self, Bytes, ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ethernet, Header, Ip, Ipv4, Ipv6, NO_PORT, Version,
 };
 use crate::shared::shared;
 use crate::tables;
-use crate::tee::{self, Bytes, UNMATCHED};
+use crate::tee::{self, UNMATCHED};
 
 /// What of a frame is looked at: Ethernet, two tags, the longest IPv4 header, UDP.
 const LOOKED_AT: u32 = 14 + 2 * 4 + 60 + 8;
@@ -123,15 +122,7 @@ fn make_readable(context: &TcContext) -> Option<()> {
 /// Where the IP header is. VLAN tags are looked through; the outermost may be beside the frame.
 #[inline(always)]
 fn ip(skb: &Skb<'_>) -> Option<Ip> {
-    let mut ethertype = skb.at::<Ethernet>(0)?.ethertype.get();
-    let mut offset = size_of::<Ethernet>();
-    for _ in 0..MAX_TAGS {
-        if !is_vlan_tag(ethertype) {
-            break;
-        }
-        ethertype = skb.at::<VlanTag>(offset)?.ethertype.get();
-        offset += size_of::<VlanTag>();
-    }
+    let (ethertype, offset) = parse::behind_tags(skb)?;
     match ethertype {
         ETHERTYPE_IPV4 => Some(Ip { version: Version::V4, offset }),
         ETHERTYPE_IPV6 => Some(Ip { version: Version::V6, offset }),

@@ -218,6 +218,12 @@ pub(crate) enum Frame {
     Neighbour { offset: usize },
 }
 
+/// A frame, as XDP or traffic control has it.
+pub(crate) trait Bytes {
+    /// The header at this offset, if the frame is long enough.
+    fn at<T: Header>(&self, offset: usize) -> Option<&T>;
+}
+
 /// The bytes of the frame that the program was called for, and what the daemon has said of the node.
 pub(crate) struct Packet<'a> {
     context: &'a XdpContext,
@@ -278,6 +284,13 @@ impl<'a> Packet<'a> {
     }
 }
 
+impl Bytes for Packet<'_> {
+    #[inline(always)]
+    fn at<T: Header>(&self, offset: usize) -> Option<&T> {
+        self.at(offset)
+    }
+}
+
 /// Tells what a frame is. VLAN tags, up to two, are looked through.
 #[inline(always)]
 pub(crate) fn frame(packet: &Packet<'_>) -> Frame {
@@ -286,21 +299,28 @@ pub(crate) fn frame(packet: &Packet<'_>) -> Frame {
 
 #[inline(always)]
 fn parse(packet: &Packet<'_>) -> Option<Frame> {
-    let mut ethertype = packet.at::<Ethernet>(0)?.ethertype.get();
-    let mut offset = size_of::<Ethernet>();
-    for _ in 0..MAX_TAGS {
-        if !is_vlan_tag(ethertype) {
-            break;
-        }
-        ethertype = packet.at::<VlanTag>(offset)?.ethertype.get();
-        offset += size_of::<VlanTag>();
-    }
+    let (ethertype, offset) = behind_tags(packet)?;
     match ethertype {
         ETHERTYPE_ARP => arp(packet, offset),
         ETHERTYPE_IPV4 => ipv4(packet, offset),
         ETHERTYPE_IPV6 => ipv6(packet, offset),
         _ => None,
     }
+}
+
+/// The EtherType behind a frame's VLAN tags, and where what it tells of begins. Up to two tags are looked through.
+#[inline(always)]
+pub(crate) fn behind_tags(bytes: &impl Bytes) -> Option<(u16, usize)> {
+    let mut ethertype = bytes.at::<Ethernet>(0)?.ethertype.get();
+    let mut offset = size_of::<Ethernet>();
+    for _ in 0..MAX_TAGS {
+        if !is_vlan_tag(ethertype) {
+            break;
+        }
+        ethertype = bytes.at::<VlanTag>(offset)?.ethertype.get();
+        offset += size_of::<VlanTag>();
+    }
+    Some((ethertype, offset))
 }
 
 /// Whether a VLAN tag follows (IEEE 802.1Q).

@@ -23,7 +23,7 @@ use vip_common::wire::{Be16, Be32};
 use crate::decide::{holds, interface, is_home, now};
 use crate::mac::Mac;
 use crate::maps::{FRAGMENTS, GROUPS, PEERS, STANDBYS, TEES};
-use crate::parse::{Ethernet, Header, Ip, Ipv4, Ipv6, NO_PORT, PROTOCOL_UDP, Packet, Udp, Version};
+use crate::parse::{Bytes, Ethernet, Header, Ip, Ipv4, Ipv6, NO_PORT, PROTOCOL_UDP, Packet, Udp, Version};
 use crate::shared::{Shared, shared};
 
 /// How long after a datagram's first fragment the others may come, in ns. They come right behind it; and its number may be
@@ -51,19 +51,6 @@ pub(crate) struct FragmentHeader {
 
 // SAFETY: `repr(C, packed)`, made of numbers.
 unsafe impl Header for FragmentHeader {}
-
-/// A frame, as XDP or traffic control has it.
-pub(crate) trait Bytes {
-    /// The header at this offset, if the frame is long enough.
-    fn at<T: Header>(&self, offset: usize) -> Option<&T>;
-}
-
-impl Bytes for Packet<'_> {
-    #[inline(always)]
-    fn at<T: Header>(&self, offset: usize) -> Option<&T> {
-        self.at(offset)
-    }
-}
 
 /// What a packet to a VIP that this node does not hold is to the tee.
 #[derive(Clone, Copy, PartialEq, Eq)]
