@@ -17,7 +17,7 @@ use super::node::{CLIENT, HOME, LEASE, NODE_HOST, Node, WEB, WEB_VIP, now};
 use super::pins::BpfDirectory;
 
 /// Longer than any condition here takes, on however busy a machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_held_vip_is_answered_from_the_driver() {

@@ -39,14 +39,14 @@ fn what_is_from_a_vip_leaves_while_it_is_held_also_without_a_daemon_and_under_th
 }
 
 /// A node whose program is where packets leave by "left".
-fn fenced(pins: &Pins) -> Node {
+pub(super) fn fenced(pins: &Pins) -> Node {
     let mut node = Node::with_plane(load(pins));
     assert!(node.plane.program.attach_egress("left", &pins.egress("left")).unwrap());
     node
 }
 
 /// Sends a packet from the VIP; a socket hears of it when that is dropped on its way out.
-fn leaves(sender: &mut dyn DataLinkSender) -> bool {
+pub(super) fn leaves(sender: &mut dyn DataLinkSender) -> bool {
     let packet = Ipv4::new(WEB_VIP, CLIENT.ip, TCP).around(b"data");
     sender.send_to(&ethernet(CLIENT.mac, NODE_HOST.mac, ETHERTYPE_IPV4, &packet), None).unwrap().is_ok()
 }

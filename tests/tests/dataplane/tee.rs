@@ -1,27 +1,34 @@
 //! The tee: the holder's copies, and what a standby lets in of them.
 
 use std::collections::BTreeSet;
+use std::io::Read as _;
 use std::net::Ipv4Addr;
 
+use nix::net::if_::if_nametoindex;
 use pnet::datalink::{DataLinkReceiver, DataLinkSender};
+use socket2::Socket;
 use vip_common::forward::source_of;
 use vip_common::lease::Ballot;
 use vip_common::maps::{Counter, Stale};
 use vip_common::wire::{Kind, Message};
+use vip_tests::oracle::packet_socket;
 use vip_user::config::XdpMode;
-use vip_user::dataplane::{Attached, Pins, TeeCounts, attach_tee};
+use vip_user::dataplane::{Attached, Pins, TeeCounts, attach_tee, remove_pin};
 
-use super::attachment::{on_a_cable, raw, served};
+use super::attachment::{PATIENCE, on_a_cable, program_on, raw, served, wait_until};
+use super::egress::{fenced, leaves};
 use super::frames::{
     ETHERTYPE_IPV4, ETHERTYPE_IPV6, Ipv4, MORE_FRAGMENTS, Mac, PROTOCOL_UDP, ethernet, ipv6, tagged, udp,
 };
 use super::node::{
-    CLIENT, CLUSTER, LEASE, MAIL, MAIL_VIP, NODE_HOST, Node, Outcome, Peer, WEB, WEB_VIP, WEB_VIP6, host,
-    now, vips,
+    CLIENT, CLUSTER, HOME, LEASE, LOOPBACK, MAIL, MAIL_VIP, MOMENT, NODE_HOST, Node, Outcome, Peer, SIDE,
+    WEB, WEB_VIP, WEB_VIP6, host, now, vips,
 };
 
 const HOLDER: u16 = 2;
 const OTHER: u16 = 3;
+/// No standby any more.
+const FORMER: u16 = 4;
 const PORT: u16 = 5000;
 const OTHER_PORT: u16 = 5001;
 /// Where the copies of what tells the end go.
@@ -31,7 +38,7 @@ const PROTOCOL_FRAGMENT: u8 = 44;
 
 #[test]
 fn a_standby_lets_copies_of_the_holder_in_and_nothing_else() {
-    let (node, _) = following();
+    let (mut node, _) = following();
     let copy = copy_from(host(HOLDER).mac, PORT);
     for tags in [&[][..], &[0x8100], &[0x88a8, 0x8100]] {
         let frame = tagged(&copy, tags);
@@ -43,6 +50,8 @@ fn a_standby_lets_copies_of_the_holder_in_and_nothing_else() {
     let tcp = Ipv4::new(CLIENT.ip, WEB_VIP, 6).around(&udp(40_000, PORT, b"data"));
     for fenced in [
         copy_from(CLIENT.mac, PORT),
+        // That of a former holder, where there has been none.
+        copy_from([0; 6], PORT),
         copy_from(host(OTHER).mac, PORT),
         copy_from(host(HOLDER).mac, OTHER_PORT),
         framed(host(OTHER).mac, host(HOLDER).mac, &datagram(WEB_VIP, PORT)),
@@ -50,6 +59,24 @@ fn a_standby_lets_copies_of_the_holder_in_and_nothing_else() {
         framed(NODE_HOST.mac, host(HOLDER).mac, &tcp),
     ] {
         assert_eq!(node.receives(&fenced), Outcome::dropped(&fenced, Counter::VipFenced));
+    }
+    node.plane.tables.set_interface(LOOPBACK, SIDE).unwrap();
+    assert_eq!(
+        node.receives(&copy),
+        Outcome::dropped(&copy, Counter::VipFenced),
+        "where the nodes do not talk"
+    );
+}
+
+/// Input: a port behind the longest IPv4 header, whose options look like the header of a datagram to the teed one.
+#[test]
+fn options_are_looked_through() {
+    let (node, _) = following();
+    let options = [udp(40_000, PORT, b""), vec![0; 32]].concat();
+    let base = Ipv4 { options: &options, ..Ipv4::new(CLIENT.ip, WEB_VIP, PROTOCOL_UDP) };
+    for (port, counter) in [(PORT, Counter::TeeAdmitted), (OTHER_PORT, Counter::VipFenced)] {
+        let copy = framed_as(&base.around(&udp(40_000, port, b"data")));
+        assert_eq!(node.receives(&copy).counter, counter, "{port}");
     }
 }
 
@@ -79,7 +106,9 @@ fn a_copy_is_neither_sent_on_nor_kept() {
     let (copy, strangers) = (copy_from(host(HOLDER).mac, PORT), copy_from(host(OTHER).mac, PORT));
     for (stale, of_clients) in [(Stale::Forward, Counter::VipForwarded), (Stale::Keep, Counter::VipKept)] {
         node.plane.words.set_stale(WEB, stale);
-        assert_eq!(node.receives(&copy_from(CLIENT.mac, PORT)).counter, of_clients);
+        for source in [CLIENT.mac, [0; 6]] {
+            assert_eq!(node.receives(&copy_from(source, PORT)).counter, of_clients, "{source:?}");
+        }
         assert_eq!(node.receives(&copy), Outcome::passed(&copy, Counter::TeeAdmitted));
         // Of a node that is not known to hold: nobody's, but a copy.
         assert_eq!(node.receives(&strangers), Outcome::dropped(&strangers, Counter::VipFenced));
@@ -105,14 +134,19 @@ fn the_next_holder_is_known_by_the_transfer_and_the_former_one_stays_known() {
 
 #[test]
 fn fragments_follow_their_first_one() {
-    let (node, _) = following();
+    let (mut node, _) = following();
+    node.plane.tables.set_standbys(MAIL, [host(HOLDER).mac]);
     for (make, name) in [(fragment4 as fn(u32, u16, bool) -> Vec<u8>, "IPv4"), (fragment6, "IPv6")] {
         let receives = |frame: Vec<u8>| node.receives(&framed_as(&frame)).counter;
         assert_eq!(receives(make(1, PORT, false)), Counter::TeeUnmatched, "{name}");
         assert_eq!(receives(make(1, PORT, true)), Counter::TeeAdmitted, "{name}");
         assert_eq!(receives(make(1, PORT, false)), Counter::TeeAdmitted, "{name}");
+        assert_eq!(receives(of_another_client(&make(1, PORT, false))), Counter::TeeUnmatched, "{name}");
+        assert_eq!(receives(to_mail(&make(1, PORT, false))), Counter::TeeUnmatched, "{name}");
+        assert_eq!(receives(of_tcp(&make(1, PORT, false))), Counter::VipFenced, "{name}");
         assert_eq!(receives(make(2, OTHER_PORT, true)), Counter::VipFenced, "{name}");
         assert_eq!(receives(make(2, OTHER_PORT, false)), Counter::VipFenced, "{name}");
+        assert_eq!(receives(make(1, PORT, false)), Counter::TeeAdmitted, "{name}");
         // The number is another datagram's from now on.
         assert_eq!(receives(make(1, OTHER_PORT, true)), Counter::VipFenced, "{name}");
         assert_eq!(receives(make(1, OTHER_PORT, false)), Counter::VipFenced, "{name}");
@@ -151,6 +185,8 @@ fn nothing_else_is_copied() {
     on_a_cable(|directory| {
         let pins = directory.pins();
         let mut node = copying(&pins);
+        node.plane.tables.set_interface(LOOPBACK, HOME).unwrap();
+        assert_eq!(node.answer(&Peer::new(FORMER).propose(5, MOMENT)).kind, Kind::Accepted as u8);
         let mut wire = Wire::listen();
         let client = framed(NODE_HOST.mac, CLIENT.mac, &datagram(WEB_VIP, PORT));
         assert_eq!(wire.copies_of(&client).len(), 2);
@@ -158,6 +194,7 @@ fn nothing_else_is_copied() {
             (framed(NODE_HOST.mac, CLIENT.mac, &datagram(WEB_VIP, OTHER_PORT)), "another port"),
             (framed(NODE_HOST.mac, CLIENT.mac, &datagram(MAIL_VIP, PORT)), "another group"),
             (framed(NODE_HOST.mac, host(HOLDER).mac, &datagram(WEB_VIP, PORT)), "a copy"),
+            (framed(NODE_HOST.mac, host(FORMER).mac, &datagram(WEB_VIP, PORT)), "a copy of a former holder"),
             (framed(CLIENT.mac, host(9).mac, &datagram(WEB_VIP, PORT)), "another host's frame"),
             (
                 framed(NODE_HOST.mac, CLIENT.mac, &fragment4(8, PORT, false)),
@@ -187,13 +224,88 @@ fn nothing_else_is_copied() {
     });
 }
 
+/// Input: frames on which XDP has no say any more, as on those that are under way from it when a lease ends.
+#[test]
+fn copies_are_made_while_the_node_serves_or_gives_away_and_no_longer() {
+    on_a_cable(|directory| {
+        let pins = directory.pins();
+        let node = copying(&pins);
+        remove_pin(&pins.link("left")).unwrap();
+        // The kernel detaches in the background.
+        wait_until("XDP is gone", || program_on("left").is_none());
+        let mut wire = Wire::listen();
+        let client = framed(NODE_HOST.mac, CLIENT.mac, &datagram(WEB_VIP, PORT));
+        assert_eq!(wire.copies_of(&client).len(), 2);
+        node.plane.words.disarm(WEB);
+        for (stale, copies) in [(Stale::Keep, 2), (Stale::Forward, 0), (Stale::Drop, 0)] {
+            node.plane.words.set_stale(WEB, stale);
+            assert_eq!(wire.copies_of(&client).len(), copies, "{stale:?}");
+        }
+    });
+}
+
+/// Input: a datagram that has been copied, as sockets of the stack see it.
+#[test]
+fn a_datagram_goes_on_as_it_came() {
+    on_a_cable(|directory| {
+        let pins = directory.pins();
+        let _node = copying(&pins);
+        let mut stack = stack();
+        let mut wire = Wire::listen();
+        let client = framed(NODE_HOST.mac, CLIENT.mac, &datagram(WEB_VIP, PORT));
+        assert_eq!(wire.copies_of(&client).len(), 2);
+        assert_eq!(next_of(&mut stack), client);
+    });
+}
+
+/// Input: datagrams that come in where the nodes do not talk to each other, so that the standbys are not known to be there.
+#[test]
+fn no_copies_leave_by_another_interface() {
+    on_a_cable(|directory| {
+        let pins = directory.pins();
+        let mut node = copying(&pins);
+        let left = if_nametoindex("left").unwrap();
+        node.plane.tables.set_interface(left, SIDE).unwrap();
+        let mut stack = stack();
+        let mut wire = Wire::listen();
+        let client = framed(NODE_HOST.mac, CLIENT.mac, &datagram(WEB_VIP, PORT));
+        wire.sender.send_to(&client, None).unwrap().unwrap();
+        assert_eq!(next_of(&mut stack), client);
+        assert_eq!(node.plane.tables.counters().unwrap().get(Counter::TeeCopied), 0);
+    });
+}
+
+/// Input: the next holder's copies; it answers.
+#[test]
+fn a_node_that_gives_away_answers_until_it_has_copies() {
+    on_a_cable(|directory| {
+        let mut node = fenced(&directory.pins()).on_the_wire();
+        let mut holder = follow(&mut node);
+        let (mut sender, _) = raw("left");
+        node.plane.words.set_stale(WEB, Stale::Keep);
+        assert!(leaves(&mut *sender));
+        node.hears(&transfer(&mut holder, OTHER));
+        node.hears(&Peer::new(OTHER).hello());
+        assert!(leaves(&mut *sender));
+        assert_eq!(node.receives(&copy_from(host(OTHER).mac, PORT)).counter, Counter::TeeAdmitted);
+        assert!(!leaves(&mut *sender));
+        wait_until("copies have ceased to come", || leaves(&mut *sender));
+    });
+}
+
 /// A node whose acceptor knows that another one holds group "web", and that daemon.
 fn following() -> (Node, Peer) {
     let mut node = Node::new();
+    let holder = follow(&mut node);
+    (node, holder)
+}
+
+/// Has the node know that another one holds group "web": that daemon.
+fn follow(node: &mut Node) -> Peer {
     node.plane.tables.set_tees(&BTreeSet::from([(WEB, PORT), (MAIL, OTHER_PORT)])).unwrap();
     let mut holder = Peer::new(HOLDER);
     assert_eq!(node.answer(&holder.propose(5, LEASE)).kind, Kind::Accepted as u8);
-    (node, holder)
+    holder
 }
 
 /// A node that holds both groups, serves "left", and copies what comes for one port of "web" to two standbys.
@@ -252,6 +364,19 @@ impl Wire {
     }
 }
 
+/// A socket that gets what comes by "left", behind the programs there.
+fn stack() -> Socket {
+    let stack = packet_socket("left", Some(libc::ETH_P_IP)).unwrap();
+    stack.set_read_timeout(Some(PATIENCE)).unwrap();
+    stack
+}
+
+fn next_of(stack: &mut Socket) -> Vec<u8> {
+    let mut frame = [0; 2048];
+    let len = stack.read(&mut frame).unwrap();
+    frame[..len].to_vec()
+}
+
 fn datagram(vip: Ipv4Addr, port: u16) -> Vec<u8> {
     Ipv4::new(CLIENT.ip, vip, PROTOCOL_UDP).around(&udp(40_000, port, b"data"))
 }
@@ -273,6 +398,29 @@ fn fragment6(id: u32, port: u16, is_first: bool) -> Vec<u8> {
     let fragment: u16 = if is_first { 1 } else { 2 << 3 };
     let header = [&[PROTOCOL_UDP, 0][..], &fragment.to_be_bytes(), &id.to_be_bytes()].concat();
     ipv6(CLIENT.ip6(), WEB_VIP6, PROTOCOL_FRAGMENT, 64, &[header, udp(40_000, port, b"datadata")].concat())
+}
+
+/// A packet of either version with another source.
+fn of_another_client(packet: &[u8]) -> Vec<u8> {
+    let last = if packet[0] >> 4 == 4 { 15 } else { 23 };
+    changed(packet, last, packet[last] ^ 1)
+}
+
+/// A packet of either version, to the VIP of group "mail".
+fn to_mail(packet: &[u8]) -> Vec<u8> {
+    changed(packet, if packet[0] >> 4 == 4 { 19 } else { 39 }, 101)
+}
+
+/// A fragment of either version, of a TCP segment.
+fn of_tcp(packet: &[u8]) -> Vec<u8> {
+    changed(packet, if packet[0] >> 4 == 4 { 9 } else { 40 }, 6)
+}
+
+/// The program does not look at checksums.
+fn changed(packet: &[u8], at: usize, byte: u8) -> Vec<u8> {
+    let mut packet = packet.to_vec();
+    packet[at] = byte;
+    packet
 }
 
 /// A copy for this node, of either version.
