@@ -5,9 +5,11 @@
 mod vrrp {
     mod beside;
     mod capture;
+    mod case;
     mod frr;
     mod keepalived;
     mod moving;
+    mod programs;
     mod three;
 }
 

@@ -13,16 +13,16 @@ use vip_tests::{lab::Lab, net::command_in, wait};
 
 use crate::PATIENCE;
 
-/// Packets of VRRP that reach the client, until it is finished.
+/// Packets of VRRP that are seen at one place, until it is finished.
 pub(super) struct Capture {
     tcpdump: Child,
     file: PathBuf,
 }
 
 impl Capture {
-    pub(super) fn start(lab: &Lab) -> Self {
+    pub(super) fn start(lab: &Lab, netns: &str) -> Self {
         let file = lab.home(1).join("vrrp.pcap");
-        let mut command = command_in(&lab.client_netns(), "tcpdump").unwrap();
+        let mut command = command_in(netns, "tcpdump").unwrap();
         command
             .args(["-i", "eth0", "-U", "-Z", "root", "-w"])
             .arg(&file)
@@ -33,16 +33,18 @@ impl Capture {
         Self { tcpdump, file }
     }
 
-    /// Ends it: from these addresses there were adverts, and nothing was wrong with any.
-    pub(super) fn finish(mut self, sources: &[&str]) {
+    /// Ends it: ours on this node and others have advertised and given up, and nothing was wrong with any advert.
+    pub(super) fn finish(mut self, node: u8) {
         kill(Pid::from_raw(self.tcpdump.id().cast_signed()), Signal::SIGTERM).unwrap();
         self.tcpdump.wait().unwrap();
         let wrong = self.read("vrrp and (_ws.malformed or _ws.expert or vrrp.checksum.status == 0)");
         assert_eq!(wrong, "", "tshark finds something wrong");
-        for source in sources {
-            let field = if source.contains(':') { "ipv6.src" } else { "ip.src" };
-            let of = self.read(&format!("vrrp and {field} == {source}"));
-            assert!(!of.is_empty(), "nothing was heard of {source}");
+        // The link-local address is made of the MAC address that a lab gives the node.
+        let ours = format!("(ip.src == 10.77.0.{node} or ipv6.src == fe80::77:aff:fe4d:{node})");
+        for who in [format!("not {ours}"), ours] {
+            for what in ["vrrp.prio > 0", "vrrp.prio == 0"] {
+                assert_ne!(self.read(&format!("{what} and {who}")), "", "not seen: {what} and {who}");
+            }
         }
     }
 

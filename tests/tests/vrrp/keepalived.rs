@@ -14,6 +14,8 @@ use vip_tests::{lab::Lab, net, wait};
 
 use crate::PATIENCE;
 
+/// What it calls its interface with the virtual MAC address.
+const VMAC: &str = "vrrp.77";
 /// What a line of its log has that says something is wrong. It is one of ours that has made it say so.
 const COMPLAINTS: [&str; 8] =
     ["invalid", "mismatch", "bogus", "discard", "checksum", "incorrect", "not match", "dropping"];
@@ -55,18 +57,21 @@ impl Keepalived {
         Self { child: Some(child), node, netns: lab.node_netns(node), log, addresses: addresses.to_vec() }
     }
 
-    pub(super) fn log(&self) -> String {
+    fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// Waits until it is in this state, by the last that it has said.
+    /// `master`, `backup` or `fault`, as it has said last; nothing, if it has not said any.
+    pub(super) fn state(&self) -> String {
+        let log = self.log();
+        let said = log.rsplit_once("Entering ").and_then(|(_, last)| last.split(' ').next());
+        said.unwrap_or_default().to_lowercase()
+    }
+
+    /// Waits until it is `master` or `backup`.
     pub(super) fn wait_state(&self, state: &str) {
         let what = format!("keepalived on node {} to be {state}", self.node);
-        let waited = wait::until_calmly(&what, PATIENCE, || {
-            let log = self.log();
-            let last = log.rsplit("Entering ").next().filter(|_| log.contains("Entering "));
-            Ok(last.is_some_and(|rest| rest.starts_with(state)).then_some(()))
-        });
+        let waited = wait::until_calmly(&what, PATIENCE, || Ok((self.state() == state).then_some(())));
         waited.unwrap_or_else(|error| panic!("{error:#}\n{}", self.log()));
     }
 
@@ -89,6 +94,8 @@ impl Keepalived {
         for address in &self.addresses {
             let _ = net::ip(&self.netns, &["addr", "del", address, "dev", "eth0"]);
         }
+        // With `use_vmac`, and then the next one does not start while it is there.
+        let _ = net::ip(&self.netns, &["link", "del", VMAC]);
     }
 
     /// Has it stop in good order.

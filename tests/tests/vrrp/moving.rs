@@ -28,9 +28,9 @@ fn a_pair_is_moved_by_vrrp_and_then_to_the_lease() {
         Keepalived::start(cluster.lab(), node, "vrrp_version 3", &instance, &[format!("{VIP}/24")])
     };
     let first = keepalived(&cluster, 1, 150);
-    first.wait_state("MASTER");
+    first.wait_state("master");
     let second = keepalived(&cluster, 2, 100);
-    second.wait_state("BACKUP");
+    second.wait_state("backup");
     let options = ProberOptions { limit: Duration::from_secs(240), rate: 1000, ..ProberOptions::default() };
     let prober = Prober::start(cluster.lab(), &options).unwrap();
 

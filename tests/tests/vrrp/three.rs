@@ -3,6 +3,7 @@
 use vip_tests::{
     cluster::Cluster,
     lab::{DaemonOptions, VIP},
+    wait,
 };
 
 use super::keepalived::Keepalived;
@@ -17,7 +18,7 @@ fn of_three_equals_the_next_takes_over_when_one_is_gone() {
     let addresses = [format!("{VIP}/24")];
     let keepalived =
         Keepalived::start(cluster.lab(), 3, "vrrp_version 3", "priority 100\nadvert_int 0.1", &addresses);
-    keepalived.wait_state("MASTER");
+    keepalived.wait_state("master");
     for node in [1, 2] {
         cluster.restart(node).unwrap();
         // Equals are not preempted.
@@ -33,23 +34,25 @@ fn of_three_equals_the_next_takes_over_when_one_is_gone() {
     // Whichever of the two: the other one follows.
     cluster
         .wait_status(other, "part", PATIENCE, |status| {
-            let log = keepalived.log();
-            let last = log.rsplit("Entering ").next().unwrap_or_default().to_owned();
-            match status.groups[0].state.as_str() {
-                "master" => last.starts_with("BACKUP"),
-                "backup" => last.starts_with("MASTER"),
-                _ => false,
-            }
+            matches!(
+                (status.groups[0].state.as_str(), keepalived.state().as_str()),
+                ("master", "backup") | ("backup", "master")
+            )
         })
         .unwrap();
     assert_eq!(keepalived.complaints(), [""; 0]);
 }
 
 fn wait_one_master(cluster: &Cluster) -> u8 {
-    let is_master = |node| cluster.status(node).unwrap().is_master();
-    let one = |_: &_| is_master(1) != is_master(2);
-    cluster.wait_status(1, "one master", PATIENCE, one).unwrap();
-    if is_master(1) { 1 } else { 2 }
+    let look = || {
+        let is_master = [cluster.status(1)?.is_master(), cluster.status(2)?.is_master()];
+        Ok(match is_master {
+            [true, false] => Some(1),
+            [false, true] => Some(2),
+            _ => None,
+        })
+    };
+    wait::until_calmly("one master", PATIENCE, look).unwrap()
 }
 
 fn wait_follows(cluster: &Cluster, node: u8, master: &str) {
