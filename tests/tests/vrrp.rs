@@ -9,6 +9,7 @@ mod vrrp {
     mod frr;
     mod keepalived;
     mod moving;
+    mod mute;
     mod programs;
     mod three;
 }

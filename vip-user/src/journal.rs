@@ -92,7 +92,7 @@ pub enum Kind {
     MemberReap,
     /// Other nodes decide from now on.
     Voters,
-    /// An interface has lost its carrier, or has it again.
+    /// An interface has lost its carrier, or has it again; or a virtual router's adverts cannot be sent by it.
     Interface,
     /// A health check fails, or passes again.
     Check,

@@ -58,6 +58,8 @@ pub(super) struct Group {
     pub(super) figures: Figures,
     /// The active router of its virtual router, where that is another one, as far as this node hears.
     pub(super) vrrp_master: Option<Master>,
+    /// Its adverts cannot be sent, and so this node cannot be the active router.
+    pub(super) is_mute: bool,
     /// What is heard of the virtual router that it heeds.
     pub(super) heard: Option<Presence>,
     /// Since when this node stands in vain.
@@ -73,6 +75,7 @@ impl Group {
         Self {
             heard: heard_at_first(&settings),
             vrrp_master: None,
+            is_mute: false,
             state: if settings.priority == 0 { GroupState::Witness } else { GroupState::Quarantine },
             fitness: Fitness { priority: settings.priority, best: settings.priority, duty: Duty::Wait },
             is_served: false,
@@ -147,6 +150,7 @@ impl Group {
             State::Holder if held(word.lease_until, now) => GroupState::Master,
             _ if self.fitness.duty == Duty::Stop && !self.is_leaving => GroupState::Fault,
             _ if self.fitness.duty == Duty::Leave => GroupState::Maintenance,
+            _ if self.is_mute => GroupState::Fault,
             _ if now < self.quarantine_until => GroupState::Quarantine,
             State::Candidate if holder(word, now).is_none() => GroupState::Candidate,
             State::Holder | State::Candidate | State::Follower => GroupState::Backup,
@@ -274,6 +278,10 @@ mod tests {
     #[test]
     fn a_node_that_cannot_serve_is_at_fault_and_a_witness_stays_one() {
         assert_eq!(state(State::Follower, word(0, NOW + 1), Duty::Stop), GroupState::Fault);
+        let mut mute = group(100);
+        mute.is_mute = true;
+        mute.observe(word(0, 0), NOW);
+        assert_eq!(mute.state, GroupState::Fault);
         let mut witness = group(0);
         witness.fitness.duty = Duty::Stop;
         witness.observe(word(0, NOW + 1), NOW);

@@ -148,7 +148,8 @@ impl ControlPlane {
             Said::Router(Action::Promoted { resumed }) => self.vrrp_promoted(slot, resumed),
             Said::Router(Action::Demoted(reason)) => self.vrrp_demoted(slot, reason),
             Said::Router(Action::Follows(master)) => self.vrrp_follows(slot, master),
-            Said::Router(Action::Disarm | Action::Advertise { .. }) => {}
+            Said::Router(Action::Disarm | Action::Advertise { .. } | Action::Mute(_)) => {}
+            Said::Mute(why) => self.vrrp_mute(slot, why),
             Said::Heard(presence) => self.vrrp_heard(slot, presence),
         }
     }
@@ -210,6 +211,25 @@ impl ControlPlane {
         let text = format!("{address} is master of virtual router {}, with priority {priority}", vrid(group));
         self.journal
             .tell(Happening::new(Kind::Holder, text).group(&group.settings.name).node(address.to_string()));
+    }
+
+    /// This node cannot be master for this reason; none: it is not to be, or is.
+    fn vrrp_mute(&mut self, slot: u32, why: Option<String>) {
+        let Some(group) = self.groups.iter_mut().find(|group| group.slot == slot) else { return };
+        group.is_mute = why.is_some();
+        let vrid = vrid(group);
+        let what = match why {
+            Some(why) => Happening::warning(
+                Kind::Interface,
+                format!("this node cannot be master: adverts of virtual router {vrid} cannot be sent: {why}"),
+            ),
+            None => Happening::new(
+                Kind::Interface,
+                format!("adverts of virtual router {vrid} are sent again, or need not be"),
+            ),
+        };
+        self.journal.tell(what.group(&group.settings.name));
+        self.tell_states();
     }
 
     /// A group of the lease hears the virtual router that it heeds.

@@ -52,16 +52,18 @@ enum Order {
 }
 
 /// What the thread tells the daemon of the group in this slot.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Report {
     pub(super) slot: u32,
     pub(super) said: Said,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) enum Said {
     /// By a virtual router of this node: one of its actions that need no effect.
     Router(Action),
+    /// A virtual router of this node cannot send adverts, and why; or it can again, or need not.
+    Mute(Option<String>),
     /// Of one that it only listens to.
     Heard(Presence),
 }
@@ -97,6 +99,7 @@ impl VrrpThread {
             reports,
             words,
             announcers,
+            interfaces: Vec::new(),
             links: Vec::new(),
             routers: BTreeMap::new(),
             pace: Pace::new(0, SECOND),
@@ -147,6 +150,7 @@ struct Driver {
     reports: mpsc::Sender<Report>,
     words: Words,
     announcers: Vec<Arc<Announcer>>,
+    interfaces: Vec<Interface>,
     links: Vec<Link>,
     /// By slot.
     routers: BTreeMap<u32, Router>,
@@ -224,7 +228,7 @@ impl Driver {
         for _ in 0..ORDERS {
             match self.inbox.try_recv() {
                 Ok(Order::Plan { plans, interfaces, done }) => {
-                    self.follow(plans, &interfaces);
+                    self.follow(plans, interfaces);
                     // In vain where nobody waits for it.
                     let _ = done.send(());
                 }
@@ -233,7 +237,7 @@ impl Driver {
                     self.announce_what_is_held();
                 }
                 Ok(Order::Stop) => {
-                    self.follow(Vec::new(), &[]);
+                    self.follow(Vec::new(), Vec::new());
                     self.stopping = true;
                     return;
                 }
@@ -242,7 +246,7 @@ impl Driver {
         }
     }
 
-    fn follow(&mut self, plans: Vec<Plan>, interfaces: &[Interface]) {
+    fn follow(&mut self, plans: Vec<Plan>, interfaces: Vec<Interface>) {
         let goes = |router: &Router| !plans.iter().any(|plan| router.is_of(plan));
         let gone: Vec<u32> =
             self.routers.iter().filter(|(_, router)| goes(router)).map(|(slot, _)| *slot).collect();
@@ -250,7 +254,8 @@ impl Driver {
             self.with(slot, |router, _| router.shut_down());
             self.routers.remove(&slot);
         }
-        self.open_links(&plans, interfaces);
+        self.interfaces = interfaces;
+        self.open_links(&plans);
         for plan in plans {
             let (slot, part) = (plan.slot, plan.part);
             let word = self.words.read(slot).lease_until;
@@ -264,12 +269,12 @@ impl Driver {
     }
 
     /// Those that some virtual router needs, and no others.
-    fn open_links(&mut self, plans: &[Plan], interfaces: &[Interface]) {
+    fn open_links(&mut self, plans: &[Plan]) {
         let is_needed = |index: u32, family: Family| {
             plans.iter().any(|plan| (plan.interface, plan.family()) == (index, family))
         };
         self.links.retain(|link| is_needed(link.index(), link.family()));
-        for interface in interfaces {
+        for interface in &self.interfaces {
             for family in [Family::V4, Family::V6] {
                 let is_open =
                     self.links.iter().any(|link| (link.index(), link.family()) == (interface.index, family));
@@ -296,14 +301,11 @@ impl Driver {
                     self.announcers.iter().for_each(|announcer| announcer.demoted(slot));
                 }
                 Action::Advertise { priority, promise } => {
-                    advertise(
-                        router,
-                        &mut self.links,
-                        (priority, promise),
-                        &self.words,
-                        &self.announcers,
-                        &mut self.pace,
-                    );
+                    let sent = send(router, priority, &mut self.links, &self.interfaces);
+                    serve_if(sent, router, promise, &self.words, &self.announcers);
+                }
+                Action::Mute(is_mute) => {
+                    report(&self.reports, slot, Said::Mute(is_mute.then(|| router.failure().to_owned())));
                 }
                 Action::Promoted { .. } | Action::Demoted(_) | Action::Follows(_) => {
                     report(&self.reports, slot, Said::Router(action));
@@ -324,27 +326,37 @@ impl Driver {
     }
 }
 
-/// Sends an advert, and lets the data plane serve on it, if it was sent.
-fn advertise(
+/// Sends an advert; gives a time before that.
+fn send(
     router: &mut Router,
-    links: &mut [Link],
-    (priority, promise): (u8, Option<u64>),
+    priority: u8,
+    links: &mut Vec<Link>,
+    interfaces: &[Interface],
+) -> io::Result<u64> {
+    let (index, family, _) = router.key();
+    let mut open = links.iter_mut();
+    if let Some(link) = open.find(|link| (link.index(), link.family()) == (index, family)) {
+        let stamp = clock::now();
+        return router.send(priority, link).map(|()| stamp);
+    }
+    let interface = interfaces.iter().find(|interface| interface.index == index);
+    links.push(Link::open(interface.ok_or_else(|| io::Error::other("its interface is gone"))?, family)?);
+    // The next one is sent, unless somebody else is heard until then.
+    Err(io::Error::other("adverts of others have not been heard yet"))
+}
+
+/// Lets the data plane serve on an advert, if it was sent.
+fn serve_if(
+    sent: io::Result<u64>,
+    router: &mut Router,
+    promise: Option<u64>,
     words: &Words,
     announcers: &[Arc<Announcer>],
-    pace: &mut Pace,
 ) {
-    let (interface, family, vrid) = router.key();
-    let Some(link) = links.iter_mut().find(|link| (link.index(), link.family()) == (interface, family))
-    else {
-        return;
+    let stamp = match sent {
+        Ok(stamp) => stamp,
+        Err(error) => return router.not_sent(&error, clock::now()),
     };
-    let stamp = clock::now();
-    if let Err(error) = router.send(priority, link) {
-        if pace.allows(stamp) {
-            warn!("sending an advert of virtual router {vrid}: {error}");
-        }
-        return;
-    }
     let Some(promise) = promise else { return };
     let (slot, until) = (router.slot(), stamp + promise);
     let was_held = words.holds(slot, stamp);

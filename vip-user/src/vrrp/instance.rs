@@ -45,11 +45,11 @@ pub enum State {
         /// Since when an active router of lower priority is heard.
         lower_since: Option<u64>,
     },
-    /// Serves.
+    /// Serves, or is about to.
     Active {
         /// `Adver_Timer`.
         advert_at: u64,
-        /// Until when the word runs, by the last advert that was sent.
+        /// Until when the word runs, by the last advert that was sent; none yet: nothing is served.
         promised_until: Option<u64>,
     },
 }
@@ -59,8 +59,8 @@ pub enum State {
 pub enum Action {
     /// The data plane serves the group no longer.
     Disarm,
-    /// Send an advert of this priority. If it was sent, tell [`Instance::sent`], and let the data plane serve for `promise`
-    /// from a time that was taken before.
+    /// Send an advert of this priority. If it was sent, let the data plane serve for `promise` from a time that was taken
+    /// before, and tell [`Instance::sent`]; if not, tell [`Instance::not_sent`].
     Advertise {
         /// The priority in it.
         priority: u8,
@@ -76,6 +76,8 @@ pub enum Action {
     Demoted(Demotion),
     /// The active router is another one than before; `None`: there is none, or it is this node.
     Follows(Option<Master>),
+    /// This node would be the active router and cannot send adverts, or not so any more.
+    Mute(bool),
 }
 
 /// Why a router is active no longer.
@@ -106,6 +108,8 @@ pub struct Instance {
     master: Option<Master>,
     /// `Active_Adver_Interval`.
     active_interval: u64,
+    /// See [`Action::Mute`].
+    is_mute: bool,
     actions: VecDeque<Action>,
 }
 
@@ -117,6 +121,7 @@ impl Instance {
             state: State::Initialize,
             master: None,
             active_interval: settings.interval,
+            is_mute: false,
             actions: VecDeque::new(),
         }
     }
@@ -171,6 +176,7 @@ impl Instance {
         }
         self.state = State::Initialize;
         self.follow(None);
+        self.tell_mute(false);
     }
 
     /// Other settings; the active router tells at once.
@@ -221,24 +227,40 @@ impl Instance {
     }
 
     /// An advert with a promise was sent, by which the data plane serves until then.
-    pub const fn sent(&mut self, until: u64) {
-        if let State::Active { promised_until, .. } = &mut self.state {
-            *promised_until = Some(until);
+    pub fn sent(&mut self, until: u64) {
+        let State::Active { promised_until, .. } = &mut self.state else { return };
+        if promised_until.replace(until).is_none() {
+            self.follow(None);
+            self.actions.push_back(Action::Promoted { resumed: false });
+        }
+        self.tell_mute(false);
+    }
+
+    /// An advert could not be sent. Who serves by an earlier one goes on while that lasts, and tries again; who does not is no
+    /// active router yet.
+    pub fn not_sent(&mut self, now: u64) {
+        if let State::Active { promised_until: None, .. } = self.state {
+            self.listen_from(now);
+            self.tell_mute(true);
         }
     }
 
-    /// An active router that could not say so for three intervals does not know who is active now: it listens first, for an interval,
-    /// in which whoever is active says so.
+    /// An active router that could not say so for three intervals does not know who is active now.
     fn look_at_promise(&mut self, now: u64) {
         if let State::Active { promised_until: Some(until), .. } = self.state
             && until <= now
         {
             self.actions.push_back(Action::Disarm);
             self.actions.push_back(Action::Demoted(Demotion::Lapsed));
-            self.active_interval = self.settings.interval;
-            let skew = self.settings.timers().skew(self.active_interval);
-            self.state = State::Backup { down_at: now + self.active_interval + skew, lower_since: None };
+            self.listen_from(now);
         }
+    }
+
+    /// Listens for an interval, in which whoever is active says so.
+    fn listen_from(&mut self, now: u64) {
+        self.active_interval = self.settings.interval;
+        let skew = self.settings.timers().skew(self.active_interval);
+        self.state = State::Backup { down_at: now + self.active_interval + skew, lower_since: None };
     }
 
     /// Section 6.4.2.
@@ -288,6 +310,7 @@ impl Instance {
         };
         let down = self.settings.timers().down(self.active_interval);
         self.state = State::Backup { down_at: now + down, lower_since };
+        self.tell_mute(false);
     }
 
     fn wait_from(&mut self, now: u64) {
@@ -297,9 +320,7 @@ impl Instance {
 
     fn become_active(&mut self, now: u64) {
         self.state = State::Active { advert_at: now, promised_until: None };
-        self.follow(None);
         self.advertise(now);
-        self.actions.push_back(Action::Promoted { resumed: false });
     }
 
     fn advertise(&mut self, now: u64) {
@@ -314,6 +335,13 @@ impl Instance {
         if self.master != master {
             self.master = master;
             self.actions.push_back(Action::Follows(master));
+        }
+    }
+
+    fn tell_mute(&mut self, is_mute: bool) {
+        if self.is_mute != is_mute {
+            self.is_mute = is_mute;
+            self.actions.push_back(Action::Mute(is_mute));
         }
     }
 }

@@ -63,7 +63,7 @@ fn hear(instance: &mut Instance, advert: Advert, now: u64) {
 fn an_owner_is_active_at_once_and_heeds_nobody() {
     // Section 6.4.1, "If the Priority = 255"; section 7.1: the local router must not be the owner.
     let mut owner = started(Settings { priority: 255, ..SETTINGS });
-    assert_eq!(actions(&mut owner), [advertise(255), Action::Promoted { resumed: false }]);
+    assert_eq!(actions(&mut owner), [advertise(255)]);
     assert_eq!(owner.next_deadline(), Some(NOW + INTERVAL));
     assert_eq!(owner.handle_advert(advert(9, 255), NOW), Err(Objection::Owner));
 }
@@ -76,7 +76,10 @@ fn everybody_else_begins_as_a_backup_and_takes_over_after_the_active_down_interv
     instance.handle_timeout(NOW + DOWN - 1);
     assert_eq!(actions(&mut instance), []);
     instance.handle_timeout(NOW + DOWN);
-    assert_eq!(actions(&mut instance), [advertise(100), Action::Promoted { resumed: false }]);
+    assert_eq!(actions(&mut instance), [advertise(100)]);
+    // It is the active router when the others have been told, and not before.
+    instance.sent(NOW + DOWN + promise(INTERVAL));
+    assert_eq!(actions(&mut instance), [Action::Promoted { resumed: false }]);
     assert_eq!(instance.next_deadline(), Some(NOW + DOWN + INTERVAL));
 }
 
@@ -206,6 +209,60 @@ fn one_that_could_not_advertise_for_too_long_comes_back_as_a_backup() {
     modest.handle_timeout(late);
     hear(&mut modest, advert(2, 50), late);
     assert_eq!(modest.next_deadline(), Some(late + DOWN));
+}
+
+#[test]
+fn one_whose_adverts_cannot_be_sent_is_no_active_router_and_tries_again() {
+    let mut instance = started(SETTINGS);
+    hear(&mut instance, advert(2, 50), NOW);
+    let lower = Master { address: address(2), priority: 50 };
+    let at = NOW + DOWN;
+    instance.handle_timeout(at);
+    assert_eq!(actions(&mut instance), [Action::Follows(Some(lower)), advertise(100)]);
+    instance.not_sent(at);
+    assert_eq!(actions(&mut instance), [Action::Mute(true)]);
+    // Whoever is active meanwhile is heard first; the lower one is still the active one.
+    let again = at + INTERVAL + SKEW;
+    assert_eq!(instance.next_deadline(), Some(again));
+    hear(&mut instance, advert(2, 50), again - 1);
+    instance.handle_timeout(again);
+    instance.not_sent(again);
+    assert_eq!(actions(&mut instance), [advertise(100)], "it is told once");
+    instance.handle_timeout(again + INTERVAL + SKEW);
+    instance.sent(again + INTERVAL + SKEW + promise(INTERVAL));
+    let told =
+        [advertise(100), Action::Follows(None), Action::Promoted { resumed: false }, Action::Mute(false)];
+    assert_eq!(actions(&mut instance), told);
+}
+
+#[test]
+fn one_that_is_mute_says_so_no_more_when_it_is_not_to_be_active() {
+    let mute = || {
+        let mut instance = started(SETTINGS);
+        instance.handle_timeout(NOW + DOWN);
+        instance.not_sent(NOW + DOWN);
+        actions(&mut instance);
+        instance
+    };
+    let mut outranked = mute();
+    hear(&mut outranked, advert(9, 150), NOW + DOWN);
+    assert_eq!(actions(&mut outranked).last(), Some(&Action::Mute(false)));
+    let mut stopped = mute();
+    stopped.shut_down();
+    assert_eq!(actions(&mut stopped), [Action::Mute(false)]);
+}
+
+#[test]
+fn an_active_router_goes_on_for_its_promise_when_an_advert_cannot_be_sent() {
+    let mut instance = active(SETTINGS);
+    let at = NOW + DOWN + INTERVAL;
+    instance.handle_timeout(at);
+    instance.not_sent(at);
+    assert_eq!(actions(&mut instance), [advertise(100)]);
+    assert_eq!(instance.next_deadline(), Some(at + INTERVAL));
+    let late = NOW + DOWN + promise(INTERVAL);
+    instance.handle_timeout(late);
+    assert_eq!(actions(&mut instance), [Action::Disarm, Action::Demoted(Demotion::Lapsed)]);
 }
 
 #[test]

@@ -10,6 +10,7 @@ use vip_common::vrrp::{
     Vrid,
 };
 
+use super::super::control_plane::nanoseconds;
 use super::plan::{Part, Plan};
 use crate::config::VirtualRouter;
 use crate::pace::Pace;
@@ -25,6 +26,8 @@ pub(super) struct Router {
     machine: Machine,
     /// The advert that was sent last, to be sent again.
     written: Option<Written>,
+    /// Why the last advert that could not be sent was not.
+    failure: String,
     pace: Pace,
 }
 
@@ -51,13 +54,19 @@ impl Router {
         let machine = match plan.part {
             Part::Listens { priority } => Machine::Listens(Hearing::new(
                 Timers { version: plan.router.version, priority },
-                nanoseconds(&plan.router),
+                nanoseconds(plan.router.advert_interval),
                 now,
             )),
             Part::Rests => Machine::Rests,
             Part::Runs(settings) => Machine::Runs(Box::new(Instance::new(settings))),
         };
-        Self { plan: plan.clone(), machine, written: None, pace: Pace::new(0, WARN_EVERY) }
+        Self {
+            plan: plan.clone(),
+            machine,
+            written: None,
+            failure: String::new(),
+            pace: Pace::new(0, WARN_EVERY),
+        }
     }
 
     /// Whether the plan is one for this virtual router, and not for another one in its place.
@@ -145,6 +154,19 @@ impl Router {
         }
     }
 
+    pub(super) fn not_sent(&mut self, error: &io::Error, now: u64) {
+        self.failure = error.to_string();
+        self.warn(now, &format!("an advert could not be sent: {error}"));
+        if let Machine::Runs(instance) = &mut self.machine {
+            instance.not_sent(now);
+        }
+    }
+
+    /// Why the last advert that could not be sent was not.
+    pub(super) fn failure(&self) -> &str {
+        &self.failure
+    }
+
     /// A valid advert of its number has come (RFC 9568, section 7.1, has what else is to be looked at).
     pub(super) fn hear(&mut self, arrival: &Arrival, message: &Message<'_>, now: u64) {
         let objection = self.objection(arrival, message);
@@ -155,7 +177,7 @@ impl Router {
         if message.priority > 0 && !has_addresses(message, &self.plan.addresses) {
             self.warn(now, &format!("{source} advertises other addresses than this node: make them equal"));
         }
-        let interval = u64::try_from(message.interval().as_nanos()).unwrap_or(u64::MAX);
+        let interval = nanoseconds(message.interval());
         let advert = Advert { source, priority: message.priority, interval };
         let heard = match &mut self.machine {
             Machine::Listens(hearing) => {
@@ -313,8 +335,4 @@ fn has_addresses(message: &Message<'_>, addresses: &[IpAddr]) -> bool {
         Addresses::V6(list) => list.get().iter().map(|address| IpAddr::from(*address)).collect(),
     };
     listed.len() == addresses.len() && listed.iter().all(|address| addresses.contains(address))
-}
-
-fn nanoseconds(router: &VirtualRouter) -> u64 {
-    u64::try_from(router.advert_interval.as_nanos()).unwrap_or(u64::MAX)
 }
