@@ -12,7 +12,7 @@ use super::guard::{Edit, Guard};
 use crate::cargo::{cargo, target_dir, workspace};
 
 /// What is copied as it is: files, and folders with all that is in them.
-const COPIED: [&str; 12] = [
+const COPIED: [&str; 13] = [
     "Cargo.lock",
     "vip-common/Cargo.toml",
     "vip-common/src",
@@ -25,14 +25,16 @@ const COPIED: [&str; 12] = [
     "vip-user/src/membership",
     "vip-user/src/pace.rs",
     "vip-user/src/pair",
+    "vip-user/src/vrrp",
 ];
 /// The heads of copied modules.
-const HEADS: [&str; 5] = [
+const HEADS: [&str; 6] = [
     "vip-user/src/election.rs",
     "vip-user/src/events.rs",
     "vip-user/src/gossip.rs",
     "vip-user/src/membership.rs",
     "vip-user/src/pair.rs",
+    "vip-user/src/vrrp.rs",
 ];
 
 /// The part of the daemon that is copied, as a package.
@@ -48,7 +50,7 @@ serde.workspace = true
 thiserror.workspace = true
 vip-common.workspace = true
 "#;
-const MODULES: &str = "pub mod election;\npub mod events;\npub mod gossip;\npub mod membership;\npub mod pace;\npub mod pair;\n";
+const MODULES: &str = "pub mod election;\npub mod events;\npub mod gossip;\npub mod membership;\npub mod pace;\npub mod pair;\npub mod vrrp;\n";
 
 /// Of the root manifest, what the copy has others of.
 const MEMBERS: [&str; 2] = ["members = ", "default-members = "];

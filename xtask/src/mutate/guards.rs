@@ -8,19 +8,21 @@ mod handover;
 mod lease;
 mod messages;
 mod pair;
+mod vrrp;
 mod word;
 
 use super::guard::Guard;
 
 /// All guards, in the order of the table.
 pub(super) fn all() -> impl Iterator<Item = &'static Guard> {
-    let parts: [&[Guard]; 6] = [
+    let parts: [&[Guard]; 7] = [
         lease::GUARDS,
         word::GUARDS,
         messages::GUARDS,
         handover::GUARDS,
         configuration::GUARDS,
         pair::GUARDS,
+        vrrp::GUARDS,
     ];
     parts.into_iter().flatten()
 }
