@@ -221,6 +221,20 @@ fn a_link_of_another_kind_is_never_touched() {
     });
 }
 
+/// For each address of a link that is up, the kernel looks through all its routes over links of that number.
+#[test]
+fn a_new_dummy_has_its_addresses_before_it_is_up() {
+    in_namespace(async || {
+        let (netlink, mut changes) = Netlink::open().unwrap();
+        netlink.ensure_vips(DUMMY, &vips(3)).await.unwrap();
+        let index = netlink.interface(DUMMY).await.unwrap().unwrap().index;
+        let address = Change::Address { index };
+        let is_up = |change: &Change| matches!(change, Change::Link { name, up: true, .. } if name == DUMMY);
+        assert_eq!(wait_for(&mut changes, |change| *change == address || is_up(change)).await, address);
+        wait_for(&mut changes, is_up).await;
+    });
+}
+
 /// One after the other, since the kernel changes addresses under one lock.
 #[test]
 fn ten_thousand_vips_of_either_family_are_added_and_checked_and_removed() {

@@ -264,7 +264,9 @@ impl Netlink {
     /// dummy cannot have IPv6, and there are VIPs of it; else the first failure, after all other changes were tried.
     /// A dummy that vanishes meanwhile is such a failure; a [`Change`] follows it.
     pub async fn ensure_vips(&self, dummy: &str, vips: &[IpAddr]) -> Result<Repair> {
-        let (index, mut repair) = self.ensure_dummy(dummy).await?;
+        let (link, created) = self.find_or_make(dummy).await?;
+        let index = link.header.index;
+        let is_ready = link.header.flags.contains(LinkFlags::Up | LinkFlags::Noarp);
         if vips.iter().any(IpAddr::is_ipv6) {
             let action = || format!("switching IPv6 on for {dummy}");
             ipv6::enable(dummy).map_err(|source| NetlinkError::Kernel { action: action(), source })?;
@@ -277,12 +279,19 @@ impl Netlink {
                 strangers.push(message);
             }
         }
-        repair.added = vips.iter().copied().filter(|vip| missing.remove(vip)).collect();
-        repair.removed = strangers.iter().filter_map(local).collect();
+        let repair = Repair {
+            created,
+            raised: !is_ready && !created,
+            added: vips.iter().copied().filter(|vip| missing.remove(vip)).collect(),
+            removed: strangers.iter().filter_map(local).collect(),
+        };
         // Additions first: a VIP that is there with a wrong prefix length is never absent in between.
         let added = self.add_addresses(dummy, index, &repair.added).await;
-        self.remove_addresses(dummy, strangers).await?;
-        added.map(|()| repair)
+        let removed = self.remove_addresses(dummy, strangers).await;
+        // Last: for an address of a link that is up, the kernel looks through all its routes over that link
+        // (`fib_sync_up`).
+        let raised = if is_ready { Ok(()) } else { self.raise(dummy, index).await };
+        added.and(removed).and(raised).map(|()| repair)
     }
 
     /// Deletes the dummy interface and the VIPs on it; does nothing if it is absent.
@@ -375,30 +384,24 @@ impl Netlink {
         Ok(())
     }
 
-    /// Finds the dummy or makes it, and sees to its flags.
-    async fn ensure_dummy(&self, name: &str) -> Result<(u32, Repair)> {
-        let mut repair = Repair::default();
-        let link = match self.link(name).await? {
-            Some(link) => link,
-            None => {
-                self.create_dummy(name).await?;
-                repair.created = true;
-                self.link(name).await?.ok_or_else(|| NetlinkError::Kernel {
-                    action: format!("creating {name}"),
-                    source: io::Error::from_raw_os_error(libc::ENODEV),
-                })?
-            }
-        };
-        require_dummy(name, &link)?;
-        let index = link.header.index;
-        if !link.header.flags.contains(LinkFlags::Up | LinkFlags::Noarp) {
-            repair.raised = true;
-            let message = LinkUnspec::new_with_index(index).up().arp(false).build();
-            // If it is gone by now, the addresses will say so.
-            ask(self.handle.link().set(message).execute(), libc::ENODEV, || format!("setting {name} up"))
-                .await?;
+    /// Finds the dummy, or makes it and leaves it down; and whether it was made.
+    async fn find_or_make(&self, name: &str) -> Result<(LinkMessage, bool)> {
+        if let Some(link) = self.link(name).await? {
+            return require_dummy(name, &link).map(|()| (link, false));
         }
-        Ok((index, repair))
+        self.create_dummy(name).await?;
+        let link = self.link(name).await?.ok_or_else(|| NetlinkError::Kernel {
+            action: format!("creating {name}"),
+            source: io::Error::from_raw_os_error(libc::ENODEV),
+        })?;
+        require_dummy(name, &link).map(|()| (link, true))
+    }
+
+    /// Sets the dummy up, without ARP. If it is gone by now, that is no error here: a [`Change`] says so.
+    async fn raise(&self, name: &str, index: u32) -> Result<()> {
+        let message = LinkUnspec::new_with_index(index).up().arp(false).build();
+        let request = self.handle.link().set(message).execute();
+        ask(request, libc::ENODEV, || format!("setting {name} up")).await.map(drop)
     }
 
     /// Makes the link, of the first of [`KINDS`] that the kernel knows.
@@ -406,7 +409,7 @@ impl Netlink {
         let action = || format!("creating the dummy interface {name}");
         for kind in KINDS {
             let builder = LinkMessageBuilder::<LinkUnspec>::new_with_info_kind(kind);
-            let message = builder.name(name).up().arp(false).build();
+            let message = builder.name(name).build();
             if ask(self.handle.link().add(message).execute(), libc::EOPNOTSUPP, action).await?.is_some() {
                 return Ok(());
             }
