@@ -9,8 +9,8 @@ use super::{
     Protocol, Status, TeeStatus,
 };
 
-/// VIPs that are shown of a group before the rest is only counted.
-const SHOWN_VIPS: usize = 3;
+/// VIPs of a group, or groups, that are shown before the rest is only counted.
+const SHOWN: usize = 3;
 
 const INSECURE: &str = "INSECURE: messages are not authenticated";
 const MAINTENANCE: &str = "MAINTENANCE: this node takes nothing until `vip-user maintenance off`";
@@ -33,8 +33,13 @@ pub(super) fn warnings(status: &Status) -> Vec<String> {
     });
     let no_tee = status.tees.iter().find_map(|tee| tee.fault.as_deref());
     let no_tee = no_tee.map(|why| format!("NOTHING IS TEED: {}", printable(why)));
-    let of_node = interfaces.chain(no_fence).chain(insecure).chain(maintenance);
-    of_node.chain(no_tee).chain(failing).chain(status.pair.as_ref().and_then(alone)).collect()
+    let of_node = interfaces.chain(no_quorum(status)).chain(no_fence).chain(insecure).chain(maintenance);
+    of_node
+        .chain(without_quorum(&status.groups))
+        .chain(no_tee)
+        .chain(failing)
+        .chain(status.pair.as_ref().and_then(alone))
+        .collect()
 }
 
 /// The whole status as text, its last line ended.
@@ -64,6 +69,9 @@ pub fn status(status: &Status, colours: bool) -> String {
         text += &format!("{}\n", Cell::coloured(INSECURE, Colour::Red).painted(0, colours));
     }
     text += &pair(status, colours);
+    if let Some(warning) = no_quorum(status) {
+        text += &format!("{}\n", Cell::coloured(warning, Colour::Red).painted(0, colours));
+    }
     if let Some(why) = status.tees.iter().find_map(|tee| tee.fault.as_deref()) {
         let fault = format!("NOTHING IS TEED: {}", printable(why));
         text += &format!("{}\n", Cell::coloured(&fault, Colour::Red).painted(0, colours));
@@ -125,6 +133,31 @@ fn alone(pair: &Pair) -> Option<String> {
     })
 }
 
+/// Whether this node hears too few voters for any lease to be taken or renewed.
+fn no_quorum(status: &Status) -> Option<String> {
+    let voters = status.members.iter().filter(|member| member.voter);
+    let (all, heard) = voters.fold((0, 0), |(all, heard), voter| {
+        let is_heard = matches!(voter.status, MemberStatus::Alive | MemberStatus::Leaving);
+        (all + 1, heard + usize::from(is_heard))
+    });
+    let needed = all / 2 + 1;
+    let serves_alone = status.pair.as_ref().is_some_and(|pair| pair.alone);
+    // Before there are voters, there is nothing to miss.
+    let is_missing = all > 0 && heard < needed && !serves_alone;
+    is_missing.then(|| {
+        format!("NO QUORUM: {heard} of {all} voters heard, {needed} needed: no lease can be taken or renewed")
+    })
+}
+
+/// The groups that need none, in a line.
+fn without_quorum(groups: &[GroupStatus]) -> Option<String> {
+    let names = groups.iter().filter(|group| group.protocol == Protocol::Vrrp);
+    let names: Vec<_> = names.map(|group| printable(&group.name)).collect();
+    (!names.is_empty()).then(|| {
+        format!("VRRP, NO QUORUM: nodes that do not hear each other all serve {}", first_few(&names))
+    })
+}
+
 /// The nodes as a table, its last line ended.
 #[must_use]
 pub fn members(members: &[Member], colours: bool) -> String {
@@ -172,7 +205,7 @@ fn groups(groups: &[GroupStatus], colours: bool) -> String {
             Cell::plain(group.priority.to_string()),
             Cell::plain(group.transitions.to_string()),
             Cell::plain(&group.since),
-            Cell::plain(vips(&group.vips)),
+            Cell::plain(first_few(&group.vips)),
         ]
     });
     let titles = ["GROUP", "STATE", "HOLDER", "LEASE", "BALLOT", "PRIORITY", "TRANSITIONS", "SINCE", "VIPS"];
@@ -243,9 +276,9 @@ fn tees(tees: &[TeeStatus], colours: bool) -> String {
     table(["TEE", "GROUP", "COPIES TO", "COPIED", "FAILED", "ADMITTED"], rows, colours)
 }
 
-fn vips(vips: &[String]) -> String {
-    let shown = vips.iter().take(SHOWN_VIPS).map(String::as_str).collect::<Vec<_>>().join(" ");
-    match vips.len().saturating_sub(SHOWN_VIPS) {
+fn first_few(names: &[String]) -> String {
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(" ");
+    match names.len().saturating_sub(SHOWN) {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
@@ -353,6 +386,28 @@ mod tests {
         status.groups[0].protocol = Protocol::Lease;
         let text = super::status(&status, false);
         assert!(text.contains("web: stands back, since in virtual router 51 10.0.0.2 is active"), "{text}");
+    }
+
+    /// Input: two of five voters are heard, and a node that has no vote; then three, one of which leaves.
+    #[test]
+    fn a_node_that_hears_no_majority_of_the_voters_says_so_in_red() {
+        let of = |heard: MemberStatus| {
+            let mut members: Vec<_> =
+                ["lb1", "lb2", "lb3", "lb4", "lb5"].map(|name| member(name, None)).into();
+            members[2].status = heard;
+            members[3].status = MemberStatus::Failed;
+            members[4].status = MemberStatus::Failed;
+            members.push(Member { voter: false, ..member("lb6", None) });
+            Status { members, ..example() }
+        };
+        let warning = "NO QUORUM: 2 of 5 voters heard, 3 needed: no lease can be taken or renewed";
+        let text = super::status(&of(MemberStatus::Failed), true);
+        assert!(text.contains(&format!("\u{1b}[31m{warning}\u{1b}[0m\n")), "{text}");
+        assert_eq!(super::warnings(&of(MemberStatus::Failed))[0], warning);
+        assert!(!super::status(&of(MemberStatus::Leaving), false).contains("QUORUM"));
+        let formed_by_nobody =
+            Status { members: vec![Member { voter: false, ..member("lb1", None) }], ..example() };
+        assert!(!super::status(&formed_by_nobody, false).contains("QUORUM"));
     }
 
     #[test]

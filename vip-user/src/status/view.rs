@@ -488,6 +488,22 @@ mod tests {
         assert!(shown[17].starts_with("PER SECOND") && shown[20].starts_with("LAST CHANGES"), "{shown:#?}");
     }
 
+    /// Input: the other voter has failed, and four groups are VRRP's, which goes on without a quorum.
+    #[test]
+    fn what_has_no_quorum_is_told_below_the_title() {
+        let mut status = example();
+        status.members[1].status = MemberStatus::Failed;
+        status.groups = (1..=4).map(|number| group(&format!("g{number}"), None)).collect();
+        status.groups.iter_mut().for_each(|group| group.protocol = Protocol::Vrrp);
+        let shown = shown(&view(status), 100, 24);
+        assert_eq!(shown[1], "NO QUORUM: 1 of 2 voters heard, 2 needed: no lease can be taken or renewed");
+        assert_eq!(
+            shown[2],
+            "VRRP, NO QUORUM: nodes that do not hear each other all serve g1 g2 g3 and 1 more"
+        );
+        assert!(shown[3].starts_with('─'), "{shown:#?}");
+    }
+
     #[test]
     fn a_daemon_that_is_gone_is_told_of_until_it_answers_again() {
         let mut view = view(Status { maintenance: true, ..example() });
