@@ -6,13 +6,17 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::sleep;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
+use crate::clock;
 use crate::membership::Durable;
+use crate::pace::Pace;
 use crate::store::Store;
 
 /// Time between two tries of a write that failed: the disk may be full only for now.
 const RETRY: Duration = Duration::from_secs(1);
+/// Time between two lines in the log about writes that go on failing, in ns: the log may be on the same disk.
+const COMPLAINTS: u64 = 60_000_000_000;
 /// Writes reported and not yet handled; membership waits for each of them.
 const PENDING: usize = 4;
 
@@ -59,9 +63,17 @@ impl Storage {
     pub(super) fn write(&self, durable: Durable) {
         let (store, done) = (Arc::clone(&self.store), self.done.clone());
         tokio::spawn(async move {
+            let mut complaints = Pace::new(0, COMPLAINTS);
+            let mut has_failed = false;
             while let Err(reason) = write_once(&store, &durable).await {
-                error!("{reason}; trying again");
+                has_failed = true;
+                if complaints.allows(clock::now()) {
+                    error!("{reason}; changes of voters wait for it, leases do not: trying every second");
+                }
                 sleep(RETRY).await;
+            }
+            if has_failed {
+                info!("the state directory could be written again");
             }
             // Nobody listens any more: the daemon is on its way out.
             let _ = done.send(durable).await;
@@ -71,13 +83,16 @@ impl Storage {
 
 /// Writes the latest time whenever it has changed; those that come during a write are one.
 async fn keep_delivered(store: Arc<Mutex<Store>>, mut latest: watch::Receiver<u64>) {
+    let mut complaints = Pace::new(0, COMPLAINTS);
     while latest.changed().await.is_ok() {
         let (store, ltime) = (Arc::clone(&store), *latest.borrow_and_update());
         let written = spawn_blocking(move || {
             store.lock().unwrap_or_else(PoisonError::into_inner).store_delivered(ltime)
         });
         if let Ok(Err(error)) = written.await {
-            warn!("{error}; after a restart, events may be delivered again");
+            if complaints.allows(clock::now()) {
+                warn!("{error}; after a restart, events may be delivered again");
+            }
             sleep(RETRY).await;
         }
     }
