@@ -1,7 +1,7 @@
 //! The configuration changes while the daemons run: nobody goes without, and what did not change does not notice.
 
 use std::{
-    fs,
+    fs, iter,
     net::{Ipv4Addr, UdpSocket},
     path::Path,
     process::Output,
@@ -14,7 +14,7 @@ use nix::sys::signal::Signal;
 use vip_tests::{
     clock::Stamp,
     cluster::{Cluster, Status},
-    lab::DaemonOptions,
+    lab::{DaemonOptions, VIP},
     net::in_netns,
     responder::{PORT, PROBE_LEN, Responder, parse_answer},
     wait,
@@ -31,6 +31,8 @@ type Spoil<'a> = &'a dyn Fn(&mut DaemonOptions);
 
 /// A VIP more of the group "web".
 const VIP_MORE: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 101);
+/// VIPs of a group that has many.
+const MANY: usize = 2000;
 /// The one of a group more.
 const VIP_OF_API: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 102);
 
@@ -83,6 +85,37 @@ fn vips_and_groups_come_and_go_under_a_lease_that_does_not_notice() {
 
     assert_eq!(lease(&cluster.status(holder).unwrap()), lease(&before));
     watch.let_it_ask();
+    let gap = watch.finish();
+    assert!(gap.is_zero(), "probes were lost for {gap:?}");
+}
+
+/// Input: thousands of VIPs in a group, of which one comes and one goes, of which all but one become others, and which gets
+/// another priority. Expected: each is followed, and the one that stays is served all the time under the same lease.
+#[test]
+fn thousands_of_vips_change_under_a_lease_that_does_not_notice() {
+    let vips_of = |network: u8| {
+        let others = (1..MANY).map(move |host| format!("10.{network}.{}.{}/16", host / 256, host % 256));
+        iter::once(format!("{VIP}/24")).chain(others).collect::<Vec<_>>()
+    };
+    let (mut cluster, holder) = three_with(&DaemonOptions { vips: vips_of(78), ..with_long_leases() });
+    let watch = Watch::start(cluster.lab());
+    watch.wait_served(|node| node == holder);
+    let before = cluster.status(holder).unwrap();
+    let one_for_another = [&vips_of(78)[..MANY - 1], &[format!("{VIP_MORE}/24")]].concat();
+    let steps = [(one_for_another, "", 2), (vips_of(79), "", 2), (vips_of(79), "priority = 120\n", 1)];
+    for (vips, more, changes) in steps {
+        for node in 1..=3 {
+            let options = cluster.options(node).unwrap();
+            options.vips.clone_from(&vips);
+            more.clone_into(&mut options.more_of_group);
+            let begin = Stamp::now();
+            let said = assert_done(&reload(&cluster, node));
+            println!("node {node}: {changes} changes in {:?}", Stamp::now().since(begin));
+            assert_eq!(said.lines().count(), changes, "{said:.200}");
+            watch.let_it_ask();
+        }
+        assert_eq!(lease(&cluster.status(holder).unwrap()), lease(&before));
+    }
     let gap = watch.finish();
     assert!(gap.is_zero(), "probes were lost for {gap:?}");
 }
