@@ -53,7 +53,8 @@ fn await_departure(socket: &Path, request: &Request) -> Result<Departure, Failur
         if Instant::now() >= deadline {
             return Err(Failure::refused(format!(
                 "the voters have not agreed to count out {} within {} s, and are asked no longer: a majority of them \
-                 has to be there and hear each other, see `vip-user members`; then try again",
+                 has to be there and hear each other, see `vip-user members`, and to have room in its state directory, see \
+                 its log; then try again",
                 departure.node,
                 PATIENCE.as_secs()
             )));
