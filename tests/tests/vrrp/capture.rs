@@ -33,19 +33,22 @@ impl Capture {
         Self { tcpdump, file }
     }
 
-    /// Ends it: ours on this node and others have advertised and given up, and nothing was wrong with any advert.
+    /// Ends it when ours on this node and others have been seen to advertise and to give up. Nothing was wrong with any advert.
     pub(super) fn finish(mut self, node: u8) {
-        kill(Pid::from_raw(self.tcpdump.id().cast_signed()), Signal::SIGTERM).unwrap();
-        self.tcpdump.wait().unwrap();
-        let wrong = self.read("vrrp and (_ws.malformed or _ws.expert or vrrp.checksum.status == 0)");
-        assert_eq!(wrong, "", "tshark finds something wrong");
         // The link-local address is made of the MAC address that a lab gives the node.
         let ours = format!("(ip.src == 10.77.0.{node} or ipv6.src == fe80::77:aff:fe4d:{node})");
         for who in [format!("not {ours}"), ours] {
             for what in ["vrrp.prio > 0", "vrrp.prio == 0"] {
-                assert_ne!(self.read(&format!("{what} and {who}")), "", "not seen: {what} and {who}");
+                // The last ones are on their way yet.
+                let filter = format!("{what} and {who}");
+                let look = || Ok((!self.read(&filter).is_empty()).then_some(()));
+                wait::until_calmly(&filter, PATIENCE, look).unwrap();
             }
         }
+        kill(Pid::from_raw(self.tcpdump.id().cast_signed()), Signal::SIGTERM).unwrap();
+        self.tcpdump.wait().unwrap();
+        let wrong = self.read("vrrp and (_ws.malformed or _ws.expert or vrrp.checksum.status == 0)");
+        assert_eq!(wrong, "", "tshark finds something wrong");
     }
 
     fn read(&self, filter: &str) -> String {
