@@ -49,13 +49,17 @@ impl Frr {
         let ip = |arguments: &[&str]| net::ip(&netns, arguments).unwrap();
         ip(&["link", "add", "link", "eth0", "name", MACVLAN, "type", "macvlan", "mode", "bridge"]);
         ip(&["link", "set", MACVLAN, "address", &mac]);
+        // It would send from any link-local address that there is: the virtual router's is to be the only one.
+        ip(&["link", "set", MACVLAN, "addrgenmode", "none"]);
         let mut config = format!(
             "log stdout debugging\ndebug vrrp\ninterface eth0\nvrrp {VRID} version {}\nvrrp {VRID} priority 100\n\
              vrrp {VRID} advertisement-interval {}\n",
             case.version, case.interval
         );
         for address in case.addresses() {
-            ip(&["addr", "add", &address, "dev", MACVLAN]);
+            // The other one has it as well, and duplicates are not looked for.
+            let checked = if case.ipv6 { &["nodad"][..] } else { &[] };
+            ip(&[&["addr", "add", &address, "dev", MACVLAN], checked].concat());
             let (address, _) = address.split_once('/').unwrap();
             config += &format!("vrrp {VRID} {key} {address}\n");
         }
