@@ -1,8 +1,13 @@
-//! A router whose adverts cannot be sent.
+//! A router whose adverts cannot be sent, and a node that cannot hear those of others.
 
-use vip_tests::{cluster::Cluster, net};
+use vip_tests::{
+    cluster::{Cluster, Status},
+    lab::DaemonOptions,
+    net, wait,
+};
 
 use super::case::{Case, Program, wait_state};
+use crate::PATIENCE;
 
 #[test]
 fn one_whose_adverts_cannot_be_sent_is_at_fault_until_they_can() {
@@ -37,6 +42,35 @@ fn one_whose_adverts_cannot_be_sent_is_at_fault_until_they_can() {
     let_adverts_go(&cluster);
     wait_state(&cluster, 1, "master");
     other.wait_state("backup");
+}
+
+/// Input: a group of the lease that heeds a virtual router, on a node that may not join its multicast group; then it may. Expected:
+/// to have heard nothing says nothing, so it stands back; then it listens, and serves.
+#[test]
+fn who_cannot_hear_a_virtual_router_stands_back_until_it_can() {
+    let mut cluster = Cluster::prepare(1, |_| DaemonOptions {
+        expect: 1,
+        peers: vec!["10.77.0.2".parse().unwrap()],
+        more_of_group: "vrid = 77\nadvert_interval = \"100ms\"\n".to_owned(),
+        ..DaemonOptions::default()
+    })
+    .unwrap();
+    allow_memberships(&cluster, 0);
+    cluster.restart(1).unwrap();
+    wait::until_calmly("a word about it", PATIENCE, || {
+        let log = cluster.daemon(1)?.log();
+        Ok(log.contains("not heard, and so this node stands back: joining 224.0.0.18").then_some(()))
+    })
+    .unwrap();
+    let status = cluster.wait_status(1, "to have formed", PATIENCE, |status| status.voters().len() == 1);
+    assert_eq!(status.unwrap().groups[0].state, "backup");
+    allow_memberships(&cluster, 20);
+    cluster.wait_status(1, "to hold", PATIENCE, Status::is_master).unwrap();
+}
+
+fn allow_memberships(cluster: &Cluster, most: u8) {
+    let mut command = cluster.lab().command(1, "sysctl").unwrap();
+    net::run(command.args(["-q", &format!("net.ipv4.igmp_max_memberships={most}")])).unwrap();
 }
 
 /// The queue before the interface has no room: the kernel refuses what is to be sent. (Answers of XDP pass it by.)

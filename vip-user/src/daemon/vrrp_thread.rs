@@ -168,7 +168,7 @@ impl Driver {
             self.take_orders();
             let slots: Vec<u32> = self.due();
             for slot in slots {
-                self.with(slot, |router, now| router.handle_timeout(now));
+                self.handle_timeout(slot);
             }
         }
         debug!("VRRP thread ends");
@@ -189,6 +189,19 @@ impl Driver {
         let now = clock::now();
         let is_due = |router: &Router| router.next_deadline().is_some_and(|deadline| deadline <= now);
         self.routers.iter().filter(|(_, router)| is_due(router)).map(|(slot, _)| *slot).collect()
+    }
+
+    /// Silence says something only where it was listened to.
+    fn handle_timeout(&mut self, slot: u32) {
+        let Some(router) = self.routers.get_mut(&slot) else { return };
+        if router.presence().is_some() {
+            match ensure_open(&mut self.links, &self.interfaces, router) {
+                Ok(true) => {}
+                Ok(false) => return router.listen_anew(clock::now()),
+                Err(error) => return router.not_heard(&error, clock::now()),
+            }
+        }
+        self.with(slot, |router, now| router.handle_timeout(now));
     }
 
     fn hear(&mut self) {
@@ -333,16 +346,28 @@ fn send(
     links: &mut Vec<Link>,
     interfaces: &[Interface],
 ) -> io::Result<u64> {
-    let (index, family, _) = router.key();
-    let mut open = links.iter_mut();
-    if let Some(link) = open.find(|link| (link.index(), link.family()) == (index, family)) {
-        let stamp = clock::now();
-        return router.send(priority, link).map(|()| stamp);
+    let is_open = ensure_open(links, interfaces, router)?;
+    let link = links.iter_mut().find(|link| is_of(link, router)).filter(|_| is_open);
+    // Where it has been opened now, the next one is sent, unless somebody else is heard until then.
+    let link = link.ok_or_else(|| io::Error::other("adverts of others have not been heard yet"))?;
+    let stamp = clock::now();
+    router.send(priority, link).map(|()| stamp)
+}
+
+/// Whether the router's sockets are open; if not, opens them for what comes from now on.
+fn ensure_open(links: &mut Vec<Link>, interfaces: &[Interface], router: &Router) -> io::Result<bool> {
+    if links.iter().any(|link| is_of(link, router)) {
+        return Ok(true);
     }
+    let (index, family, _) = router.key();
     let interface = interfaces.iter().find(|interface| interface.index == index);
     links.push(Link::open(interface.ok_or_else(|| io::Error::other("its interface is gone"))?, family)?);
-    // The next one is sent, unless somebody else is heard until then.
-    Err(io::Error::other("adverts of others have not been heard yet"))
+    Ok(false)
+}
+
+fn is_of(link: &Link, router: &Router) -> bool {
+    let (index, family, _) = router.key();
+    (link.index(), link.family()) == (index, family)
 }
 
 /// Lets the data plane serve on an advert, if it was sent.

@@ -52,11 +52,7 @@ impl Router {
     /// One of which nothing is known yet.
     pub(super) fn new(plan: &Plan, now: u64) -> Self {
         let machine = match plan.part {
-            Part::Listens { priority } => Machine::Listens(Hearing::new(
-                Timers { version: plan.router.version, priority },
-                nanoseconds(plan.router.advert_interval),
-                now,
-            )),
+            Part::Listens { priority } => Machine::Listens(listening(plan, priority, now)),
             Part::Rests => Machine::Rests,
             Part::Runs(settings) => Machine::Runs(Box::new(Instance::new(settings))),
         };
@@ -116,6 +112,19 @@ impl Router {
             Machine::Listens(hearing) => Some(hearing.presence()),
             Machine::Runs(_) | Machine::Rests => None,
         }
+    }
+
+    /// Nothing is known of a virtual router that nobody has listened to until now.
+    pub(super) fn listen_anew(&mut self, now: u64) {
+        if let Part::Listens { priority } = self.plan.part {
+            self.machine = Machine::Listens(listening(&self.plan, priority, now));
+        }
+    }
+
+    /// It cannot be listened to.
+    pub(super) fn not_heard(&mut self, error: &io::Error, now: u64) {
+        self.warn(now, &format!("not heard, and so this node stands back: {error}"));
+        self.listen_anew(now);
     }
 
     /// It is to be as planned; `word`: until when the data plane serves its group.
@@ -318,6 +327,11 @@ impl Router {
         let advert = Message { vrid: router.vrid, priority, content };
         advert.write(path, buffer).map(<[u8]>::to_vec)
     }
+}
+
+fn listening(plan: &Plan, priority: u8, now: u64) -> Hearing {
+    let timers = Timers { version: plan.router.version, priority };
+    Hearing::new(timers, nanoseconds(plan.router.advert_interval), now)
 }
 
 fn path(source: IpAddr, destination: IpAddr) -> Option<Path> {
