@@ -21,7 +21,7 @@ use vip_fuzz::{assert_plain, directory};
 use vip_user::control::{self, Handover, Request};
 use vip_user::departure::Departure;
 use vip_user::exit::Failure;
-use vip_user::status::{Member, Status, render};
+use vip_user::status::{Member, MemberStatus, Status, render};
 
 /// What the next client gets.
 static ANSWER: Mutex<Vec<u8>> = Mutex::new(Vec::new());
@@ -37,8 +37,8 @@ fuzz_target!(|input: &[u8]| {
     *ANSWER.lock().expect("no panic of the other thread") = answer.to_vec();
     match which % 4 {
         0 => check(Request::Status, |status: &Status| {
-            let warning = usize::from(status.insecure);
-            let lines = 1 + warning + 1 + 1 + status.groups.len() + 1 + 1 + status.members.len() + 1 + 1;
+            let warnings = usize::from(status.insecure) + usize::from(!has_quorum(status));
+            let lines = 1 + warnings + 1 + 1 + status.groups.len() + 1 + 1 + status.members.len() + 1 + 1;
             (render::status(status, false), lines)
         }),
         1 => check(Request::Members, |members: &Vec<Member>| {
@@ -48,6 +48,14 @@ fuzz_target!(|input: &[u8]| {
         _ => check(Request::Leave, |_: &Departure| (String::new(), 0)),
     }
 });
+
+/// Whether a majority of the voters is heard, as far as there are voters.
+fn has_quorum(status: &Status) -> bool {
+    let voters = status.members.iter().filter(|member| member.voter);
+    let heard = |member: &&Member| matches!(member.status, MemberStatus::Alive | MemberStatus::Leaving);
+    let (all, heard) = (voters.clone().count(), voters.filter(heard).count());
+    all == 0 || 2 * heard > all
+}
 
 /// Checks the answer to this request, which is shown to people as `show` says, in so many lines.
 fn check<T: DeserializeOwned + Serialize>(request: Request, show: impl Fn(&T) -> (String, usize)) {

@@ -260,6 +260,20 @@ fn add_check_and_remove(vips: Vec<IpAddr>) {
     });
 }
 
+/// Input: several tasks that look at thousands of addresses at the same time, as a reload does beside the regular check. Expected:
+/// the kernel, which has one such answer under way for a socket, refuses none of them.
+#[test]
+fn addresses_are_read_by_several_tasks_at_once() {
+    in_namespace(async || {
+        let (netlink, _changes) = Netlink::open().unwrap();
+        let vips = vips(2_000);
+        netlink.ensure_vips(DUMMY, &vips).await.unwrap();
+        let look = || netlink.ensure_vips(DUMMY, &vips);
+        let (a, b, c, d) = tokio::join!(look(), look(), look(), look());
+        assert!([a, b, c, d].into_iter().all(|repair| repair.unwrap().is_empty()));
+    });
+}
+
 #[test]
 fn removing_an_absent_dummy_is_no_error() {
     in_namespace(async || {

@@ -15,8 +15,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::ready;
 use futures_util::{Stream, StreamExt, TryStreamExt, stream};
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressMessage;
@@ -27,6 +29,7 @@ use rtnetlink::packet_route::neighbour::{
     NeighbourAttribute, NeighbourFlags, NeighbourMessage, NeighbourState,
 };
 use rtnetlink::{LinkMessageBuilder, LinkUnspec};
+use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use self::address::{host_prefix, is_link_local, is_tentative, local, share};
@@ -188,6 +191,8 @@ fn fnv1a(bytes: &[u8]) -> u32 {
 #[derive(Clone, Debug)]
 pub struct Netlink {
     handle: rtnetlink::Handle,
+    /// Whose turn it is to read all that there is of a kind, see [`Netlink::dump`].
+    turn: Arc<Mutex<()>>,
 }
 
 impl Netlink {
@@ -205,7 +210,7 @@ impl Netlink {
         // Strict checking makes the kernel filter dumps by interface.
         let (connection, handle, _) = rtnetlink::new_connection_with_strict_check().map_err(failed)?;
         tokio::spawn(connection);
-        Ok((Netlink { handle }, changes))
+        Ok((Netlink { handle, turn: Arc::default() }, changes))
     }
 
     /// Describes the interface of that name; `None` if there is none.
@@ -338,21 +343,16 @@ impl Netlink {
     pub async fn forget_unresolved(&self, index: u32) -> Result<()> {
         let unresolved = [NeighbourState::Incomplete, NeighbourState::Failed];
         // Of no family in particular: of all.
-        let mut answer = pin!(self.handle.neighbours().get().execute());
-        let mut forgotten = Vec::new();
-        while let Some(neighbour) =
-            ask(answer.try_next(), libc::ENODEV, || format!("reading the neighbours of link {index}"))
-                .await?
-                .flatten()
-        {
-            if neighbour.header.ifindex == index && unresolved.contains(&neighbour.header.state) {
-                forgotten.push(neighbour);
-            }
-        }
-        let requests = stream::iter(forgotten).map(|neighbour| {
-            let request = self.handle.neighbours().del(neighbour).execute();
-            ask(request, libc::ENOENT, move || format!("forgetting a neighbour of link {index}"))
-        });
+        let request = || self.handle.neighbours().get().execute();
+        let neighbours = self.dump(request, || format!("reading the neighbours of link {index}")).await?;
+        let is_forgotten = |neighbour: &NeighbourMessage| {
+            neighbour.header.ifindex == index && unresolved.contains(&neighbour.header.state)
+        };
+        let requests =
+            stream::iter(neighbours).filter(|neighbour| ready(is_forgotten(neighbour))).map(|neighbour| {
+                let request = self.handle.neighbours().del(neighbour).execute();
+                ask(request, libc::ENOENT, move || format!("forgetting a neighbour of link {index}"))
+            });
         all_done(requests).await
     }
 
@@ -460,9 +460,18 @@ impl Netlink {
         // Of all families: a kernel without IPv6 takes a question for that alone for this one.
         request.message_mut().header.family = AddressFamily::Unspec;
         request.message_mut().header.index = index;
-        let action = || format!("reading the addresses of link {index}");
-        let messages = ask(request.execute().try_collect(), libc::ENODEV, action).await?;
-        Ok(messages.unwrap_or_default())
+        self.dump(|| request.execute(), || format!("reading the addresses of link {index}")).await
+    }
+
+    /// Reads all that there is of a kind; nothing if it is of a link that is gone. One at a time: the kernel refuses one for a
+    /// socket that has another one under way (EBUSY, `__netlink_dump_start`).
+    async fn dump<T, S>(&self, request: impl FnOnce() -> S, action: impl FnOnce() -> String) -> Result<Vec<T>>
+    where
+        S: Stream<Item = std::result::Result<T, rtnetlink::Error>>,
+    {
+        let _turn = self.turn.lock().await;
+        let all = ask(request().try_collect(), libc::ENODEV, action).await?;
+        Ok(all.unwrap_or_default())
     }
 }
 

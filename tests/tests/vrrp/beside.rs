@@ -56,6 +56,8 @@ fn take_turns_by(case: &Case) {
     we_stop_in_good_order(&mut cluster, &other);
     assert_eq!(other.complaints(), [""; 0]);
     assert_eq!(errors(&mut cluster, 1), [""; 0]);
+    let log = cluster.daemon(1).unwrap().log();
+    assert_eq!(log.contains("every advert shows the password"), case.password, "{log}");
     capture.finish(1);
 }
 

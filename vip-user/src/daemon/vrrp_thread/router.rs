@@ -56,6 +56,9 @@ impl Router {
             Part::Rests => Machine::Rests,
             Part::Runs(settings) => Machine::Runs(Box::new(Instance::new(settings))),
         };
+        if plan.router.password.is_some() {
+            warn!(group = %plan.name, "auth = \"text\": every advert shows the password; it protects from mistakes alone");
+        }
         Self {
             plan: plan.clone(),
             machine,
