@@ -50,7 +50,7 @@ impl Machine {
     pub(crate) fn run(&self, text: &str) -> Result<String> {
         let mut command = Command::new("timeout");
         command.args([LIMIT, "nsenter", "--target", &self.first]);
-        command.args(["--mount", "--uts", "--net", "--pid", "--root"]);
+        command.args(["--mount", "--uts", "--net", "--pid", "--root", "--wdns=/"]);
         command.args(["bash", "-euo", "pipefail", "-c", &format!("cd\n{text}")]);
         let path = "/wire/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
         command.envs(fronts::environment(path)).env("HOME", "/root").stdin(Stdio::null());

@@ -55,7 +55,7 @@ impl Machine {
         let steps = fs::File::open(script(name)).with_context(|| format!("cannot read {name}"))?;
         let mut command = Command::new("timeout");
         command.args([LIMIT, "nsenter", "--target", &self.first()?]);
-        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wd=/"]);
+        command.args(["--mount", "--uts", "--ipc", "--net", "--pid", "--cgroup", "--root", "--wdns=/"]);
         command.args(["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "bash", "-s"]);
         command.stdin(steps).status().context("cannot run nsenter")
     }
