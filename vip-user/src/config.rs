@@ -48,6 +48,7 @@ pub use self::{
     vip::{Vip, VipError},
     vrrp::{Password, Protocol, VirtualRouter},
 };
+pub(crate) use transport::is_link_local;
 
 /// The file that is read when no other one is named, if it exists.
 pub const DEFAULT_FILE: &str = "/etc/vip-user/vip.toml";

@@ -123,7 +123,8 @@ impl Transport {
     }
 }
 
-fn is_link_local(address: IpAddr) -> bool {
+/// Whether an address is of IPv6 and known on its segment alone; that kind of IPv4 is like any other one here.
+pub(crate) fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(address) if address.is_unicast_link_local())
 }
 

@@ -128,15 +128,11 @@ impl ControlPlane {
         let first = group.vips.first()?;
         let interface = self.interfaces.of(first);
         let peers = group.protocol.router().map_or(&[][..], |router| &router.unicast_peers);
-        let is_link_local = |address: &IpAddr| match address {
-            IpAddr::V4(_) => false,
-            IpAddr::V6(address) => address.is_unicast_link_local(),
-        };
-        let wants_link_local = first.address.is_ipv6() && peers.iter().all(is_link_local);
+        let wants_link_local = first.address.is_ipv6() && peers.iter().copied().all(config::is_link_local);
         let mut addresses = interface.addresses.iter().map(|(address, _)| *address);
         addresses.find(|address| {
             address.is_ipv4() == first.address.is_ipv4()
-                && is_link_local(address) == wants_link_local
+                && config::is_link_local(*address) == wants_link_local
                 && !interface.tentative.contains(address)
         })
     }

@@ -195,7 +195,7 @@ impl Driver {
     fn handle_timeout(&mut self, slot: u32) {
         let Some(router) = self.routers.get_mut(&slot) else { return };
         if router.presence().is_some() {
-            match ensure_open(&mut self.links, &self.interfaces, router) {
+            match ensure_open(&mut self.links, &self.interfaces, place(router)) {
                 Ok(true) => {}
                 Ok(false) => return router.listen_anew(clock::now()),
                 Err(error) => return router.not_heard(&error, clock::now()),
@@ -289,14 +289,12 @@ impl Driver {
         self.links.retain(|link| is_needed(link.index(), link.family()));
         for interface in &self.interfaces {
             for family in [Family::V4, Family::V6] {
-                let is_open =
-                    self.links.iter().any(|link| (link.index(), link.family()) == (interface.index, family));
-                if is_open || !is_needed(interface.index, family) {
+                if !is_needed(interface.index, family) {
                     continue;
                 }
-                match Link::open(interface, family) {
-                    Ok(link) => self.links.push(link),
-                    Err(error) => error!("VRRP is not heard on {}: {error}", interface.name),
+                if let Err(error) = ensure_open(&mut self.links, &self.interfaces, (interface.index, family))
+                {
+                    error!("VRRP is not heard on {}: {error}", interface.name);
                 }
             }
         }
@@ -346,28 +344,33 @@ fn send(
     links: &mut Vec<Link>,
     interfaces: &[Interface],
 ) -> io::Result<u64> {
-    let is_open = ensure_open(links, interfaces, router)?;
-    let link = links.iter_mut().find(|link| is_of(link, router)).filter(|_| is_open);
+    let place = place(router);
+    let is_open = ensure_open(links, interfaces, place)?;
+    let link = links.iter_mut().find(|link| (link.index(), link.family()) == place).filter(|_| is_open);
     // Where it has been opened now, the next one is sent, unless somebody else is heard until then.
     let link = link.ok_or_else(|| io::Error::other("adverts of others have not been heard yet"))?;
     let stamp = clock::now();
     router.send(priority, link).map(|()| stamp)
 }
 
-/// Whether the router's sockets are open; if not, opens them for what comes from now on.
-fn ensure_open(links: &mut Vec<Link>, interfaces: &[Interface], router: &Router) -> io::Result<bool> {
-    if links.iter().any(|link| is_of(link, router)) {
+/// Whether the sockets for an interface and a family are open; if not, opens them for what comes from now on.
+fn ensure_open(
+    links: &mut Vec<Link>,
+    interfaces: &[Interface],
+    (index, family): (u32, Family),
+) -> io::Result<bool> {
+    if links.iter().any(|link| (link.index(), link.family()) == (index, family)) {
         return Ok(true);
     }
-    let (index, family, _) = router.key();
     let interface = interfaces.iter().find(|interface| interface.index == index);
     links.push(Link::open(interface.ok_or_else(|| io::Error::other("its interface is gone"))?, family)?);
     Ok(false)
 }
 
-fn is_of(link: &Link, router: &Router) -> bool {
+/// The interface, by its index, and the family that a router is on.
+fn place(router: &Router) -> (u32, Family) {
     let (index, family, _) = router.key();
-    (link.index(), link.family()) == (index, family)
+    (index, family)
 }
 
 /// Lets the data plane serve on an advert, if it was sent.

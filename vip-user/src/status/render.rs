@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use vip_common::lease::quorum;
+
 use crate::config::XdpMode;
 
 use super::{
@@ -140,7 +142,7 @@ fn no_quorum(status: &Status) -> Option<String> {
         let is_heard = matches!(voter.status, MemberStatus::Alive | MemberStatus::Leaving);
         (all + 1, heard + usize::from(is_heard))
     });
-    let needed = all / 2 + 1;
+    let needed = quorum(all);
     let serves_alone = status.pair.as_ref().is_some_and(|pair| pair.alone);
     // Before there are voters, there is nothing to miss.
     let is_missing = all > 0 && heard < needed && !serves_alone;

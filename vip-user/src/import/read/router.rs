@@ -8,7 +8,7 @@ use super::super::remark::Fate;
 use super::super::tree::Directive;
 use super::instance::Instance;
 use super::{Reader, seconds};
-use crate::config::Vip;
+use crate::config::{Vip, is_link_local};
 
 /// keepalived's, where `version` and `vrrp_version` are missing.
 const DEFAULT_VERSION: u8 = 2;
@@ -98,11 +98,9 @@ impl Reader {
             );
             self.remark(&instance.directive, Fate::Left, why);
         }
-        let is_link_local =
-            |vip: &Vip| matches!(vip.address, IpAddr::V6(address) if address.is_unicast_link_local());
-        vips.sort_by_key(|vip| !is_link_local(vip));
+        vips.sort_by_key(|vip| !is_link_local(vip.address));
         match vips.first() {
-            Some(first) if first.address.is_ipv6() && !is_link_local(first) => Err(
+            Some(first) if first.address.is_ipv6() && !is_link_local(first.address) => Err(
                 "has no link-local address, which has to be its first one (RFC 9568, section 5.2.9): give it one on all machines, as in fe80::51/64",
             ),
             _ => Ok(first.address.is_ipv6()),
